@@ -1,0 +1,10 @@
+"""The clock. Loops read it; all they call is given `now`."""
+
+from __future__ import annotations
+
+import time
+
+
+def now() -> int:
+    """The wall clock in whole milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000

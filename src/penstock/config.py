@@ -1,0 +1,132 @@
+"""Settings, read once from the environment at start and then passed on by value.
+
+`Settings.read()` is the only place of the server, the CLI and the client that looks at environment variables.
+Every setting is listed in the README's table, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.errors import ConfigurationError
+
+#: Chosen below the ephemeral range (32768 and up on Linux), so that no outgoing connection ever sits on it.
+DEFAULT_PORT = 9550
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a user may set. Fields are described in `SETTINGS`."""
+
+    home: Path
+    host: str
+    port: int
+    region: str
+    account: str
+    s3_endpoint: str | None
+    s3_region: str | None
+    s3_access_key_id: str | None
+    s3_secret_access_key: str | None
+    s3_session_token: str | None
+    s3_bucket: str | None
+    walls: str
+    strict_versions: bool
+    stop_grace: int
+    slots: int
+    environments: Path
+
+    @property
+    def bucket(self) -> str:
+        """The default bucket, named as SageMaker's SDK names it."""
+        return self.s3_bucket or f"sagemaker-{self.region}-{self.account}"
+
+    @property
+    def external_s3(self) -> bool:
+        """Whether the user brings an object store of their own."""
+        return self.s3_endpoint is not None or self.s3_access_key_id is not None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read all settings from `environ` (the process's own when none is given).
+
+        Raises:
+            ConfigurationError: A value can't be used; the message names the variable.
+        """
+        env = os.environ if environ is None else environ
+        home = Path(env.get("PENSTOCK_HOME") or Path(env.get("HOME") or "~").expanduser() / ".penstock")
+        home = home.expanduser().absolute()
+        return cls(
+            home=home,
+            host=env.get("PENSTOCK_HOST") or "127.0.0.1",
+            port=_integer(env, "PENSTOCK_PORT", DEFAULT_PORT, 0, 65535),
+            region=env.get("PENSTOCK_REGION") or "us-east-1",
+            account=_account(env.get("PENSTOCK_ACCOUNT") or "000000000000"),
+            s3_endpoint=env.get("PENSTOCK_S3_ENDPOINT") or None,
+            s3_region=env.get("PENSTOCK_S3_REGION") or None,
+            s3_access_key_id=env.get("PENSTOCK_S3_ACCESS_KEY_ID") or None,
+            s3_secret_access_key=env.get("PENSTOCK_S3_SECRET_ACCESS_KEY") or None,
+            s3_session_token=env.get("PENSTOCK_S3_SESSION_TOKEN") or None,
+            s3_bucket=env.get("PENSTOCK_BUCKET") or None,
+            walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
+            strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
+            stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
+            slots=_integer(env, "PENSTOCK_SLOTS", max(4, 2 * (os.cpu_count() or 1)), 1, 10_000),
+            environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments").expanduser().absolute(),
+        )
+
+
+#: Every variable that `Settings.read` looks at, with what it does: the README's table is held against this.
+SETTINGS: Mapping[str, str] = {
+    "PENSTOCK_HOME": "where all state lies (default `~/.penstock`)",
+    "PENSTOCK_HOST": "address to listen on (default `127.0.0.1`)",
+    "PENSTOCK_PORT": f"port to listen on (default {DEFAULT_PORT}; the next free one when it is taken)",
+    "PENSTOCK_REGION": "region in ARNs and bucket names (default `us-east-1`)",
+    "PENSTOCK_ACCOUNT": "the 12-digit account id in ARNs and bucket names (default `000000000000`)",
+    "PENSTOCK_S3_ENDPOINT": "an S3 endpoint of your own instead of the embedded store",
+    "PENSTOCK_S3_REGION": "its region (default: `PENSTOCK_REGION`)",
+    "PENSTOCK_S3_ACCESS_KEY_ID": "its access key; without an endpoint, plain AWS S3 is used",
+    "PENSTOCK_S3_SECRET_ACCESS_KEY": "its secret key",
+    "PENSTOCK_S3_SESSION_TOKEN": "its session token, for temporary keys",
+    "PENSTOCK_BUCKET": "the default bucket (default `sagemaker-<region>-<account>`)",
+    "PENSTOCK_WALLS": "`auto`, `bubblewrap` or `unshare` (default `auto`: bubblewrap where it is installed)",
+    "PENSTOCK_STRICT_VERSIONS": "`1`: an environment that differs from its image is an error, not a note",
+    "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
+    "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",
+    "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
+}
+
+
+def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise ConfigurationError(f"{name}={text!r} is not a whole number from {low} to {high}.")
+    return value
+
+
+def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = env.get(name) or allowed[0]
+    if value not in allowed:
+        raise ConfigurationError(f"{name}={value!r} is not one of: {', '.join(allowed)}.")
+    return value
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = (env.get(name) or "0").lower()
+    if value not in {"0", "1", "true", "false", "yes", "no"}:
+        raise ConfigurationError(f"{name}={value!r} is neither 0 nor 1.")
+    return value in {"1", "true", "yes"}
+
+
+def _account(text: str) -> str:
+    if len(text) != 12 or not text.isdigit():
+        raise ConfigurationError(f"PENSTOCK_ACCOUNT={text!r} is not 12 digits.")
+    return text

@@ -1,0 +1,68 @@
+"""A run: one instance's piece of one job, as handed from the server to a runner in `run.json`.
+
+The runner outlives the server and may be older than it, so the form is versioned and read leniently: unknown
+members are ignored, missing ones get their defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class S3Access:
+    """How to reach the object store. `endpoint` None means AWS itself."""
+
+    endpoint: str | None
+    region: str
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a runner is told. Written with mode 0600: it holds the token and the store's keys."""
+
+    job_name: str
+    job_uid: str
+    job_arn: str
+    host: str
+    hosts: tuple[str, ...]
+    request: Mapping[str, Any]
+    region: str
+    token: str = field(repr=False)
+    report_url: str
+    """Where reports go; when nobody answers there, the address is read anew from `address_file`."""
+    address_file: str | None
+    s3: S3Access
+    environments: str
+    """The folder of cached environments."""
+    walls: str = "auto"
+    strict_versions: bool = False
+    stop_grace: int = 120
+    version: int = VERSION
+
+    @property
+    def index(self) -> int:
+        """This host's place in the list of hosts, from 0."""
+        return self.hosts.index(self.host)
+
+    def to_json(self) -> str:
+        """The form written to disk."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """Read what `to_json` wrote, also of another version."""
+        known = {f.name for f in fields(cls)}
+        data = {k: v for k, v in json.loads(text).items() if k in known}
+        data["hosts"] = tuple(data["hosts"])
+        access = {f.name for f in fields(S3Access)}
+        data["s3"] = S3Access(**{k: v for k, v in data["s3"].items() if k in access})
+        return cls(**data)

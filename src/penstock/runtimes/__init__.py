@@ -1,0 +1,1 @@
+"""The walls around the program: one interface, several ways to build them."""

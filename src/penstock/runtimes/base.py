@@ -1,0 +1,72 @@
+"""What a runtime is: it starts one program within walls and stays in charge of its whole process tree.
+
+Every implementation passes `penstock.testing.runtimes`, the conformance suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder or file of the machine that the program sees at `target`."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is to be run, and all that it may see beyond the read-only system."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    """The whole environment of the program; nothing is inherited."""
+    mounts: tuple[Mount, ...]
+    """Beyond the system's own read-only folders. Order matters: a later one may lie within an earlier one."""
+    working_directory: str = "/"
+    hostname: str = "algo-1"
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Lines of `/etc/hosts` beyond localhost: name -> address."""
+    network: bool = True
+    """False: a network namespace of its own with nothing but loopback."""
+
+
+class Running(Protocol):
+    """A started program."""
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code once the program has ended (128 + n when signal n ended it), None on a timeout.
+
+        Returning a code means that nothing of the program's process tree is left.
+        """
+        ...
+
+    def terminate(self) -> None:
+        """Ask the program to end: SIGTERM to the program itself, as `docker stop` does. No effect after its end."""
+        ...
+
+    def kill(self) -> None:
+        """End the whole process tree at once. No effect after its end."""
+        ...
+
+
+class Runtime(Protocol):
+    """A way to build walls."""
+
+    name: str
+
+    def start(self, program: Program, output: int) -> Running:
+        """Start `program` with stdin from /dev/null and stdout and stderr both to the descriptor `output`.
+
+        Raises:
+            ClientFailure: The program can't be executed (not found, not executable), said before anything ran,
+                where that can be known; else the exit code is 127 or 126 as a shell has it.
+            InternalFailure: The walls can't be built; the message says why and what to do.
+        """
+        ...
