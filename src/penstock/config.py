@@ -74,7 +74,9 @@ class Settings:
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
             stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
             slots=_integer(env, "PENSTOCK_SLOTS", max(4, 2 * (os.cpu_count() or 1)), 1, 10_000),
-            environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments").expanduser().absolute(),
+            environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments")
+            .expanduser()
+            .absolute(),
         )
 
 

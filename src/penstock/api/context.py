@@ -1,0 +1,25 @@
+"""What every operation is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock.store.database import Store
+from penstock.store.logbook import Logbook
+
+
+@dataclass(frozen=True)
+class Context:
+    """The stores, the identity that ARNs are made of, the clock, and how the dispatcher is told of news."""
+
+    store: Store
+    logbook: Logbook
+    region: str
+    account: str
+    clock: Callable[[], int]
+    wake: Callable[[], None]
+
+    def job_arn(self, name: str) -> str:
+        """The ARN of the processing job of that name."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"

@@ -1,0 +1,131 @@
+"""S3 through the one endpoint: requests signed for `s3` are passed on to the object store, byte by byte.
+
+To a store of our own they go as they are, with the Host they were signed for, and the store checks the
+signature. To a store of the user's, whose name differs, they are checked here and signed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+from starlette.types import Receive, Scope, Send
+
+from penstock.job.run import S3Access
+from penstock.wire import signature
+from penstock.wire.faults import Fault
+
+if TYPE_CHECKING:
+    import httpcore
+
+#: Headers that belong to one hop only (RFC 9110, 7.6.1). The server has answered an Expect by itself.
+_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"expect"}
+
+
+class S3Gateway:
+    """Passes requests to the object store."""
+
+    def __init__(
+        self,
+        access: S3Access,
+        own: bool,
+        check: Callable[[signature.SignedRequest], signature.Caller],
+        clock: Callable[[], int],
+    ) -> None:
+        self._clock = clock
+        self._access = access
+        self._own = own
+        self._check = check
+        self._endpoint = access.endpoint or f"https://s3.{access.region}.amazonaws.com"
+        self._pool: httpcore.AsyncConnectionPool | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on and its answer back.
+
+        Raises:
+            Fault: The store can't be reached, or the request's signature does not hold.
+        """
+        import httpcore  # noqa: PLC0415 - most clients go to the store directly
+
+        if self._pool is None:
+            self._pool = httpcore.AsyncConnectionPool(max_connections=64, keepalive_expiry=15)
+        headers = [(k, v) for k, v in scope["headers"] if k not in _HOP]
+        if not self._own:
+            headers = self._signed_anew(scope, headers)
+        request = httpcore.Request(
+            scope["method"],
+            httpcore.URL(self._endpoint.rstrip("/") + "/"),
+            headers=headers,
+            content=_body(receive) if _has_body(headers) else None,
+        )
+        request.url.target = _target(scope)
+        started = False
+        try:
+            response = await self._pool.handle_async_request(request)
+            try:
+                answer = [(k.lower(), v) for k, v in response.headers if k.lower() not in _HOP]
+                await send({"type": "http.response.start", "status": response.status, "headers": answer})
+                started = True
+                async for chunk in response.aiter_stream():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            finally:
+                await response.aclose()
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+            if started:
+                raise  # the answer is cut off: so must be the connection
+            raise Fault(
+                "ServiceUnavailable", f"The object store at {self._endpoint} does not answer: {error!r}", 503
+            ) from error
+
+    def _signed_anew(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Check the request's signature and sign it for the store, whose name the client does not know."""
+        caller = self._check(signed_request(scope, None))
+        if caller.payload.startswith("STREAMING-AWS4"):
+            raise Fault(
+                "NotImplemented",
+                "Bodies signed chunk by chunk can't be passed on to another store; use AWS_ENDPOINT_URL_S3 to "
+                "reach it directly.",
+                501,
+            )
+        key = signature.Key(
+            self._access.access_key_id or "", self._access.secret_access_key or "", self._access.session_token
+        )
+        return signature.sign(
+            scope["method"],
+            self._endpoint.rstrip("/") + _target(scope).decode("ascii"),
+            headers,
+            caller.payload,
+            key,
+            region=self._access.region,
+            service="s3",
+            now_ms=self._clock(),
+        )
+
+
+def signed_request(scope: Scope, body: bytes | None) -> signature.SignedRequest:
+    """The request as its signature sees it; `body` None when it is not read (streams)."""
+    return signature.SignedRequest(
+        scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body
+    )
+
+
+def _target(scope: Scope) -> bytes:
+    query: bytes = scope["query_string"]
+    path: bytes = scope["raw_path"]
+    return path + b"?" + query if query else path
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(k in {b"content-length", b"transfer-encoding"} for k, _ in headers)
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionAbortedError("the client has gone")
+        if chunk := message.get("body", b""):
+            yield chunk
+        more = message.get("more_body", False)

@@ -1,0 +1,115 @@
+"""CreateProcessingJob, DescribeProcessingJob, ListProcessingJobs, StopProcessingJob, DeleteProcessingJob."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.api.checks import broken_rules
+from penstock.api.context import Context
+from penstock.api.translate import description, invalid, place, summary, token, with_defaults
+from penstock.errors import Conflict, IllegalMove
+from penstock.job.life import Job, Phase, StopAsked, advance
+from penstock.store.database import JobQuery
+from penstock.wire.faults import resource_in_use
+
+#: AWS does not document its default page size of ListProcessingJobs; its other lists have 10.
+_PAGE = 10
+
+
+def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a job on record. Unknown images, clashing paths and the like are refused, with all reasons at once."""
+    broken = broken_rules(params)
+    if broken:
+        raise invalid(" ".join(broken))
+    at = context.clock()
+    name = params["ProcessingJobName"]
+    job = Job(
+        name=name,
+        uid=f"{name}-{secrets.token_hex(6)}",
+        arn=context.job_arn(name),
+        request=with_defaults(params),
+        created_at=at,
+        modified_at=at,
+        phases={Phase.QUEUED.value: at},
+    )
+    try:
+        context.store.add_job(job, {t["Key"]: t["Value"] for t in params.get("Tags") or []})
+    except Conflict as error:
+        raise resource_in_use(
+            "Job name must be unique within an AWS account and region, and a job with this name already exists "
+            f"({job.arn})"
+        ) from error
+    context.wake()
+    return {"ProcessingJobArn": job.arn}
+
+
+def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is known of a job, in AWS's shape."""
+    return description(find(context, params["ProcessingJobName"]))
+
+
+def list_jobs(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A page of jobs."""
+    query = JobQuery(
+        created_after=params.get("CreationTimeAfter"),
+        created_before=params.get("CreationTimeBefore"),
+        modified_after=params.get("LastModifiedTimeAfter"),
+        modified_before=params.get("LastModifiedTimeBefore"),
+        name_contains=params.get("NameContains"),
+        status=params.get("StatusEquals"),
+        sort_by=params.get("SortBy", "CreationTime"),
+        descending=params.get("SortOrder", "Ascending") == "Descending",
+    )
+    after = place(params.get("NextToken"))
+    if after is not None and not (isinstance(after, list) and len(after) == 2):
+        raise invalid("The NextToken is not one that ListProcessingJobs returned.")
+    jobs, following = context.store.list_jobs(query, params.get("MaxResults", _PAGE), after)
+    return {
+        "ProcessingJobSummaries": [summary(job) for job in jobs],
+        "NextToken": None if following is None else token(following),
+    }
+
+
+def stop(context: Context, params: Mapping[str, Any]) -> None:
+    """Ask a job to stop. A job that is stopping already is left so; one that has ended can't be stopped."""
+    while True:
+        job = find(context, params["ProcessingJobName"])
+        if job.phase is Phase.STOPPING:
+            return
+        try:
+            context.store.save_job(advance(job, StopAsked(), context.clock()))
+        except IllegalMove as error:
+            raise invalid(
+                f"The request was rejected because the processing job is in status {job.status}."
+            ) from error
+        except Conflict:
+            continue  # it moved on between reading and writing: judge it anew
+        context.wake()
+        return
+
+
+def delete(context: Context, params: Mapping[str, Any]) -> None:
+    """Remove an ended job from the record; its name is free again. Its outputs in S3 are not touched."""
+    job = find(context, params["ProcessingJobName"])
+    if not job.phase.final:
+        raise resource_in_use(f"The processing job {job.arn} is in status {job.status} and can't be deleted.")
+    try:
+        context.store.delete_job(job)
+    except Conflict:
+        find(context, job.name)  # deleted by somebody else meanwhile: then it is not there
+    context.logbook.delete(job.uid)
+
+
+def find(context: Context, name: str) -> Job:
+    """The job of that name.
+
+    Raises:
+        Fault: There is none. The service answers ValidationException here, not ResourceNotFound: botocore's
+            waiter and others match on it.
+    """
+    job = context.store.job(name)
+    if job is None:
+        raise invalid(f"Could not find requested job with name: {name}")
+    return job

@@ -1,0 +1,48 @@
+"""Where runners post events and log bytes. Idempotent: what was taken before is passed over."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.api.context import Context
+from penstock.job.events import Host, HostEvent
+
+
+class ReportRefused(Exception):
+    """The report comes from nobody we know; the status is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def take_events(context: Context, uid: str, name: str, token: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply a runner's events and answer the last that was taken."""
+    host = _known(context, uid, name, token)
+    try:
+        events = [HostEvent.from_json(e) for e in body["events"]]
+        applied = context.store.apply_events(uid, name, events)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReportRefused(400, f"not a report: {error}") from error
+    context.wake()
+    # A host that has ended takes no more, but its runner may let go of all that it has said.
+    last = max((e.sequence for e in events), default=0)
+    return {"sequence": max(last, (applied or host).sequence)}
+
+
+def take_log(context: Context, uid: str, name: str, token: str, offset: int, data: bytes) -> dict[str, Any]:
+    """Take log bytes from position `offset` on and answer how many are held."""
+    _known(context, uid, name, token)
+    return {"size": context.logbook.append(uid, name, offset, data)}
+
+
+def _known(context: Context, uid: str, name: str, token: str) -> Host:
+    host = next((h for h in context.store.hosts(uid) if h.name == name), None)
+    if host is None:
+        raise ReportRefused(404, "there is no such run")
+    if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), host.token_digest):
+        raise ReportRefused(403, "the token is not this run's")
+    return host

@@ -1,0 +1,114 @@
+"""AWS's names and shapes <-> ours. The single border crossing; the request itself is kept whole."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from penstock.job.events import Host
+from penstock.job.life import Job
+from penstock.wire.faults import Fault, validation
+
+#: AWS's own default (the API reference of ProcessingStoppingCondition: one day).
+DEFAULT_RUNTIME_SECONDS = 86_400
+
+
+def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the defaults that AWS's Describe shows when a client left them out."""
+    full: dict[str, Any] = copy.deepcopy(dict(request))
+    full.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_RUNTIME_SECONDS})
+    cluster = full["ProcessingResources"]["ClusterConfig"]
+    if "InstancePreferences" in cluster:
+        # The first preference is always to be had: this machine plays any instance type.
+        first = cluster["InstancePreferences"][0]
+        cluster["SelectedInstanceType"] = first["InstanceType"]
+        cluster["SelectedInstanceCount"] = first.get("InstanceCount", cluster.get("InstanceCount", 1))
+        cluster.setdefault("InstanceCount", cluster["SelectedInstanceCount"])
+    cluster.setdefault("InstanceCount", 1)
+    for given in full.get("ProcessingInputs") or []:
+        given.setdefault("AppManaged", False)
+        if "S3Input" in given:
+            given["S3Input"].setdefault("S3DataDistributionType", "FullyReplicated")
+    for given in (full.get("ProcessingOutputConfig") or {}).get("Outputs") or []:
+        given.setdefault("AppManaged", False)
+    return full
+
+
+def description(job: Job) -> dict[str, Any]:
+    """What DescribeProcessingJob answers: the request as kept, and what has become of it."""
+    echoed = {k: v for k, v in job.request.items() if k != "Tags"}
+    return {**echoed, **_state(job), "ProcessingStartTime": job.started_at}
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """One line of ListProcessingJobs."""
+    return _state(job)
+
+
+def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str, Any]:
+    """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON."""
+    return {
+        "name": job.name,
+        "arn": job.arn,
+        "status": job.status,
+        "phase": job.phase.value,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "phases": dict(job.phases),
+        "failure_reason": job.failure_reason,
+        "exit_message": job.exit_message,
+        "request": dict(job.request),
+        "tags": dict(tags),
+        "hosts": [
+            {
+                "name": h.name,
+                "phase": h.phase.value,
+                "phases": dict(h.phases),
+                "log_stream": h.log_stream,
+                "exit_code": (h.outcome or {}).get("exit_code"),
+                **h.notes,
+            }
+            for h in hosts
+        ],
+    }
+
+
+def token(place: Any) -> str:
+    """A NextToken: opaque to clients."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def place(text: str | None) -> Any:
+    """What `token` was given; None for None.
+
+    Raises:
+        Fault: It is no token of ours.
+    """
+    if text is None:
+        return None
+    try:
+        return json.loads(base64.urlsafe_b64decode(text.encode()))
+    except ValueError as error:
+        raise invalid("The NextToken is not one that this operation returned.") from error
+
+
+def invalid(message: str) -> Fault:
+    """A ValidationException."""
+    return validation(message)
+
+
+def _state(job: Job) -> dict[str, Any]:
+    return {
+        "ProcessingJobName": job.name,
+        "ProcessingJobArn": job.arn,
+        "ProcessingJobStatus": job.status,
+        "CreationTime": job.created_at,
+        "LastModifiedTime": job.modified_at,
+        "ProcessingEndTime": job.ended_at,
+        "FailureReason": job.failure_reason,
+        "ExitMessage": job.exit_message,
+    }

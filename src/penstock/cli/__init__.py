@@ -1,0 +1,1 @@
+"""The `penstock` command: data on stdout, everything else on stderr."""

@@ -1,0 +1,171 @@
+"""serve, up, down, status, env, doctor, python: the server and what surrounds it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.cli import show
+from penstock.client import local_server
+from penstock.config import Settings
+from penstock.errors import PenstockError
+from penstock.home import Home, ServerRecord
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+#: The exit code of `status` when no server runs, as init systems have it.
+NOT_RUNNING = 3
+_END_SECONDS = 30.0
+
+
+def serve() -> None:
+    """Run the server in the foreground; Ctrl-C ends it."""
+    from penstock import server  # noqa: PLC0415 - the server's imports are for the server
+
+    server.main()
+
+
+def up(json: Json = False) -> None:
+    """Start the server in the background, if it does not run already."""
+    began = time.monotonic()
+    settings = Settings.read()
+    home = Home(settings.home)
+    record = home.server()
+    found = record is not None
+    address = local_server.ensure()
+    record = record or home.server()
+    if json:
+        show.as_json(_status(record))
+        return
+    took = f"{time.monotonic() - began:.1f} s"
+    show.note(f"Penstock {'runs already' if found else f'is up after {took}'}.")
+    show.out.print(f"API  {address.endpoint}")
+    show.out.print(f"S3   {address.s3_endpoint or 'AWS'}  (default bucket s3://{address.bucket})")
+    show.note('Next: eval "$(penstock env)" for AWS clients, `penstock run --help`, `penstock status`')
+
+
+def down() -> None:
+    """Stop the server. Jobs under way go on and report when it is up again."""
+    settings = Settings.read()
+    home = Home(settings.home)
+    record = home.server()
+    if record is None:
+        show.note(f"No server runs for {home.path}.")
+        return
+    _, status = local_server.get(record, "/penstock/status", timeout=5)
+    # The lock is held, so the process of that number is the server and no other.
+    os.kill(record.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _END_SECONDS
+    while home.held():
+        if time.monotonic() > deadline:
+            show.fail(f"The server (process {record.pid}) has not ended within {_END_SECONDS:.0f} s.")
+            raise typer.Exit(1)
+        time.sleep(0.02)
+    show.note("Penstock is down.")
+    if active := status.get("active_jobs"):
+        show.note(f"{active} job(s) go on without it and report when it is up again.")
+
+
+def status(json: Json = False) -> None:
+    """Tell whether the server runs, and where."""
+    settings = Settings.read()
+    record = Home(settings.home).server()
+    if json:
+        show.as_json(_status(record) if record else {"running": False, "home": str(settings.home)})
+    elif record is None:
+        show.note(f"No server runs for {settings.home}. Start one with `penstock up`.")
+    else:
+        told = _status(record)
+        rows = [(k, str(told[k])) for k in ("endpoint", "s3_endpoint", "store", "bucket", "active_jobs")]
+        rows += [("pid", str(record.pid)), ("version", record.version), ("home", record.home)]
+        show.table(("", "running"), rows)
+    if record is None:
+        raise typer.Exit(NOT_RUNNING)
+
+
+def env() -> None:
+    """Print `export NAME=value` lines for AWS clients; starts the server when none runs."""
+    address = local_server.ensure()
+    home = Settings.read().home
+    values = {
+        "AWS_ENDPOINT_URL": address.endpoint,
+        "AWS_ENDPOINT_URL_S3": address.s3_endpoint or "",
+        "AWS_ACCESS_KEY_ID": address.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": address.secret_access_key,
+        # Empty rather than left alone: a token of another account would be sent along with our keys.
+        "AWS_SESSION_TOKEN": address.session_token or "",
+        "AWS_DEFAULT_REGION": address.region,
+        "AWS_REGION": address.region,
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(_sagemaker_config(home, address.bucket)),
+    }
+    if address.s3_endpoint is None:
+        # Plain AWS S3: only the Processing API is here.
+        values["AWS_ENDPOINT_URL_S3"] = f"https://s3.{address.s3_region}.amazonaws.com"
+    if any(os.environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")):
+        others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+        values["NO_PROXY"] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
+    for name, value in values.items():
+        print(f"export {name}={shlex.quote(value)}")
+    if sys.stdout.isatty():
+        show.note('These lines are for the shell: eval "$(penstock env)"')
+
+
+def doctor(json: Json = False) -> None:
+    """Check whether this machine is fit to run jobs; name what is missing and the command that mends it."""
+    from penstock.cli.checks import examine  # noqa: PLC0415 - looks at much that other commands need not load
+
+    findings = examine(Settings.read())
+    if json:
+        show.as_json([f.__dict__ for f in findings])
+    else:
+        marks = {"ok": ("ok", "green"), "weak": ("weak", "yellow"), "missing": ("missing", "bold red")}
+        for finding in findings:
+            word, colour = marks[finding.state]
+            show.out.print(f"[{colour}]{word:8}[/] [bold]{finding.what}[/]: ", end="")
+            show.out.print(finding.text, markup=False)
+            if finding.remedy:
+                show.out.print(f"         mend it with: {finding.remedy}", markup=False)
+    if any(f.state == "missing" for f in findings):
+        raise typer.Exit(1)
+
+
+def python(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="The script to run.")],
+) -> None:
+    """Run a script that says `from sagemaker...` on Penstock's SDK, unless the official one is installed."""
+    from penstock.client import alias  # noqa: PLC0415 - only this command needs it
+
+    if not script.is_file():
+        raise PenstockError(f"The script {script} does not exist.")
+    alias.run_script(str(script), context.args)
+
+
+def _status(record: ServerRecord | None) -> dict[str, object]:
+    if record is None:
+        return {"running": False}
+    _, told = local_server.get(record, "/penstock/status", timeout=10)
+    return {"running": True, **record.__dict__, **told}
+
+
+def _sagemaker_config(home: Path, bucket: str) -> Path:
+    """The official SDK's own configuration file: its default bucket, and no telemetry."""
+    path = home / "sagemaker-config.yaml"
+    path.write_text(
+        "# Written by `penstock env` for the official SageMaker SDK.\n"
+        "SchemaVersion: '1.0'\n"
+        "SageMaker:\n"
+        "  PythonSDK:\n"
+        "    Modules:\n"
+        "      TelemetryOptOut: true\n"
+        "      Session:\n"
+        f"        DefaultS3Bucket: {bucket}\n"
+    )
+    return path

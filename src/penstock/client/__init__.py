@@ -1,0 +1,1 @@
+"""What the SDK and the command line use to reach a server."""

@@ -1,0 +1,135 @@
+"""Which server a Session talks to, and its clients, each made when it is first needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+if TYPE_CHECKING:
+    from penstock.client.local_server import Address
+
+logger = logging.getLogger("penstock")
+
+#: Either of these in the environment says that the user has chosen an endpoint, so boto3 is left alone.
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER")
+
+
+class Connection:
+    """The clients of a Session.
+
+    Given clients and a given boto3 session are used as they are, and so is boto3's own configuration when an
+    endpoint is set in the environment. Otherwise everything goes to the local server, which is found or
+    started on first use.
+
+    Args:
+        boto_session: The user's boto3 session.
+        sagemaker_client: The user's client for the SageMaker API.
+    """
+
+    def __init__(self, boto_session: Any = None, sagemaker_client: Any = None) -> None:
+        self.given_session = boto_session
+        self.sagemaker_client = sagemaker_client
+        self.is_local = (
+            boto_session is None
+            and sagemaker_client is None
+            and not any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
+        )
+
+    @cached_property
+    def address(self) -> Address:
+        """The local server's address; starts the server if none runs. Only for local connections."""
+        from penstock.client import local_server  # noqa: PLC0415 - only local sessions need it
+
+        return local_server.ensure()
+
+    @cached_property
+    def boto_session(self) -> Any:
+        """The boto3 session that users see: all models, all operations."""
+        if self.given_session is not None:
+            return self.given_session
+        if self.is_local:
+            from penstock.client import boto  # noqa: PLC0415 - loads boto3
+
+            return boto.local_session(self.address)
+        import boto3  # noqa: PLC0415 - 0.2 s, so only when it is needed
+
+        return boto3.DEFAULT_SESSION or boto3.Session()
+
+    @cached_property
+    def quick_session(self) -> Any:
+        """The boto3 session for our own calls: on the local server, one with trimmed models."""
+        if self.is_local:
+            from penstock.client import boto  # noqa: PLC0415 - loads boto3
+
+            return boto.local_session(self.address, trimmed=True)
+        return self.boto_session
+
+    @property
+    def sagemaker(self) -> Any:
+        """The client for our own calls: the one that the user gave or has touched, else the quick one."""
+        return self.sagemaker_client or self._quick_sagemaker
+
+    @cached_property
+    def _quick_sagemaker(self) -> Any:
+        return self.quick_session.client("sagemaker")
+
+    @property
+    def full_sagemaker(self) -> Any:
+        """The client that users see. From its first use on it is the one for all calls."""
+        if self.sagemaker_client is None:
+            self.sagemaker_client = self.boto_session.client("sagemaker")
+        return self.sagemaker_client
+
+    @cached_property
+    def logs(self) -> Any:
+        """The client for log events; patient, so that a wait outlives a short disturbance."""
+        from botocore.config import Config  # noqa: PLC0415 - comes with boto3
+
+        return self.quick_session.client("logs", config=Config(retries={"max_attempts": 15}))
+
+    @cached_property
+    def s3(self) -> Any:
+        """The client for S3."""
+        return self.quick_session.client("s3", region_name=self.region)
+
+    @property
+    def region(self) -> str:
+        """The region.
+
+        Raises:
+            ValueError: The user's boto3 session has none.
+        """
+        region = self.address.region if self.is_local else self.boto_session.region_name
+        if region is None:
+            raise ValueError(
+                "Must setup local AWS configuration with a region supported by SageMaker. "
+                "Set AWS_DEFAULT_REGION, or unset AWS_ENDPOINT_URL to use Penstock's own server."
+            )
+        return str(region)
+
+    @cached_property
+    def account(self) -> str:
+        """The 12-digit account id."""
+        if self.is_local:
+            return self.address.account
+        return str(self.identity()["Account"])
+
+    def identity(self) -> dict[str, Any]:
+        """The answer of STS to "who am I?"."""
+        # Made without an endpoint of its own, so that AWS_ENDPOINT_URL holds for it too.
+        identity: dict[str, Any] = self.boto_session.client(
+            "sts", region_name=self.region
+        ).get_caller_identity()
+        return identity
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether calls go to AWS itself, which limits how often one may ask."""
+        if self.is_local:
+            return False
+        endpoint = getattr(getattr(self.sagemaker, "meta", None), "endpoint_url", None)
+        host = urlparse(endpoint).hostname if isinstance(endpoint, str) else None
+        return host is not None and host.endswith((".amazonaws.com", ".amazonaws.com.cn"))

@@ -1,0 +1,170 @@
+"""ProcessingJob: a job that has been started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from penstock.client.io import ProcessingInput, ProcessingOutput, inputs_of, outputs_of
+
+if TYPE_CHECKING:
+    from penstock.processing import Processor
+    from penstock.session import Session
+
+#: What goes over the wire for SageMaker's local mode, which the API has no instance type for.
+LOCAL_INSTANCE_TYPES = {"local": "ml.m5.xlarge", "local_gpu": "ml.g5.xlarge"}
+
+
+class ProcessingJob:
+    """A job on the server.
+
+    Attributes:
+        sagemaker_session: The session it was started with.
+        job_name: Its name.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        output_kms_key: The key that encrypts its outputs.
+    """
+
+    def __init__(
+        self,
+        sagemaker_session: Session,
+        job_name: str,
+        inputs: list[ProcessingInput] | None,
+        outputs: list[ProcessingOutput] | None,
+        output_kms_key: str | None = None,
+    ) -> None:
+        self.sagemaker_session = sagemaker_session
+        self.job_name = job_name
+        self.inputs = inputs
+        self.outputs = outputs
+        self.output_kms_key = output_kms_key
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.job_name
+
+    @classmethod
+    def start_new(
+        cls,
+        processor: Processor,
+        inputs: list[ProcessingInput],
+        outputs: list[ProcessingOutput],
+        experiment_config: Mapping[str, str] | None,
+    ) -> Self:
+        """Start a job of `processor` with inputs and outputs that are in S3 and have names.
+
+        Raises:
+            botocore.exceptions.ClientError: The server refuses the request; the message names the member.
+        """
+        session = processor.sagemaker_session
+        name = processor.current_job_name
+        limit = processor.max_runtime_in_seconds
+        session.process(
+            inputs=[item._to_request_dict() for item in inputs],  # noqa: SLF001 - of this package
+            output_config=cls.prepare_output_config(
+                processor.output_kms_key,
+                [item._to_request_dict() for item in outputs],  # noqa: SLF001 - of this package
+            ),
+            job_name=name,
+            resources=cls.prepare_processing_resources(
+                processor.instance_count,
+                LOCAL_INSTANCE_TYPES.get(processor.instance_type or "", processor.instance_type),
+                processor.volume_kms_key,
+                processor.volume_size_in_gb,
+            ),
+            stopping_condition=None if limit is None else cls.prepare_stopping_condition(limit),
+            app_specification=cls.prepare_app_specification(
+                processor.arguments, processor.entrypoint, processor.image_uri
+            ),
+            environment=processor.env,
+            network_config=processor.network_config._to_request_dict()  # noqa: SLF001 - of this package
+            if processor.network_config is not None
+            else None,
+            role_arn=session.expand_role(processor.role),
+            tags=processor.tags,
+            experiment_config=experiment_config,
+        )
+        return cls(session, name, inputs, outputs, processor.output_kms_key)
+
+    @classmethod
+    def from_processing_name(cls, sagemaker_session: Session, processing_job_name: str) -> Self:
+        """The job of that name, with inputs and outputs as the server knows them."""
+        description = sagemaker_session.describe_processing_job(processing_job_name)
+        return cls(
+            sagemaker_session,
+            processing_job_name,
+            inputs_of(description),
+            outputs_of(description),
+            description.get("ProcessingOutputConfig", {}).get("KmsKeyId"),
+        )
+
+    @classmethod
+    def from_processing_arn(cls, sagemaker_session: Session, processing_job_arn: str) -> Self:
+        """The job of that ARN, with inputs and outputs as the server knows them."""
+        name = processing_job_arn.split(":")[5].removeprefix("processing-job/")
+        return cls.from_processing_name(sagemaker_session, name)
+
+    def wait(self, logs: bool = True) -> None:
+        """Wait until the job has ended, and print its log as it comes unless `logs` is False.
+
+        Raises:
+            UnexpectedStatusException: The job failed; the message has the reason and the last log lines.
+        """
+        if logs:
+            self.sagemaker_session.logs_for_processing_job(self.job_name, wait=True)
+        else:
+            self.sagemaker_session.wait_for_processing_job(self.job_name)
+
+    def describe(self) -> dict[str, Any]:
+        """What DescribeProcessingJob answers."""
+        return self.sagemaker_session.describe_processing_job(self.job_name)
+
+    def stop(self) -> None:
+        """Ask for the job to be stopped; does not wait for it."""
+        self.sagemaker_session.stop_processing_job(self.name)
+
+    @staticmethod
+    def prepare_app_specification(
+        container_arguments: Sequence[str] | None,
+        container_entrypoint: Sequence[str] | None,
+        image_uri: str | None,
+    ) -> dict[str, Any]:
+        """The request's AppSpecification."""
+        specification: dict[str, Any] = {"ImageUri": image_uri}
+        if container_arguments is not None:
+            specification["ContainerArguments"] = container_arguments
+        if container_entrypoint is not None:
+            specification["ContainerEntrypoint"] = container_entrypoint
+        return specification
+
+    @staticmethod
+    def prepare_output_config(kms_key_id: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """The request's ProcessingOutputConfig."""
+        config: dict[str, Any] = {"Outputs": outputs}
+        if kms_key_id is not None:
+            config["KmsKeyId"] = kms_key_id
+        return config
+
+    @staticmethod
+    def prepare_processing_resources(
+        instance_count: int | None,
+        instance_type: str | None,
+        volume_kms_key_id: str | None,
+        volume_size_in_gb: int,
+    ) -> dict[str, Any]:
+        """The request's ProcessingResources."""
+        cluster: dict[str, Any] = {
+            "InstanceCount": instance_count,
+            "InstanceType": instance_type,
+            "VolumeSizeInGB": volume_size_in_gb,
+        }
+        if volume_kms_key_id is not None:
+            cluster["VolumeKmsKeyId"] = volume_kms_key_id
+        return {"ClusterConfig": cluster}
+
+    @staticmethod
+    def prepare_stopping_condition(max_runtime_in_seconds: int) -> dict[str, int]:
+        """The request's StoppingCondition."""
+        return {"MaxRuntimeInSeconds": max_runtime_in_seconds}

@@ -1,0 +1,141 @@
+"""Finds the local server, or starts one. Used by the SDK and the CLI; imports none of the server's code."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from penstock.config import Settings
+from penstock.errors import ConfigurationError, ServerUnavailable
+from penstock.home import Home, Keys, ServerRecord
+
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the local server is, and what a client needs to speak to it."""
+
+    endpoint: str
+    s3_endpoint: str | None
+    region: str
+    s3_region: str
+    account: str
+    bucket: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+def ensure(start: bool = True) -> Address:
+    """The address of the server of this home; starts one when none runs, and returns when jobs can be sent.
+
+    Raises:
+        ServerUnavailable: None runs and none could be started (or `start` is False); the message says why.
+        ConfigurationError: A setting can't be used.
+    """
+    settings = Settings.read()
+    home = Home(settings.home)
+    record = home.server()
+    if record is None:
+        if not start:
+            raise ServerUnavailable(
+                f"No Penstock server runs for {home.path}. Start one with `penstock up`."
+            )
+        record = start_server(settings)
+    _wait_ready(record)
+    return address(settings, home, record)
+
+
+def address(settings: Settings, home: Home, record: ServerRecord) -> Address:
+    """What a client needs for the server of `record`."""
+    if record.own_s3:
+        keys = home.keys()
+    elif settings.s3_access_key_id and settings.s3_secret_access_key:
+        keys = Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
+    else:
+        raise ConfigurationError(
+            "The server uses an S3 of your own: set PENSTOCK_S3_ACCESS_KEY_ID and PENSTOCK_S3_SECRET_ACCESS_KEY "
+            "for its clients, too."
+        )
+    return Address(
+        endpoint=record.endpoint,
+        s3_endpoint=record.s3_endpoint,
+        region=record.region,
+        s3_region=record.s3_region,
+        account=record.account,
+        bucket=record.bucket,
+        access_key_id=keys.access_key_id,
+        secret_access_key=keys.secret_access_key,
+        session_token=None if record.own_s3 else settings.s3_session_token,
+    )
+
+
+def start_server(settings: Settings) -> ServerRecord:
+    """Start a server in the background and return once it answers.
+
+    Raises:
+        ServerUnavailable: It ended before that; the message holds the end of its log.
+    """
+    home = Home(settings.home)
+    home.make()
+    log = home.path / "server.log"
+    with log.open("ab") as file:
+        file.truncate(0)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "penstock.server"],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            cwd="/",
+            start_new_session=True,
+            env={**os.environ, "PENSTOCK_HOME": str(home.path)},
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        record = home.server()
+        if record is not None:
+            return record
+        # When two clients start at once, one of the servers gives way; both clients then find the other.
+        if process.poll() is not None and not home.held():
+            raise ServerUnavailable(f"The Penstock server could not be started: {_last_lines(log)}")
+        time.sleep(0.01)
+    raise ServerUnavailable(f"The Penstock server did not answer within {_START_SECONDS:.0f} s. See {log}.")
+
+
+def get(record: ServerRecord, path: str, timeout: float = 90) -> tuple[int, dict[str, object]]:
+    """Ask the server for one of its own pages: status and JSON.
+
+    Raises:
+        ServerUnavailable: Nobody answers.
+    """
+    where = urlsplit(record.endpoint)
+    connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ServerUnavailable(
+            f"The Penstock server at {record.endpoint} (process {record.pid}) does not answer: {error}."
+        ) from error
+    finally:
+        connection.close()
+
+
+def _wait_ready(record: ServerRecord) -> None:
+    status, answer = get(record, "/penstock/ready")
+    if status != 200:
+        raise ServerUnavailable(str(answer.get("error") or "The server is not ready."))
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return "\n".join(lines[-5:]).removeprefix("penstock: ") or f"it said nothing; see {log}."

@@ -1,0 +1,257 @@
+"""Waiting for a job and following its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from penstock.client.connection import Connection
+from penstock.exceptions import CapacityError, UnexpectedStatusException
+
+logger = logging.getLogger("penstock")
+
+LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+
+#: How often the local server is asked, in seconds: at once after something happened, then ever less often.
+QUICKEST, SLOWEST, BACKOFF = 0.02, 0.2, 1.4
+
+#: How many of the last log lines an error shows.
+SHOWN_LINES = 20
+
+#: A server that is started anew answers again within seconds; jobs go on meanwhile.
+PATIENCE = 60.0
+
+_ENDED = ("Completed", "Failed", "Stopped")
+_STATUS_CHARACTERS = {"Completed": "!", "InProgress": ".", "Failed": "*", "Stopped": "s", "Stopping": "_"}
+_COLOURS = (34, 35, 32, 36, 33)
+_GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-python-sdk-troubleshooting.html"
+
+
+def wait(connection: Connection, job: str, poll: float) -> dict[str, Any]:
+    """Wait until `job` has ended, printing one character for its status every `poll` seconds.
+
+    Returns:
+        The last description.
+
+    Raises:
+        UnexpectedStatusException: The job failed.
+    """
+    with _told_when_interrupted(job):
+        pace = _Pace(connection, poll)
+        shown = time.monotonic()
+        while True:
+            description = _describe(connection, job)
+            status = description["ProcessingJobStatus"]
+            if status in _ENDED or time.monotonic() - shown >= poll:
+                print(_STATUS_CHARACTERS.get(status, "?"), end="", flush=True)  # noqa: T201 - its purpose
+                shown = time.monotonic()
+            if status in _ENDED:
+                break
+            pace.rest()
+    _check(connection, job, description, None)
+    return description
+
+
+def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None:
+    """Print the log of `job` as it comes: all there is, or with `wait` until the job has ended.
+
+    Raises:
+        UnexpectedStatusException: The job failed (with `wait` only).
+    """
+    with _told_when_interrupted(job):
+        description = _describe(connection, job)
+        log = _Log(connection, job, _instances(description), poll)
+        pace = _Pace(connection, poll)
+        while wait and description["ProcessingJobStatus"] not in _ENDED:
+            pace.rest(again=log.print_news())
+            description = _describe(connection, job)
+        if wait and connection.is_aws:
+            time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
+        log.print_news()
+        log.end()
+    if wait:
+        _check(connection, job, description, list(log.last))
+
+
+class _Pace:
+    """How long to rest between two questions: on AWS `poll` seconds, else as quick as `QUICKEST` says."""
+
+    def __init__(self, connection: Connection, poll: float) -> None:
+        self._first, self._most = (poll, poll) if connection.is_aws else (min(QUICKEST, poll), min(SLOWEST, poll))
+        self._next = self._first
+
+    def rest(self, *, again: bool = False) -> None:
+        """Sleep; `again` says that something has just happened, and more may."""
+        self._next = self._first if again else self._next
+        time.sleep(self._next)
+        self._next = min(self._next * BACKOFF, self._most)
+
+
+class _Log:
+    """The log streams of a job, one per instance, and how far each has been printed."""
+
+    def __init__(self, connection: Connection, job: str, instances: int, poll: float) -> None:
+        self._client = connection.logs
+        self._job = job
+        self._instances = instances
+        self._poll = poll
+        self._streams: list[str] = []
+        self._tokens: dict[str, str] = {}
+        self._dotted_at = time.monotonic()
+        self._in_dots = False
+        self._colours = sys.stdout.isatty() or bool(os.environ.get("JPY_PARENT_PID"))
+        self.last: deque[str] = deque(maxlen=SHOWN_LINES)
+
+    def print_news(self) -> bool:
+        """Print what is new in all streams, in the order of time. Returns whether anything was."""
+        if len(self._streams) < self._instances:
+            self._streams = stream_names(self._client, self._job)
+        news = [
+            (event["timestamp"], index, event["message"])
+            for index, stream in enumerate(self._streams)
+            for event in self._read(stream)
+        ]
+        for _, index, message in sorted(news, key=lambda item: item[0]):
+            self._print(index, message)
+        if not self._streams:
+            self._dot()
+        return bool(news)
+
+    def end(self) -> None:
+        """Close a row of dots that no line has followed."""
+        if self._in_dots:
+            print()  # noqa: T201 - its purpose
+
+    def _read(self, stream: str) -> Iterator[dict[str, Any]]:
+        while True:
+            token = self._tokens.get(stream)
+            page = _patiently(
+                lambda token=token: self._client.get_log_events(
+                    logGroupName=LOG_GROUP,
+                    logStreamName=stream,
+                    startFromHead=True,
+                    **({"nextToken": token} if token else {}),
+                )
+            )
+            yield from page["events"]
+            self._tokens[stream] = page["nextForwardToken"]
+            if not page["events"] or page["nextForwardToken"] == token:
+                return
+
+    def _print(self, index: int, message: str) -> None:
+        self.end()
+        self._in_dots = False
+        self.last.append(message)
+        if self._colours:
+            message = f"\x1b[{_COLOURS[index % len(_COLOURS)]}m{message}\x1b[0m"
+        print(message, flush=True)  # noqa: T201 - its purpose
+
+    def _dot(self) -> None:
+        """A sign of life while there is no stream yet, at the pace that users of SageMaker know."""
+        now = time.monotonic()
+        if now - self._dotted_at >= self._poll:
+            print(".", end="", flush=True)  # noqa: T201 - its purpose
+            self._dotted_at, self._in_dots = now, True
+
+
+def stream_names(client: Any, job: str) -> list[str]:
+    """The names of a job's log streams, sorted; none as long as no instance has begun."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - comes with boto3
+
+    request = {"logGroupName": LOG_GROUP, "logStreamNamePrefix": f"{job}/", "orderBy": "LogStreamName"}
+    names: list[str] = []
+    while True:
+        try:
+            page = _patiently(lambda: client.describe_log_streams(**request))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                return []  # the first job of an account: the group comes with its first line
+            raise
+        names += [stream["logStreamName"] for stream in page["logStreams"]]
+        token = page.get("nextToken")
+        if not token:
+            return names
+        request["nextToken"] = token
+
+
+def _check(connection: Connection, job: str, description: dict[str, Any], lines: list[str] | None) -> None:
+    """Warn of a stopped job and raise for a failed one, with the last `lines` (read now when None)."""
+    status = description["ProcessingJobStatus"]
+    if status == "Stopped":
+        logger.warning(
+            "Job ended with status 'Stopped' rather than 'Completed'. It was stopped, or reached its time limit; "
+            "check whether it did what you expect."
+        )
+    if status != "Failed":
+        return
+    reason = description.get("FailureReason", "(No reason provided)")
+    message = (
+        f"Error for Processing job {job}: {status}. Reason: {reason}. "
+        f"Check troubleshooting guide for common errors: {_GUIDE}"
+    )
+    lines = _tail(connection, job) if lines is None else lines
+    if lines:
+        message += "\nThe last lines of its log:\n" + "\n".join(f"  {line}" for line in lines)
+    kind = CapacityError if "CapacityError" in reason else UnexpectedStatusException
+    raise kind(message, allowed_statuses=["Completed", "Stopped"], actual_status=status)
+
+
+def _tail(connection: Connection, job: str) -> list[str]:
+    """The last log lines; none when they can't be read, for the job's failure is the news."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - comes with boto3
+
+    events: list[dict[str, Any]] = []
+    try:
+        for stream in stream_names(connection.logs, job):
+            page = connection.logs.get_log_events(
+                logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=False, limit=SHOWN_LINES
+            )
+            events += page["events"]
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("The log of %s can't be read: %s", job, error)
+    return [event["message"] for event in sorted(events, key=lambda event: event["timestamp"])][-SHOWN_LINES:]
+
+
+def _instances(description: dict[str, Any]) -> int:
+    cluster = description["ProcessingResources"]["ClusterConfig"]
+    return int(cluster.get("InstanceCount") or cluster.get("SelectedInstanceCount") or 1)
+
+
+def _describe(connection: Connection, job: str) -> dict[str, Any]:
+    description: dict[str, Any] = _patiently(
+        lambda: connection.sagemaker.describe_processing_job(ProcessingJobName=job)
+    )
+    return description
+
+
+def _patiently(call: Callable[[], Any]) -> Any:
+    """`call`, again and again for `PATIENCE` seconds while no server answers."""
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - comes with boto3
+
+    begun = time.monotonic()
+    while True:
+        try:
+            return call()
+        except HTTPClientError:
+            if time.monotonic() - begun >= PATIENCE:
+                raise
+            time.sleep(SLOWEST)
+
+
+@contextmanager
+def _told_when_interrupted(job: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(  # noqa: T201 - for the person at the keyboard
+            f"\nThe job {job} goes on. To stop it: penstock stop {job}\n"
+            f"To see it again: penstock logs -f {job}",
+            file=sys.stderr,
+        )
+        raise

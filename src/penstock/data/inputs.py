@@ -1,0 +1,295 @@
+"""Inputs: objects of S3 become files below LocalPath, before the program starts."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from penstock.data import crew
+from penstock.data.listing import Entry
+from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
+from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
+from penstock.data.uri import S3Uri, local_folder, safe_join
+from penstock.errors import ClientFailure, InternalFailure, JobFailure
+from penstock.job.run import S3Access
+
+_MANIFEST_LIMIT = 256 * MIB
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An input that has arrived on this host."""
+
+    name: str
+    uri: str
+    objects: int
+    bytes: int
+    seconds: float
+    """From the start of the whole fetch to this input's last byte: inputs arrive side by side."""
+
+
+def fetch(
+    inputs: Sequence[Mapping[str, Any]],
+    *,
+    index: int,
+    count: int,
+    root: Path,
+    access: S3Access,
+    progress: Callable[[str], None],
+    opener: Opener = open_bucket,
+) -> list[Fetched]:
+    """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
+
+    `plan.relative_path` and `plan.shard` say which object becomes which file on which host. Keys that end in
+    `/` (folder markers) become empty folders, on every host. AppManaged inputs are left alone.
+
+    Args:
+        inputs: ProcessingInputs of the CreateProcessingJob request.
+        index: This host's number, from 0.
+        count: How many hosts the job has.
+        root: The folder that the program will see as /opt/ml.
+        access: How to reach the store.
+        progress: Called with a line for the log, on the caller's thread.
+        opener: How buckets are opened.
+
+    Raises:
+        ClientFailure: An input can't be had, or asks for what is not supported.
+        InternalFailure: This machine can't take it (its disk is full), or the store failed.
+    """
+    wanted = [item for item in map(read_input, inputs) if item is not None]
+    started = time.monotonic()
+    loads = [_Load(item, local_folder(root, item.local_path)) for item in wanted]
+    for load in loads:
+        load.folder.mkdir(parents=True, exist_ok=True)
+    crew.work(
+        (partial(_find, load, opener, access) for load in loads),
+        min(crew.WIDTH, len(loads)),
+    )
+    _lay_out(loads, root)
+    for load in loads:
+        if load.item.sharded:
+            mine = set(shard(load.files, index, count))
+            load.files = {key: file for key, file in load.files.items() if key in mine}
+    _check_space(loads, root)
+    temporary = Path(tempfile.mkdtemp(prefix=".incoming-", dir=root)) if any(x.files for x in loads) else None
+    try:
+        if temporary:
+            _download(loads, temporary, progress)
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return [_arrived(load, started, progress) for load in loads]
+
+
+@dataclass
+class _File:
+    """An object and the file that it becomes."""
+
+    entry: Entry
+    target: Path
+
+
+@dataclass
+class _Load:
+    """An input on its way."""
+
+    item: Input
+    folder: Path
+    bucket: Bucket | None = None
+    source: S3Uri | None = None
+    """What keys are relative to: the input's URI, or the prefix of its manifest."""
+    found: list[Entry] = field(default_factory=list)
+    files: dict[str, _File] = field(default_factory=dict)
+    done: int = 0
+    done_at: float = 0.0
+
+    def failure(self, error: JobFailure) -> JobFailure:
+        """The error as the job's reason, in AWS's words for this."""
+        return type(error)(f"Failed to download data. Input {self.item.name!r}: {error}")
+
+
+def _find(load: _Load, opener: Opener, access: S3Access) -> None:
+    """Ask the store what the input consists of."""
+    uri = load.item.uri
+    try:
+        load.bucket = opener(access, uri.bucket)
+        if load.item.manifest:
+            prefix, entries = read_manifest(bytes(load.bucket.read(uri.key, _MANIFEST_LIMIT)), uri)
+            load.bucket, load.source = opener(access, prefix.bucket), prefix
+            head = load.bucket.head
+            crew.work(
+                (partial(lambda key: load.found.append(head(key)), prefix.key + entry) for entry in entries),
+                min(crew.WIDTH, len(entries)),
+            )
+        else:
+            load.source = uri
+            load.found = list(load.bucket.list(uri.key))
+    except JobFailure as error:
+        raise load.failure(error) from None
+    if not load.found:
+        raise load.failure(
+            ClientFailure(f"{uri}: no object's key begins so. Correct the S3Uri, or upload the data."),
+        )
+
+
+def _lay_out(loads: Sequence[_Load], root: Path) -> None:
+    """Give each object its file, and make all folders."""
+    places = Places()
+    for load in loads:
+        assert load.source is not None  # set by _find
+        try:
+            for entry in load.found:
+                _place(load, load.source, entry, places, root)
+        except JobFailure as error:
+            raise load.failure(error) from None
+        load.found = []
+    for folder in places.folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path) -> None:
+    uri = S3Uri(source.bucket, entry.key)
+    manifest = load.item.manifest
+    relative = entry.key[len(source.key) :] if manifest else relative_path(source.key, entry.key)
+    folder = relative.endswith("/") or not relative
+    relative = relative.removesuffix("/")
+    try:
+        target = safe_join(load.folder, relative) if relative else load.folder
+    except ClientFailure as error:
+        raise ClientFailure(f"{uri}: {error}") from None
+    path = str(target.relative_to(root))
+    if folder:
+        places.add_folder(path, uri)
+    else:
+        places.add_file(path, uri)
+        load.files[entry.key] = _File(entry, target)
+
+
+def _check_space(loads: Sequence[_Load], root: Path) -> None:
+    needed = sum(file.entry.size for load in loads for file in load.files.values())
+    disk = os.statvfs(root)
+    free = disk.f_bavail * disk.f_frsize
+    if needed > free:
+        raise InternalFailure(
+            f"Failed to download data. The inputs have {size_text(needed)}, but the disk of {root} has only "
+            f"{size_text(free)} left. Free some space, or move PENSTOCK_HOME to a larger disk.",
+        )
+
+
+def _download(loads: Sequence[_Load], temporary: Path, progress: Callable[[str], None]) -> None:
+    total = sum(file.entry.size for load in loads for file in load.files.values())
+    files = sum(len(load.files) for load in loads)
+    large = any(file.entry.size > PART for load in loads for file in load.files.values())
+    crew.work(
+        _tasks(loads, temporary),
+        crew.WIDTH if large else min(crew.WIDTH, files),
+        tick=lambda: progress(
+            f"Downloading inputs: {size_text(sum(load.done for load in loads))} of {size_text(total)}.",
+        ),
+    )
+
+
+def _tasks(loads: Sequence[_Load], temporary: Path) -> Iterator[crew.Task]:
+    names = (temporary / str(number) for number in itertools.count())
+    for load in loads:
+        assert load.bucket is not None  # set by _find
+        for file in load.files.values():
+            if file.entry.size <= PART:
+                yield partial(_guarded, load, file, partial(_whole, load, load.bucket, file, next(names)))
+                continue
+            parts = _Parts(load, load.bucket, file, next(names))
+            for start in range(0, file.entry.size, PART):
+                yield partial(_guarded, load, file, partial(parts.bring, start))
+
+
+def _guarded(load: _Load, file: _File, task: crew.Task) -> None:
+    try:
+        task()
+    except JobFailure as error:
+        raise load.failure(error) from None
+    except OSError as error:
+        raise load.failure(
+            InternalFailure(
+                f"{S3Uri(load.item.uri.bucket, file.entry.key)} can't be written to {file.target}: "
+                f"{error.strerror}. Check the disk of this machine and its free space.",
+            ),
+        ) from None
+
+
+def _whole(load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
+    data = bucket.read(file.entry.key, PART)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _write(descriptor, data, 0)
+    finally:
+        os.close(descriptor)
+    temporary.rename(file.target)
+    _count(load, len(data))
+
+
+class _Parts:
+    """A large object whose parts are brought by several threads; the last one gives the file its name."""
+
+    def __init__(self, load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
+        self.load, self.bucket, self.file, self.temporary = load, bucket, file, temporary
+        self.left = -(-file.entry.size // PART)
+        self.lock = threading.Lock()
+
+    def bring(self, start: int) -> None:
+        """Bring the part that begins at byte `start`."""
+        entry = self.file.entry
+        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
+        descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            _write(descriptor, data, start)
+        finally:
+            os.close(descriptor)
+        with self.lock:
+            self.left -= 1
+            if self.left == 0:
+                self.temporary.rename(self.file.target)
+        _count(self.load, len(data))
+
+
+def _write(descriptor: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
+
+
+_counting = threading.Lock()
+
+
+def _count(load: _Load, size: int) -> None:
+    with _counting:
+        load.done += size
+        load.done_at = time.monotonic()
+
+
+def _arrived(load: _Load, started: float, progress: Callable[[str], None]) -> Fetched:
+    seconds = max(0.0, load.done_at - started)
+    item = load.item
+    progress(
+        f"Input {item.name!r}: {item.uri} -> {item.local_path}, {len(load.files)} "
+        f"{'object' if len(load.files) == 1 else 'objects'}, {size_text(load.done)}, {seconds:.2f} s.",
+    )
+    return Fetched(item.name, str(item.uri), len(load.files), load.done, seconds)
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people."""
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

@@ -1,0 +1,302 @@
+"""Outputs: files below LocalPath become objects of S3, after the program has ended.
+
+The program may have left anything in its folders, so nothing there is trusted: folders are walked by descriptor,
+no symbolic link is followed at any level, and what is opened is looked at again before it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from penstock.data import crew
+from penstock.data.inputs import size_text
+from penstock.data.storage import PART, Bucket, Opener, StoreUnreachable, open_bucket
+from penstock.data.uri import S3Uri, local_folder
+from penstock.errors import ClientFailure, InternalFailure, JobFailure
+from penstock.job.run import S3Access
+
+_KEY_LIMIT = 1024  # bytes of UTF-8, S3's limit; it also bounds how deep a folder is walked
+_LARGE_AT_ONCE = 4  # each holds up to four parts in memory
+_FRUITLESS = 64  # so many failures without one success, and the rest is not tried
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # nonblocking, lest a FIFO keeps us
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """An output that is in S3."""
+
+    name: str
+    uri: str
+    files: int
+    bytes: int
+    seconds: float
+    """From the start of the whole upload to this output's last file: outputs go side by side."""
+    skipped: list[str]
+    """What was not uploaded, as it can't be an object: relative path and reason."""
+
+
+def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
+    """Make the LocalPath of every output, so that the program finds it; and refuse now what can't be uploaded.
+
+    Folders get the mode 0755: within the walls the program has the uid of this process.
+
+    Args:
+        config: ProcessingOutputConfig of the CreateProcessingJob request.
+        root: The folder that the program will see as /opt/ml.
+
+    Raises:
+        ClientFailure: An output's S3Uri or LocalPath can't be used; the message names the output.
+    """
+    for output in _read((config or {}).get("Outputs") or (), root):
+        output.folder.mkdir(parents=True, exist_ok=True)
+
+
+def upload(
+    outputs: Sequence[Mapping[str, Any]],
+    *,
+    kms_key: str | None,
+    root: Path,
+    access: S3Access,
+    progress: Callable[[str], None],
+    opener: Opener = open_bucket,
+) -> list[Uploaded]:
+    """Upload every regular file below each LocalPath to `<S3Uri>/<relative path>`.
+
+    Symbolic links, sockets, FIFOs and devices are skipped, and empty folders leave no trace in S3: each gets a
+    line in the log. Outputs of S3UploadMode Continuous are uploaded here like all others. A file that can't be
+    uploaded does not keep the others from it; the failure comes at the end.
+
+    Args:
+        outputs: The Outputs of the request's ProcessingOutputConfig.
+        kms_key: Its KmsKeyId.
+        root: The folder that the program saw as /opt/ml.
+        access: How to reach the store.
+        progress: Called with a line for the log, on the caller's thread.
+        opener: How buckets are opened.
+
+    Raises:
+        ClientFailure: Something is not in S3, for a cause on the user's side; the message names the output, the
+            first object and how many more there are.
+        InternalFailure: The same for a cause on this machine's or the store's side.
+    """
+    started = time.monotonic()
+    work = _read(outputs, root)
+    shared = _Shared()
+    crew.work(
+        (
+            task
+            for output in work
+            for task in _tasks(output, opener(access, output.uri.bucket, kms_key), root, shared)
+        ),
+        tick=lambda: progress(
+            f"Uploading outputs: {size_text(sum(output.bytes for output in work))} so far."
+        ),
+    )
+    results = [_left(output, started, progress) for output in work]
+    for output in work:
+        if output.failures:
+            more = len(output.failures) - 1
+            first = output.failures[0]
+            raise type(first)(
+                f"Failed to upload data. Output {output.name!r}: {first}"
+                + (f" {more} more of its files failed." if more else "")
+                + (" The rest was not tried." if shared.hopeless else ""),
+            )
+    return results
+
+
+@dataclass
+class _Output:
+    name: str
+    uri: S3Uri
+    local_path: str
+    folder: Path
+    files: int = 0
+    bytes: int = 0
+    ended: float = 0.0
+    skipped: list[str] = field(default_factory=list)
+    failures: list[JobFailure] = field(default_factory=list)
+
+    def key(self, relative: str) -> str:
+        base = self.uri.key
+        return f"{base}/{relative}" if base and not base.endswith("/") else base + relative
+
+    def skip(self, relative: str, reason: str) -> None:
+        self.skipped.append(f"{shown(relative or '.')}: {reason}")
+
+    def fail(self, relative: str, error: OSError) -> None:
+        self.failures.append(
+            InternalFailure(f"{shown(relative or self.local_path)} can't be read: {error.strerror}."),
+        )
+
+
+class _Shared:
+    """What the threads of one upload share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
+        self.fruitless = 0
+        self.hopeless = False
+
+
+def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
+    read = []
+    for shape in outputs:
+        name, target = shape.get("OutputName", ""), shape.get("S3Output")
+        if shape.get("AppManaged") or not target:
+            continue
+        try:
+            read.append(
+                _Output(
+                    name=name,
+                    uri=S3Uri.parse(target.get("S3Uri") or ""),
+                    local_path=target.get("LocalPath") or "",
+                    folder=local_folder(root, target.get("LocalPath") or ""),
+                ),
+            )
+        except ClientFailure as error:
+            raise ClientFailure(f"Output {name!r}: {error}") from None
+    return read
+
+
+def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iterator[crew.Task]:
+    """One task per file, with the file already open: made while the folder is walked."""
+    try:
+        folder = _open_below(root, output.folder.relative_to(root))
+    except FileNotFoundError:
+        output.skip("", "the folder no longer exists")
+        return
+    except NotADirectoryError:
+        output.skip("", "a symbolic link or a file is in the folder's place")
+        return
+    except OSError as error:
+        output.fail("", error)
+        return
+    try:
+        for relative, descriptor in _walk(folder, "", output):
+            if shared.hopeless:
+                os.close(descriptor)
+                return
+            yield partial(_send, output, bucket, relative, descriptor, shared)
+    finally:
+        os.close(folder)
+
+
+def _open_below(root: Path, relative: Path) -> int:
+    """Open a folder below `root` one part at a time: the program could have put a link in any part's place."""
+    descriptor = os.open(root, _FOLDER)
+    for part in relative.parts:
+        try:
+            inner = os.open(part, _FOLDER, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
+    """All regular files below an open folder, as relative path and open descriptor (the taker closes it)."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    if not found:
+        output.skip(base, "an empty folder")
+    for entry in found:
+        relative = f"{base}/{entry.name}" if base else entry.name
+        try:
+            kind = entry.stat(follow_symlinks=False).st_mode
+            if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
+                output.skip(relative, _kind(kind))
+                continue
+            cause = _unfit(output.key(relative))
+            if cause:
+                output.failures.append(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
+                continue
+            descriptor = os.open(entry.name, _FOLDER if stat.S_ISDIR(kind) else _FILE, dir_fd=folder)
+        except OSError as error:
+            output.fail(relative, error)
+            continue
+        if stat.S_ISREG(kind):
+            yield relative, descriptor
+            continue
+        try:
+            yield from _walk(descriptor, relative, output)
+        except OSError as error:
+            output.fail(relative, error)
+        finally:
+            os.close(descriptor)
+
+
+def _unfit(key: str) -> str | None:
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "its name is not UTF-8"
+    if size > _KEY_LIMIT:
+        return f"its key would be longer than {_KEY_LIMIT} bytes"
+    return None
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link, and those are not followed"
+    return "a socket, FIFO or device"
+
+
+def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, shared: _Shared) -> None:
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                output.skip(relative, _kind(found.st_mode))
+                return
+            key = output.key(relative)
+            if found.st_size <= PART:
+                data = file.read(PART + 1)
+                size = len(data)
+                bucket.write(key, data)
+            else:
+                size = found.st_size
+                with shared.large:
+                    bucket.write_file(key, file, size)
+    except JobFailure as error:
+        with shared.lock:
+            output.failures.append(error)
+            shared.fruitless += _FRUITLESS if isinstance(error, StoreUnreachable) else 1
+            shared.hopeless = shared.fruitless >= _FRUITLESS
+    except OSError as error:
+        output.fail(relative, error)
+    else:
+        with shared.lock:
+            shared.fruitless = 0
+            output.files += 1
+            output.bytes += size
+            output.ended = time.monotonic()
+
+
+def _left(output: _Output, started: float, progress: Callable[[str], None]) -> Uploaded:
+    for line in output.skipped:
+        progress(f"Output {output.name!r}: not uploaded: {line}.")
+    for failure in output.failures:
+        progress(f"Output {output.name!r}: FAILED: {failure}")
+    seconds = max(0.0, output.ended - started)
+    progress(
+        f"Output {output.name!r}: {output.local_path} -> {output.uri}, {output.files} "
+        f"{'file' if output.files == 1 else 'files'}, {size_text(output.bytes)}, {seconds:.2f} s.",
+    )
+    return Uploaded(output.name, str(output.uri), output.files, output.bytes, seconds, output.skipped)
+
+
+def shown(name: str) -> str:
+    """A file's name for people, with bytes that are not UTF-8 as escapes."""
+    return repr(os.fsencode(name).decode("utf-8", "backslashreplace"))

@@ -1,0 +1,193 @@
+"""One pass after another: start what waits, settle what was reported, stop what must end, find what was lost.
+
+The loop runs in a thread of its own and is woken by whoever changed something (`wake`), so that nothing waits
+for a timer; the timer is only for what nobody reports: a runner that died. It holds no state that matters: all
+that it knows is read from the store, so a crash between any two statements is mended by the next pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from penstock.dispatch.settle import to_stop, verdict
+from penstock.engines.base import Engine, Life
+from penstock.errors import Conflict, JobFailure
+from penstock.job.events import Host, HostEvent
+from penstock.job.life import Failed, Job, Phase, Started, advance
+from penstock.job.run import Run
+from penstock.store.database import Store
+from penstock.store.logbook import Logbook
+
+_log = logging.getLogger(__name__)
+
+#: How often runners are asked whether they live. A dead one is noticed within this time.
+PROBE_SECONDS = 1.0
+
+
+class Dispatcher:
+    """Carries jobs from wish to end."""
+
+    def __init__(
+        self,
+        store: Store,
+        logbook: Logbook,
+        engine: Engine,
+        make_run: Callable[[Job, str, tuple[str, ...], str], Run],
+        clock: Callable[[], int],
+        slots: int,
+    ) -> None:
+        self._store = store
+        self._logbook = logbook
+        self._engine = engine
+        self._make_run = make_run
+        self._clock = clock
+        self._slots = slots
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work, after what a crash left behind of ended jobs is removed."""
+        active = [h.handle for job in self._store.active_jobs() for h in self._store.hosts(job.uid)]
+        self._engine.sweep({handle for handle in active if handle is not None})
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something has changed: look at once."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End after the pass under way. Runners go on."""
+        self._ending.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while not self._ending.is_set():
+            self._wake.clear()
+            try:
+                self.step()
+            except Exception:  # noqa: BLE001 - the loop must outlive whatever one pass meets
+                _log.exception("A pass of the dispatcher failed; it is tried again")
+            self._wake.wait(PROBE_SECONDS)
+
+    def step(self) -> None:
+        """One pass over all jobs that have not ended."""
+        taken = 0
+        waiting = []
+        for job in self._store.active_jobs():
+            if job.phase is Phase.QUEUED:
+                waiting.append(job)
+                continue
+            try:
+                if not self._carry(job):
+                    taken += job.instance_count
+            except Conflict:
+                self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
+        for job in waiting:
+            # First in, first out. A job larger than the machine runs alone.
+            if taken and taken + job.instance_count > self._slots:
+                break
+            taken += job.instance_count
+            try:
+                self._begin(job)
+            except Conflict:
+                self._wake.set()
+            except OSError as error:
+                reason = f"InternalServerError: The job could not be started on this machine: {error}."
+                self._store.save_job(advance(job, Failed(reason), self._clock()))
+
+    def _begin(self, job: Job) -> None:
+        """Store the intent, then start. What a crash leaves in between is found by `_carry`."""
+        at = self._clock()
+        names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
+        tokens = {name: secrets.token_urlsafe(32) for name in names}
+        hosts = [
+            Host(
+                job_uid=job.uid,
+                job_name=job.name,
+                name=name,
+                token_digest=hashlib.sha256(tokens[name].encode()).hexdigest(),
+                log_stream=f"{job.name}/{name}-{at // 1000}",
+            )
+            for name in names
+        ]
+        runs = [self._make_run(job, name, tuple(sorted(names)), tokens[name]) for name in names]
+        handles = [self._engine.prepare(run) for run in runs]
+        hosts = [replace(host, handle=handle) for host, handle in zip(hosts, handles, strict=True)]
+        self._store.add_hosts(advance(job, Started(), at), hosts)
+        for host in hosts:
+            self._start(host)
+
+    def _start(self, host: Host) -> None:
+        assert host.handle is not None
+        try:
+            self._engine.start(host.handle)
+        except JobFailure as failure:
+            self._report_for(host, failure.reason)
+
+    def _carry(self, job: Job) -> bool:
+        """Bring one job forward; True when it has ended."""
+        hosts = self._store.hosts(job.uid)
+        for host in hosts:
+            if not host.ended:
+                self._look_after(job, host)
+        hosts = self._store.hosts(job.uid)
+        for host in to_stop(job, hosts):
+            if host.handle is not None:
+                self._engine.stop(host.handle)
+        event = verdict(job, hosts)
+        if event is None:
+            return False
+        moved = advance(job, event, self._clock())
+        self._store.save_job(moved)
+        if moved.phase.final:
+            _log.info(
+                "job %s: %s%s",
+                job.name,
+                moved.phase,
+                f": {moved.failure_reason}" if moved.failure_reason else "",
+            )
+            for host in hosts:
+                if host.handle is not None:
+                    self._engine.forget(host.handle)
+        return moved.phase.final
+
+    def _look_after(self, job: Job, host: Host) -> None:
+        """Start a host that a crash kept from being started; conclude for one whose runner is dead."""
+        if host.handle is None:
+            return
+        life = self._engine.probe(host.handle)
+        if life is Life.ALIVE:
+            return
+        if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
+            self._start(host)
+            return
+        # A runner that ended well may have died between its last words and our look: its remains tell.
+        remains = self._engine.remains(host.handle, self._logbook.size(job.uid, host.name))
+        if remains.log:
+            self._logbook.append(job.uid, host.name, self._logbook.size(job.uid, host.name), remains.log)
+        current = self._store.apply_events(job.uid, host.name, remains.events) or host
+        if current.ended:
+            return
+        if life is Life.NEVER_STARTED:
+            self._report_for(current, None)
+            return
+        words = f" Its last words: {remains.last_words}" if remains.last_words else ""
+        self._report_for(
+            current,
+            f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
+            f"it was killed or it crashed.{words}",
+        )
+
+    def _report_for(self, host: Host, reason: str | None) -> None:
+        """Report the end of a host in the place of a runner that can't."""
+        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
+        ended = HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
+        self._store.apply_events(host.job_uid, host.name, [ended])
+        self._wake.set()

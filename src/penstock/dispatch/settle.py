@@ -1,0 +1,59 @@
+"""What the state of all hosts means for their job. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.job.events import Host
+from penstock.job.life import Event, Failed, Halted, Job, Phase, Reached, Succeeded
+
+_WORKING = (Phase.PREPARING, Phase.DOWNLOADING, Phase.RUNNING, Phase.UPLOADING)
+_EXIT_MESSAGE_BYTES = 1024
+
+
+def verdict(job: Job, hosts: Sequence[Host]) -> Event | None:
+    """The event that has become due for `job`, or None.
+
+    A job ends when all its hosts have ended. It is as far as the host furthest behind.
+    """
+    if all(h.ended for h in hosts):
+        return _end(hosts)
+    if job.phase is Phase.STOPPING:
+        return None
+    working = [_WORKING.index(h.phase) for h in hosts if h.phase in _WORKING]
+    unstarted = any(h.phase is Phase.QUEUED for h in hosts)
+    if unstarted or not working or job.phase not in _WORKING:
+        return None
+    furthest_behind = _WORKING[min(working)]
+    if _WORKING.index(furthest_behind) > _WORKING.index(job.phase):
+        return Reached(furthest_behind)
+    return None
+
+
+def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:
+    """The hosts that must be asked to stop: all when the job stops, the others when one has failed."""
+    failed = any(h.phase is Phase.FAILED for h in hosts)
+    if job.phase is Phase.STOPPING or failed:
+        return [h for h in hosts if not h.ended]
+    return []
+
+
+def _end(hosts: Sequence[Host]) -> Event:
+    message = _exit_message(hosts)
+    failed = [h for h in hosts if h.phase is Phase.FAILED]
+    if failed:
+        first = min(failed, key=lambda h: h.phases.get(Phase.FAILED.value, 0))
+        reason = str((first.outcome or {}).get("reason") or "InternalServerError: no reason was reported.")
+        if len(hosts) > 1:
+            reason = f"{reason} (instance {first.name})"
+        return Failed(reason[:1024], message)
+    if any(h.phase is Phase.STOPPED for h in hosts):
+        return Halted(message)
+    return Succeeded(message)
+
+
+def _exit_message(hosts: Sequence[Host]) -> str | None:
+    """All hosts' messages in host order, cut to 1 KB (AWS: "Container exit message", build your own container)."""
+    texts = [str(m) for h in hosts if (m := (h.outcome or {}).get("exit_message"))]
+    joined = "".join(texts).encode()[:_EXIT_MESSAGE_BYTES].decode("utf-8", "ignore")
+    return joined or None

@@ -1,0 +1,72 @@
+"""What an engine is: it starts a runner for a run somewhere, finds it again, and can ask it to stop.
+
+An engine never imports the runner: it is started by command line, so that a runner of last week can report to
+today's server. Every implementation passes `penstock.testing.engines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from penstock.job.events import HostEvent
+from penstock.job.run import Run
+
+
+class Life(Enum):
+    """Whether a runner lives. What can't be told counts as alive."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    NEVER_STARTED = "never started"
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What a dead runner left behind that its server may not have been told."""
+
+    events: Sequence[HostEvent]
+    log: bytes
+    """The host's log from the asked position on."""
+    last_words: str
+    """The end of the runner's own error output, to tell why it died."""
+
+
+class Engine(Protocol):
+    """Where instances run."""
+
+    name: str
+
+    def prepare(self, run: Run) -> str:
+        """Make ready what `start` needs and return the handle. It depends on nothing but the run's identity."""
+        ...
+
+    def start(self, handle: str) -> None:
+        """Start the runner. Called once for a handle.
+
+        Raises:
+            InternalFailure: It can't be started; the message says why.
+        """
+        ...
+
+    def probe(self, handle: str) -> Life:
+        """Whether the runner lives."""
+        ...
+
+    def stop(self, handle: str) -> None:
+        """Ask the runner to stop its program and conclude. No effect on one that is gone. May be repeated."""
+        ...
+
+    def remains(self, handle: str, log_from: int) -> Remains:
+        """What a dead runner left behind."""
+        ...
+
+    def forget(self, handle: str) -> None:
+        """Remove all that is left of a run that has ended. May be repeated."""
+        ...
+
+    def sweep(self, keep: set[str]) -> None:
+        """Forget all runs but those of the handles in `keep`, and but those whose runner lives."""
+        ...

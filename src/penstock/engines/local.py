@@ -1,0 +1,143 @@
+"""This machine as an engine: each run is a runner process of its own, in a session of its own.
+
+The runner outlives the server. Whether it lives is asked of the kernel: the server locks `lock` in the run's
+folder and hands the locked file down to the runner, so the lock is held exactly as long as a runner lives, from
+before its first instruction on, whatever becomes of pids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from penstock.engines.base import Life, Remains
+from penstock.errors import InternalFailure
+from penstock.job.events import HostEvent
+from penstock.job.run import Run
+
+
+class LocalEngine:
+    """Runs on this machine, each in a folder below `folder`."""
+
+    name = "local"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def prepare(self, run: Run) -> str:
+        """Make the run's folder; the handle is its path below the engine's folder."""
+        handle = f"{run.job_uid}/{run.host}"
+        folder = self._folder / handle
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / "run.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(run.to_json())
+        return handle
+
+    def start(self, handle: str) -> None:
+        """Start the runner with nothing of the server's but the lock."""
+        folder = self._folder / handle
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            errors = os.open(
+                folder / "runner.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
+            try:
+                self._children[handle] = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "penstock.runner", str(folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                    cwd="/",
+                )
+            finally:
+                os.close(errors)
+        except BlockingIOError as error:
+            raise InternalFailure(f"A runner for {handle} is alive already.") from error
+        except OSError as error:
+            raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
+        finally:
+            os.close(lock)
+
+    def probe(self, handle: str) -> Life:
+        """Ask the kernel whether the run's lock is held."""
+        child = self._children.get(handle)
+        if child is not None and child.poll() is not None:
+            self._children.pop(handle, None)  # reaped
+        try:
+            lock = os.open(self._folder / handle / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return Life.NEVER_STARTED
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Life.ALIVE
+        finally:
+            os.close(lock)
+        return Life.DEAD
+
+    def stop(self, handle: str) -> None:
+        """SIGTERM to the runner, whose pid is true because the lock is held."""
+        if self.probe(handle) is not Life.ALIVE:
+            return
+        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            os.kill(int((self._folder / handle / "pid").read_text()), signal.SIGTERM)
+
+    def remains(self, handle: str, log_from: int) -> Remains:
+        """Read the journal, the log and the error output of a dead runner."""
+        folder = self._folder / handle
+        events = []
+        for line in _read(folder / "journal", 0).splitlines():
+            with contextlib.suppress(ValueError):  # a last line cut off by the crash
+                events.append(HostEvent.from_json(json.loads(line)))
+        words = _read(folder / "runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
+        return Remains(events, _read(folder / "log", log_from), words)
+
+    def forget(self, handle: str) -> None:
+        """Remove the run's folder, and the job's when it was the last."""
+        child = self._children.pop(handle, None)
+        if child is not None and child.poll() is None:
+            self._children[handle] = child  # ended in a moment; reaped by the next probe
+        folder = self._folder / handle
+        shutil.rmtree(folder, onerror=_make_removable)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+
+    def sweep(self, keep: set[str]) -> None:
+        """Look through all runs' folders."""
+        for folder in self._folder.glob("*/*"):
+            handle = f"{folder.parent.name}/{folder.name}"
+            if handle not in keep and self.probe(handle) is not Life.ALIVE:
+                self.forget(handle)
+
+
+def _read(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _make_removable(_function: object, path: str, _error: object) -> None:
+    """A program may leave folders without write permission; they are ours all the same."""
+    target = Path(path)
+    with contextlib.suppress(OSError):
+        target.parent.chmod(0o700)
+        if target.is_dir() and not target.is_symlink():
+            target.chmod(0o700)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            target.unlink()

@@ -1,0 +1,138 @@
+"""The home folder: who may run a server here, with which keys, and where the running one is.
+
+Only the standard library is used: clients read the same files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import string
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from penstock.errors import ConfigurationError
+
+
+class AlreadyServed(ConfigurationError):
+    """Another server holds this home."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The access key pair that clients sign with, at our door and at the object store's."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ServerRecord:
+    """What `server.json` tells of the running server. No secrets."""
+
+    pid: int
+    endpoint: str
+    s3_endpoint: str | None
+    """None: plain AWS S3."""
+    version: str
+    home: str
+    region: str
+    account: str
+    bucket: str
+    started_at: int
+    s3_region: str
+    own_s3: bool
+    """Whether the store is one that Penstock runs itself."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder in which one server keeps all its state."""
+
+    path: Path
+
+    def make(self) -> None:
+        """Create the folder, readable by nobody else.
+
+        Raises:
+            ConfigurationError: It can't be made or written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The home folder {self.path} can't be used: {error.strerror}. Set PENSTOCK_HOME to a folder of yours."
+            ) from error
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the one server of this home. The kernel lets go of it when the process ends, however it ends.
+
+        Raises:
+            AlreadyServed: Another process holds it.
+        """
+        descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            record = self.server()
+            where = f" at {record.endpoint} (process {record.pid})" if record else ""
+            raise AlreadyServed(f"A Penstock server already runs for {self.path}{where}.") from None
+        try:
+            yield
+        finally:
+            (self.path / "server.json").unlink(missing_ok=True)
+            os.close(descriptor)
+
+    def held(self) -> bool:
+        """Whether a server holds this home now."""
+        try:
+            descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def server(self) -> ServerRecord | None:
+        """The running server, or None. A record left behind by a dead one counts for nothing."""
+        if not self.held():
+            return None
+        try:
+            return ServerRecord(**json.loads((self.path / "server.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None  # it is just starting
+
+    def announce(self, record: ServerRecord) -> None:
+        """Tell where the server is; the file appears whole or not at all."""
+        self._write("server.json", json.dumps(asdict(record), indent=2))
+
+    def keys(self) -> Keys:
+        """The generated key pair, made at the first call."""
+        path = self.path / "keys.json"
+        try:
+            return Keys(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            pass
+        letters = string.ascii_uppercase + "234567"
+        identifier = "AKIAPENSTOCK" + "".join(secrets.choice(letters) for _ in range(8))
+        keys = Keys(identifier, secrets.token_urlsafe(30))
+        self._write("keys.json", json.dumps(asdict(keys), indent=2))
+        return keys
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.{os.getpid()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+        temporary.replace(self.path / name)

@@ -1,0 +1,101 @@
+"""What a runner reports of its host, as frozen values with one JSON form, and a host as the server records it.
+
+Reports may arrive twice or late, never out of order: each event has a sequence number, counted by the runner's
+journal from 1, and an event that was applied already is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from penstock.job.life import Phase
+
+
+@dataclass(frozen=True)
+class HostEvent:
+    """Something that happened to a host.
+
+    `kind` is one of:
+    - ``phase``: data = {"phase": "preparing" | "downloading" | "running" | "uploading"}
+    - ``note``: data = {<name>: <anything JSON>}, merged into the host's notes (environment, inputs, outputs ...)
+    - ``ended``: data = {"outcome": "succeeded" | "failed" | "halted", "reason": str | None,
+      "exit_code": int | None, "exit_message": str | None}
+    """
+
+    sequence: int
+    kind: str
+    at: int
+    data: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in the journal and on the wire."""
+        return {"sequence": self.sequence, "kind": self.kind, "at": self.at, "data": dict(self.data)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> HostEvent:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is not such a form.
+        """
+        try:
+            event = cls(int(data["sequence"]), str(data["kind"]), int(data["at"]), dict(data["data"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a host event: {error}") from error
+        if event.kind not in {"phase", "note", "ended"}:
+            raise ValueError(f"unknown kind of host event: {event.kind}")
+        return event
+
+
+@dataclass(frozen=True)
+class Host:
+    """One instance's piece of a job, on record."""
+
+    job_uid: str
+    job_name: str
+    name: str
+    token_digest: str
+    """SHA-256 of the token that the runner's reports carry."""
+    log_stream: str
+    handle: str | None = None
+    """How the engine finds the runner again; None until it was started."""
+    phase: Phase = Phase.QUEUED
+    sequence: int = 0
+    """The last event applied."""
+    phases: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Mapping[str, Any] | None = None
+    """The data of the ``ended`` event, once there was one."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the runner has told the end (or has been found dead)."""
+        return self.outcome is not None
+
+
+_FINAL = {"succeeded": Phase.COMPLETED, "failed": Phase.FAILED, "halted": Phase.STOPPED}
+
+
+def apply(host: Host, event: HostEvent) -> Host:
+    """What `host` becomes by `event`; the same host when the event was applied before or comes after the end.
+
+    Raises:
+        ValueError: The event names a phase or an outcome that does not exist.
+    """
+    if event.sequence <= host.sequence or host.ended:
+        return host
+    changed = replace(host, sequence=event.sequence)
+    if event.kind == "note":
+        return replace(changed, notes={**host.notes, **event.data})
+    if event.kind == "phase":
+        phase = Phase(event.data["phase"])
+        if phase.final:
+            raise ValueError(f"{phase} is told by the event 'ended'")
+        return replace(changed, phase=phase, phases={**host.phases, phase.value: event.at})
+    outcome = event.data.get("outcome")
+    if outcome not in _FINAL:
+        raise ValueError(f"unknown outcome: {outcome}")
+    phase = _FINAL[outcome]
+    return replace(changed, phase=phase, phases={**host.phases, phase.value: event.at}, outcome=event.data)

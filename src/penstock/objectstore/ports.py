@@ -1,0 +1,106 @@
+"""The ports of the embedded store: below the ephemeral range, chosen free, remembered from start to start."""
+
+from __future__ import annotations
+
+import json
+import socket
+import zlib
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from penstock.errors import ConfigurationError
+from penstock.objectstore.files import write_private
+
+#: Linux takes the near ends of outgoing connections from here upwards (`ip_local_port_range`). A listener below
+#: never finds its port taken by one of them.
+EPHEMERAL = 32768
+
+#: weed's own worker looks for the admin gRPC port at this distance from the admin port, whatever it was told.
+_ADMIN_GRPC_OFFSET = 10_000
+
+#: Inner ports are sought from here, at a place that follows from the folder, so that stores of several homes
+#: keep out of each other's way.
+_INNER_FIRST, _INNER_LAST = 11_000, EPHEMERAL - _ADMIN_GRPC_OFFSET - 100
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One port for each part of the store. Only `s3` is for others."""
+
+    s3: int
+    s3_grpc: int
+    master: int
+    master_grpc: int
+    volume: int
+    volume_grpc: int
+    filer: int
+    filer_grpc: int
+    admin: int
+
+    @property
+    def admin_grpc(self) -> int:
+        """The tenth, which follows from `admin`."""
+        return self.admin + _ADMIN_GRPC_OFFSET
+
+    @classmethod
+    def choose(cls, folder: Path, preferred: int, before: Ports | None = None) -> Ports:
+        """Free ports, the same as `before` where those are still free.
+
+        Args:
+            folder: The store's, as the seed of where inner ports are sought.
+            preferred: For S3, when there is no port from before; the next free one is taken when it is not.
+            before: The ports of the last start.
+
+        Raises:
+            ConfigurationError: Nothing is free from `preferred` up to the ephemeral range.
+        """
+        kept = asdict(before) if before else {}
+        taken: set[int] = set()
+        inner = _INNER_FIRST + zlib.crc32(str(folder).encode()) % (_INNER_LAST - _INNER_FIRST)
+        found: dict[str, int] = {}
+        for name in (f.name for f in fields(cls)):
+            also = (_ADMIN_GRPC_OFFSET,) if name == "admin" else ()
+            first = kept.get(name) or (preferred if name == "s3" else inner)
+            if name in kept and not _all_free(first, also, taken):
+                first = preferred if name == "s3" else inner
+            port = next((p for p in range(first, EPHEMERAL - sum(also)) if _all_free(p, also, taken)), None)
+            if port is None:
+                raise ConfigurationError(
+                    f"The object store finds no free port from {first} to {EPHEMERAL - 1} for its part {name}. "
+                    "Set PENSTOCK_PORT to a lower one, or end what listens there."
+                )
+            found[name] = port
+            taken |= {port, *(port + offset for offset in also)}
+        return cls(**found)
+
+    @classmethod
+    def remembered(cls, file: Path) -> Ports | None:
+        """The ports of the last start, or None when `file` doesn't tell them."""
+        try:
+            told = json.loads(file.read_text())
+            return cls(**{f.name: int(told[f.name]) for f in fields(cls)})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def remember(self, file: Path) -> None:
+        """Write them to `file`, for `remembered`."""
+        write_private(file, json.dumps(asdict(self)))
+
+
+def _all_free(port: int, also: Collection[int], taken: Collection[int]) -> bool:
+    return all(p not in taken and _free(p) for p in (port, *(port + offset for offset in also)))
+
+
+def _free(port: int) -> bool:
+    """Whether nothing listens on `port` at any address; weed insists on that for a port it is given."""
+    dual = socket.has_dualstack_ipv6()
+    with socket.socket(socket.AF_INET6 if dual else socket.AF_INET) as probe:
+        if dual:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True

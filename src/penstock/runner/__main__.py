@@ -1,0 +1,39 @@
+"""``python -m penstock.runner FOLDER``: wires `run.conduct` to the run's folder and to the server.
+
+Started by an engine, with the run's lock inherited as an open descriptor: it is held until this process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from penstock.clock import now
+from penstock.job.run import Run
+from penstock.runner.folder import RunFolder
+from penstock.runner.journal import Journal
+from penstock.runner.logs import LogWriter
+from penstock.runner.report import Reporter
+from penstock.runner.run import Stop, conduct
+
+
+def main() -> None:
+    """Do the run in the folder given as the only argument."""
+    folder = RunFolder(Path(sys.argv[1]))
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    os.umask(0o022)
+    folder.pid.write_text(str(os.getpid()))
+    run = Run.from_json(folder.run.read_text())
+    reporter = Reporter(run, folder.log, refused=stop.set)
+    log = LogWriter(folder.log, now, reporter.changed)
+    journal = Journal(folder.journal, now, reporter.changed)
+    reporter.start(journal)
+    conduct(run, folder, journal, log, stop)
+    reporter.finish()
+
+
+main()

@@ -1,0 +1,116 @@
+"""What SageMaker promises a program: the files below `/opt/ml/config` and the variables it finds set.
+
+Source: "Build your own processing container" and "How Amazon SageMaker Processing configures your processing
+container" in the AWS developer guide. What AWS leaves open is decided here, beside the place where it matters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.job.run import Run
+
+#: A program may be told more than this by its environment and its own request, never less.
+BASE_ENVIRONMENT: Mapping[str, str] = {
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    # Lines reach the log as they are printed, as in AWS's own images.
+    "PYTHONUNBUFFERED": "1",
+    # The walls map a single user, named root; tar as root would try to give files to others.
+    "TAR_OPTIONS": "--no-same-owner",
+}
+
+SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def write_config(run: Run, ml: Path) -> None:
+    """Write `processingjobconfig.json` and `resourceconfig.json`, and the folder for the exit message."""
+    config = ml / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    (ml / "output").mkdir(exist_ok=True)
+    (ml / "processing").mkdir(exist_ok=True)
+    (config / "processingjobconfig.json").write_text(json.dumps(job_config(run), indent=2))
+    (config / "resourceconfig.json").write_text(json.dumps(resource_config(run), indent=2))
+
+
+def job_config(run: Run) -> dict[str, Any]:
+    """The job's description as the program reads it: AWS's casing, unset values as null."""
+    request = run.request
+    application = request["AppSpecification"]
+    cluster = request["ProcessingResources"]["ClusterConfig"]
+    outputs = request.get("ProcessingOutputConfig")
+    return {
+        "ProcessingJobArn": run.job_arn,
+        "ProcessingJobName": run.job_name,
+        "AppSpecification": {
+            "ImageUri": application["ImageUri"],
+            "ContainerEntrypoint": application.get("ContainerEntrypoint"),
+            "ContainerArguments": application.get("ContainerArguments"),
+        },
+        "Environment": request.get("Environment"),
+        "ProcessingInputs": [_input(i) for i in request.get("ProcessingInputs") or []] or None,
+        "ProcessingOutputConfig": None
+        if outputs is None
+        else {"Outputs": outputs["Outputs"], "KmsKeyId": outputs.get("KmsKeyId")},
+        "ProcessingResources": {
+            "ClusterConfig": {
+                "InstanceCount": cluster.get("InstanceCount", 1),
+                "InstanceType": cluster.get("InstanceType"),
+                "VolumeSizeInGB": cluster["VolumeSizeInGB"],
+                "VolumeKmsKeyId": cluster.get("VolumeKmsKeyId"),
+            }
+        },
+        "NetworkConfig": request.get("NetworkConfig"),
+        "RoleArn": request["RoleArn"],
+        "StoppingCondition": request["StoppingCondition"],
+    }
+
+
+def resource_config(run: Run) -> dict[str, Any]:
+    """The cluster as one host sees it. `hosts` is sorted as text, as AWS documents it."""
+    return {
+        "current_host": run.host,
+        "hosts": sorted(run.hosts),
+        "network_interface_name": "lo",
+        "current_instance_type": run.request["ProcessingResources"]["ClusterConfig"].get("InstanceType"),
+    }
+
+
+def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
+    """All variables of the program: the base, the environment's own (`extra`), then the request's, which win."""
+    return {
+        **BASE_ENVIRONMENT,
+        "PATH": ":".join((*path, *SYSTEM_PATH)),
+        "AWS_REGION": run.region,
+        "AWS_DEFAULT_REGION": run.region,
+        "PROCESSING_JOB_NAME": run.job_name,
+        "PROCESSING_JOB_ARN": run.job_arn,
+        **extra,
+        **(run.request.get("Environment") or {}),
+    }
+
+
+def addresses(run: Run) -> dict[str, str]:
+    """A loopback address for each host of the job, so that two hosts may listen on the same port."""
+    digest = hashlib.sha256(run.job_uid.encode()).digest()
+    network = f"127.{64 + digest[0] % 128}.{digest[1]}"
+    return {host: f"{network}.{int(host.rpartition('-')[2])}" for host in run.hosts}
+
+
+def _input(given: Mapping[str, Any]) -> dict[str, Any]:
+    """An input as AWS writes it: with the member `S3DownloadMode`, which its API does not have."""
+    shown = dict(given)
+    if "S3Input" in given:
+        shown["S3Input"] = {
+            "S3DataDistributionType": "FullyReplicated",
+            "S3InputMode": "File",
+            "S3CompressionType": "None",
+            **given["S3Input"],
+            "S3DownloadMode": "StartOfJob",
+        }
+    return shown

@@ -1,0 +1,48 @@
+"""A run's folder on disk: what lies where. The engine makes it, the runner fills it, the engine removes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places in one run's folder."""
+
+    path: Path
+
+    @property
+    def run(self) -> Path:
+        """What is to be done (`job.run.Run` as JSON; mode 0600: it holds keys)."""
+        return self.path / "run.json"
+
+    @property
+    def pid(self) -> Path:
+        """The runner's process id; true as long as `lock` is held."""
+        return self.path / "pid"
+
+    @property
+    def journal(self) -> Path:
+        """Events, one JSON line each, on disk before they count."""
+        return self.path / "journal"
+
+    @property
+    def log(self) -> Path:
+        """The program's output and the runner's notes, as log events."""
+        return self.path / "log"
+
+    @property
+    def ml(self) -> Path:
+        """What the program sees as `/opt/ml`."""
+        return self.path / "ml"
+
+    @property
+    def scratch(self) -> Path:
+        """What the program sees as `/tmp`."""
+        return self.path / "tmp"
+
+    @property
+    def layer(self) -> Path:
+        """The job's own layer over its environment: what a script installs by itself."""
+        return self.path / "env"

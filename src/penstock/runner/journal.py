@@ -1,0 +1,56 @@
+"""The run's events, written down before they count, then reported until somebody has taken them."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from penstock.job.events import HostEvent
+from penstock.job.life import Phase
+
+
+class Journal:
+    """An append-only file of events, numbered from 1."""
+
+    def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
+        self._file = path.open("ab")
+        self._clock = clock
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._events: list[HostEvent] = []
+
+    def phase(self, phase: Phase) -> None:
+        """The run has come to `phase`."""
+        self._append("phase", {"phase": phase.value})
+
+    def note(self, **what: Any) -> None:
+        """Something worth keeping on the job's record."""
+        self._append("note", what)
+
+    def ended(
+        self, outcome: str, reason: str | None, exit_code: int | None, exit_message: str | None
+    ) -> None:
+        """The run is over; nothing follows."""
+        self._append(
+            "ended",
+            {"outcome": outcome, "reason": reason, "exit_code": exit_code, "exit_message": exit_message},
+        )
+
+    def after(self, sequence: int) -> list[HostEvent]:
+        """All events beyond number `sequence`."""
+        with self._lock:
+            return self._events[sequence:]
+
+    def _append(self, kind: str, data: dict[str, Any]) -> None:
+        with self._lock:
+            event = HostEvent(len(self._events) + 1, kind, self._clock(), data)
+            self._file.write(json.dumps(event.to_json()).encode() + b"\n")
+            self._file.flush()
+            if kind == "ended":
+                os.fdatasync(self._file.fileno())
+            self._events.append(event)
+        self._changed()

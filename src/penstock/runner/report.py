@@ -1,0 +1,136 @@
+"""Sends the log and the journal to the server, from the last place it has acknowledged, until all is taken.
+
+The log goes first, so that nobody sees a job as ended whose last lines are missing. When no server answers, the
+runner keeps trying: its journal and log are on disk, and the server's new address is in `address_file`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from penstock.job.run import Run
+from penstock.runner.journal import Journal
+
+_CHUNK = 1 << 20
+_LONGEST_PAUSE = 2.0
+#: How long a run that has ended waits for a server. The server reads the journal of a runner that is gone.
+_PATIENCE = 3600.0
+
+
+class Refused(Exception):
+    """The server knows this run no more."""
+
+
+class Reporter:
+    """A thread that reports one run."""
+
+    def __init__(self, run: Run, log: Path, refused: Callable[[], None]) -> None:
+        self._run = run
+        self._log = log
+        self._refused = refused
+        self._changed = threading.Event()
+        self._all_said = threading.Event()
+        self._journal: Journal | None = None
+        self._log_sent = 0
+        self._sequence_sent = 0
+        self._connection: http.client.HTTPConnection | None = None
+        self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
+
+    def changed(self) -> None:
+        """There is something new to send."""
+        self._changed.set()
+
+    def start(self, journal: Journal) -> None:
+        """Begin to report."""
+        self._journal = journal
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Return when all has been taken, or when nobody has answered for an hour."""
+        self._all_said.set()
+        self._changed.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        pause = 0.05
+        last_answer = time.monotonic()
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            finishing = self._all_said.is_set()
+            try:
+                self._send_all()
+            except Refused:
+                self._refused()
+                return
+            except (OSError, http.client.HTTPException):
+                self._disconnect()
+                if finishing and time.monotonic() - last_answer > _PATIENCE:
+                    return
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                self._changed.set()
+                continue
+            pause = 0.05
+            last_answer = time.monotonic()
+            if finishing:
+                return
+
+    def _send_all(self) -> None:
+        assert self._journal is not None
+        # The events first, then the log up to now: what an event tells (the end) must not overtake the log.
+        events = self._journal.after(self._sequence_sent)
+        with self._log.open("rb") as file:
+            file.seek(self._log_sent)
+            while data := file.read(_CHUNK):
+                reply = self._post(f"log?offset={self._log_sent}", data)
+                self._log_sent = int(reply["size"])
+                file.seek(self._log_sent)
+        if events:
+            body = json.dumps({"events": [e.to_json() for e in events]}).encode()
+            self._sequence_sent = int(self._post("events", body)["sequence"])
+
+    def _post(self, what: str, body: bytes) -> dict[str, Any]:
+        connection = self._connected()
+        connection.request(
+            "POST",
+            f"/penstock/runs/{self._run.job_uid}/{self._run.host}/{what}",
+            body,
+            {"Authorization": f"Bearer {self._run.token}"},
+        )
+        response = connection.getresponse()
+        content = response.read()
+        if response.status in {401, 403, 404, 410}:
+            raise Refused
+        if response.status != 200:
+            raise http.client.HTTPException(f"the server answered {response.status}")
+        reply: dict[str, Any] = json.loads(content)
+        return reply
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._connection is None:
+            address = urlsplit(self._address())
+            make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+            self._connection = make(address.hostname or "127.0.0.1", address.port, timeout=30)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _address(self) -> str:
+        """Where the server is now: it may have been started again on another port."""
+        if self._run.address_file is not None:
+            try:
+                return str(json.loads(Path(self._run.address_file).read_text())["endpoint"])
+            except (OSError, ValueError, KeyError):
+                pass
+        return self._run.report_url

@@ -1,0 +1,71 @@
+"""The requirements of a source folder, found in the job's code before the program starts.
+
+SageMaker's SDK packs a source folder as `sourcedir.tar.gz` and sends a script `runproc.sh` that unpacks it and
+runs ``pip install -r requirements.txt``. Penstock installs them beforehand, once per content, so that pip finds
+all of it there already; our own SDK's script then skips pip altogether.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from penstock.errors import ClientFailure
+
+_SCRIPT = "runproc.sh"
+_ARCHIVE = "sourcedir.tar.gz"
+_CODE = "processing/input/code"
+_LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """A `requirements.txt` and the text files beside it that it may name (`-r`, `-c`)."""
+
+    files: Mapping[str, bytes]
+
+    @property
+    def sha256(self) -> str:
+        """The hash of `requirements.txt`, by which the script knows that it is installed."""
+        return hashlib.sha256(self.files["requirements.txt"]).hexdigest()
+
+    def save(self, folder: Path) -> Path:
+        """Write the files into `folder`; the path of `requirements.txt` there."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+        return folder / "requirements.txt"
+
+
+def find(request: Mapping[str, Any], ml: Path) -> Requirements | None:
+    """The requirements that the job's script would install, or None.
+
+    Raises:
+        ClientFailure: The archive can't be read.
+    """
+    entrypoint = request["AppSpecification"].get("ContainerEntrypoint") or []
+    if not entrypoint or PurePosixPath(entrypoint[-1]).name != _SCRIPT:
+        return None
+    archive = ml / _CODE / _ARCHIVE
+    if not archive.is_file():
+        return None
+    try:
+        with tarfile.open(archive) as tar:
+            files = {
+                name: file.read()
+                for member in tar
+                if member.isreg()
+                and member.size <= _LARGEST
+                and "/" not in (name := member.name.removeprefix("./"))
+                and name.endswith(".txt")
+                and (file := tar.extractfile(member)) is not None
+            }
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ClientFailure(
+            f"The source archive {_ARCHIVE} of the job's code can't be read ({error}). Submit the job again."
+        ) from error
+    return Requirements(files) if "requirements.txt" in files else None

@@ -1,0 +1,252 @@
+"""One instance's work, from its environment to its last output. Read `conduct` downwards.
+
+Whatever happens, the journal gets exactly one ``ended`` event, and outputs that the program has written are
+uploaded whether it succeeded, failed or was stopped: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock.data import inputs, outputs
+from penstock.environments import Environment, add_requirements, job_layer, pip_environment, prepare
+from penstock.errors import ClientFailure, JobFailure
+from penstock.job.life import Phase
+from penstock.job.run import Run
+from penstock.runner import contract, requirements
+from penstock.runner.folder import RunFolder
+from penstock.runner.journal import Journal
+from penstock.runner.logs import LogWriter
+from penstock.runtimes.base import Mount, Program, Running, Runtime
+from penstock.runtimes.choose import choose
+
+_MESSAGE_BYTES = 1024
+
+
+class Stop(threading.Event):
+    """Set when the run must stop: because it was asked to, or because its server knows it no more."""
+
+
+class _Halted(Exception):
+    """A stop was asked for before the program was started."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How the program ended. `halted`: by a stop or the time limit."""
+
+    exit_code: int
+    halted: bool
+
+
+def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
+    """Do the run's work and write its end into the journal."""
+    ended: _Ended | None = None
+    message: str | None = None
+    reasons: list[str] = []
+    try:
+        ended = _run_program(run, folder, journal, log, stop)
+        if ended.exit_code != 0 and not ended.halted:
+            # AWS's wording, with the empty text before the comma.
+            reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
+        journal.phase(Phase.UPLOADING)
+        _upload(run, folder, journal, log)
+        message = _exit_message(folder.ml / "output" / "message")
+    except _Halted:
+        ended = _Ended(0, halted=True)
+    except JobFailure as failure:
+        reasons.append(failure.reason)
+    except Exception as error:  # noqa: BLE001 - the last resort: a job never hangs on an error of ours
+        traceback.print_exc()
+        reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
+    for reason in reasons:
+        log.note(reason)
+    outcome = "failed" if reasons else "halted" if ended is not None and ended.halted else "succeeded"
+    reason = "; ".join(reasons)[:1024] or None
+    journal.ended(outcome, reason, None if ended is None else ended.exit_code, message)
+
+
+def _run_program(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> _Ended:
+    """Everything up to the program's end."""
+    journal.phase(Phase.PREPARING)
+    environment = _prepare_environment(run, journal, log)
+    _leave_if_asked(stop)
+    journal.phase(Phase.DOWNLOADING)
+    deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+    _fetch(run, folder, journal, log, stop)
+    installed = requirements.find(run.request, folder.ml)
+    if installed is not None:
+        environment = _install(run, folder, environment, installed, journal, log)
+    _leave_if_asked(stop)
+    program = _program(run, folder, environment, installed)
+    runtime = choose(run.walls)
+    journal.phase(Phase.RUNNING)
+    return _follow(run, runtime, program, log, stop, deadline)
+
+
+def _prepare_environment(run: Run, journal: Journal, log: LogWriter) -> Environment:
+    image = run.request["AppSpecification"]["ImageUri"]
+    environment = prepare(image, Path(run.environments), strict=run.strict_versions, progress=log.note)
+    for deviation in environment.deviations:
+        log.note(f"Note: {deviation}")
+    journal.note(environment=environment.to_json())
+    return environment
+
+
+def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
+    contract.write_config(run, folder.ml)
+
+    def progress(line: str) -> None:
+        log.note(line)
+        _leave_if_asked(stop)
+
+    fetched = inputs.fetch(
+        run.request.get("ProcessingInputs") or [],
+        index=run.index,
+        count=len(run.hosts),
+        root=folder.ml,
+        access=run.s3,
+        progress=progress,
+    )
+    outputs.prepare(_outputs(run), folder.ml)
+    journal.note(inputs=[asdict(one) for one in fetched])
+
+
+def _install(
+    run: Run,
+    folder: RunFolder,
+    base: Environment,
+    found: requirements.Requirements,
+    journal: Journal,
+    log: LogWriter,
+) -> Environment:
+    """Install a source folder's requirements into an environment of their own, once per content."""
+    text = found.save(folder.path / "requirements")
+    environment = add_requirements(base, text, Path(run.environments), progress=log.note)
+    journal.note(environment=environment.to_json())
+    return environment
+
+
+def _program(
+    run: Run, folder: RunFolder, environment: Environment, installed: requirements.Requirements | None
+) -> Program:
+    application = run.request["AppSpecification"]
+    argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
+    if not argv:
+        raise ClientFailure(
+            "The job names no program, and the environment of "
+            f"{application['ImageUri']} has none of its own. Give ContainerEntrypoint."
+        )
+    layer = job_layer(environment, folder.layer)
+    variables, visible = pip_environment()
+    if installed is not None:
+        variables = {**variables, "PENSTOCK_REQUIREMENTS_SHA256": installed.sha256}
+    folder.scratch.mkdir(exist_ok=True)
+    (folder.ml / "output").mkdir(parents=True, exist_ok=True)
+    network = run.request.get("NetworkConfig") or {}
+    return Program(
+        argv=argv,
+        environment=contract.environment(run, layer.path_entries, {**layer.environment, **variables}),
+        mounts=(
+            *layer.mounts,
+            *(Mount(path, str(path)) for path in visible),
+            Mount(folder.scratch, "/tmp", writable=True),  # noqa: S108 - the job's own
+            Mount(folder.ml, "/opt/ml", writable=True),
+        ),
+        hostname=run.host,
+        hosts=contract.addresses(run),
+        network=not network.get("EnableNetworkIsolation", False),
+    )
+
+
+def _follow(
+    run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop, deadline: float
+) -> _Ended:
+    """Start the program, keep its output, and end it when a stop is asked for or its time is over."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        running = runtime.start(program, writing)
+    finally:
+        os.close(writing)
+    pump = threading.Thread(target=log.follow, args=(reading,), name="log", daemon=True)
+    pump.start()
+    # Daemon: it sleeps until the deadline, which an ended program does not wait for.
+    halting = threading.Event()
+    args = (run, running, log, stop, deadline, halting)
+    threading.Thread(target=_halt, args=args, name="halt", daemon=True).start()
+    code = running.wait()
+    assert code is not None  # without a timeout it waits for the end
+    pump.join()
+    os.close(reading)
+    return _Ended(code, halting.is_set())
+
+
+def _halt(
+    run: Run, running: Running, log: LogWriter, stop: Stop, deadline: float, halting: threading.Event
+) -> None:
+    """SIGTERM, a time of grace, then the end of the whole tree; on a stop as on the time limit."""
+    asked = stop.wait(max(0.0, deadline - time.monotonic()))
+    if running.wait(0) is not None:
+        return
+    halting.set()
+    if not asked:
+        limit = run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+        log.note(
+            f"The time limit of {limit} s (MaxRuntimeInSeconds) is reached: the program is asked to end."
+        )
+    running.terminate()
+    if running.wait(run.stop_grace) is None:
+        log.note(f"The program did not end within {run.stop_grace} s of SIGTERM: it is killed.")
+        running.kill()
+
+
+def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:
+    uploaded = outputs.upload(
+        _outputs(run),
+        kms_key=(run.request.get("ProcessingOutputConfig") or {}).get("KmsKeyId"),
+        root=folder.ml,
+        access=run.s3,
+        progress=log.note,
+    )
+    journal.note(outputs=[asdict(one) for one in uploaded])
+
+
+def _exit_message(path: Path) -> str | None:
+    """The first KB of `/opt/ml/output/message`.
+
+    Raises:
+        ClientFailure: It is not UTF-8 (AWS fails the job, too).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None  # none was written, or it is a link, which is never followed
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            data = file.read(_MESSAGE_BYTES + 1)
+        except OSError:
+            return None  # a folder, say
+    try:
+        return data[:_MESSAGE_BYTES].decode("utf-8") or None
+    except UnicodeDecodeError as error:
+        if len(data) > _MESSAGE_BYTES and error.start > _MESSAGE_BYTES - 4:
+            return data[: error.start].decode("utf-8")  # a character cut in two at the limit
+        raise ClientFailure(
+            "The exit message /opt/ml/output/message is not UTF-8 text. Write it with encoding='utf-8'."
+        ) from error
+
+
+def _outputs(run: Run) -> list[Mapping[str, Any]]:
+    return list((run.request.get("ProcessingOutputConfig") or {}).get("Outputs") or [])
+
+
+def _leave_if_asked(stop: Stop) -> None:
+    if stop.is_set():
+        raise _Halted

@@ -1,0 +1,95 @@
+"""Walls by bubblewrap (https://github.com/containers/bubblewrap), version 0.5 or later."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from penstock.runtimes import tree
+from penstock.runtimes.base import Program
+from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, Bind, File, Folder, Link, Step, view
+from penstock.runtimes.userns import allowed
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """The runtime that calls `bwrap`."""
+
+    path: str = "/usr/bin/bwrap"
+    name: str = field(default="bubblewrap", init=False)
+
+    def start(self, program: Program, output: int) -> tree.Tree:
+        """See `Runtime.start`. A program that can't be executed ends with 127 or 126 and a line on its output."""
+        steps = view(program)
+
+        def compose(channels: tree.Channels) -> Sequence[str]:
+            options = [
+                *_namespaces(program, nesting_can_be_refused(self.path)),
+                *("--info-fd", str(channels.info), "--block-fd", str(channels.block)),
+                *("--proc", "/proc", *_proc(), "--dev", "/dev"),
+                *(option for step in steps for option in _step(step, channels)),
+                *(option for pair in program.environment.items() for option in ("--setenv", *pair)),
+                *("--chdir", program.working_directory),
+            ]
+            # By descriptor, since the environment may hold secrets and everybody can read everybody's argv.
+            arguments = channels.data(b"".join(os.fsencode(option) + b"\0" for option in options))
+            return [self.path, "--args", str(arguments), "--", *_exec(program)]
+
+        return tree.start(compose, output)
+
+
+@cache
+def nesting_can_be_refused(path: str) -> bool:
+    """Whether this bwrap knows --disable-userns (0.8 and later)."""
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, env={}).stdout
+    version = re.search(r"(\d+)\.(\d+)", said)
+    return version is not None and tuple(map(int, version.groups())) >= (0, 8)
+
+
+def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
+    if allowed():
+        # SageMaker's containers run as root, so the program's only user is one called that.
+        yield from ("--unshare-user", "--uid", "0", "--gid", "0")
+        if refuse_nesting:
+            yield "--disable-userns"
+    yield from ("--unshare-ipc", "--unshare-pid", "--unshare-uts", "--hostname", program.hostname)
+    if not program.network:
+        yield "--unshare-net"
+    yield from ("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv")
+
+
+def _proc() -> Iterator[str]:
+    for name in READ_ONLY_IN_PROC:
+        if Path("/proc", name).exists():
+            yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
+    for name in HIDDEN_IN_PROC:
+        if Path("/proc", name).exists():
+            yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
+
+
+def _step(step: Step, channels: tree.Channels) -> Sequence[str]:
+    match step:
+        case Folder(path, mode):
+            return ("--perms", f"{mode:o}", "--dir", path)
+        case Link(path, to):
+            return ("--symlink", to, path)
+        case File(path, content):
+            return ("--perms", "644", "--file", str(channels.data(content)), path)
+        case Bind(source, path, writable, device):
+            return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
+
+
+def _exec(program: Program) -> Iterator[str]:
+    # bwrap sets PWD and ends with 1 when it can't execute; env takes away the one and ends with 127 or 126 then.
+    yield "/usr/bin/env"
+    if "PWD" not in program.environment:
+        yield from ("-u", "PWD")
+    yield "--"
+    if "=" in program.argv[0]:
+        yield from ("nice", "-n", "0", "--")  # changes nothing, but env would take the name for a variable
+    yield from program.argv

@@ -1,0 +1,227 @@
+"""What of the machine a program sees: the system's read-only folders, a few files of /etc, and nothing else.
+
+`view` lists it as steps in order, which every runtime carries out in its own way. Both runtimes share it, so a
+program finds the same paths whichever of them runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.errors import ClientFailure, InternalFailure
+from penstock.runtimes.base import Program
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An empty folder with its parents; one that exists already is left as it is."""
+
+    path: str
+    mode: int = 0o755
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    path: str
+    to: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file made for this program alone."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A folder or file of the machine, with all that is mounted below it. `source` has no symbolic links."""
+
+    source: str
+    path: str
+    writable: bool = False
+    device: bool = False
+
+
+Step = Folder | Link | File | Bind
+
+#: Where merged-usr systems have links into /usr and older ones have folders.
+_ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+#: Names in /etc that programs need and that tell nothing about the machine's people or keys. Of /etc/ssl and
+#: /etc/pki only the public halves: their `private` folders would be readable when Penstock runs as root.
+#: /etc/ld.so.preload is left out: it may name libraries that do not exist within the walls.
+_ETC = (
+    "ImageMagick-[0-9]*",
+    "OpenCL",
+    "R",
+    "X11/rgb.txt",
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "ethertypes",
+    "fonts",
+    "gai.conf",
+    "glvnd",
+    "host.conf",
+    "inputrc",
+    "java*",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "locale.conf",
+    "localtime",
+    "magic",
+    "magic.mime",
+    "mime.types",
+    "networks",
+    "nsswitch.conf",
+    "nvidia",
+    "os-release",
+    "perl",
+    "pki/ca-trust",
+    "pki/java",
+    "pki/tls/cert.pem",
+    "pki/tls/certs",
+    "pki/tls/openssl.cnf",
+    "protocols",
+    "python3*",
+    "resolv.conf",
+    "rpc",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
+    "vulkan",
+)
+
+#: The shape of processors and memory, which numerical libraries ask for to choose their number of threads.
+_SYS = "sys/devices/system"
+
+#: Made by the driver of the graphics cards; everything else in /dev is made anew.
+_DEVICES = ("nvidia[0-9]*", "nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps/*")
+
+#: In a new /proc, still the machine's own: closed to writing, since the files in them only ask "are you the machine's
+#: user 0?", and a program of a Penstock that runs as root is that, though it holds no capability.
+READ_ONLY_IN_PROC = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
+
+#: Likewise, closed to reading.
+HIDDEN_IN_PROC = ("kcore", "keys", "latency_stats", "sched_debug", "timer_list")
+
+
+def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
+    """All that `program` sees besides /proc and the common part of /dev, as steps to be carried out in order.
+
+    Args:
+        program: What is to be run.
+        machine: The machine's root folder; another one than `/` only in tests.
+
+    Raises:
+        ClientFailure: An argument or variable can't be passed to any program.
+        InternalFailure: A mount has a source that doesn't exist or a target that isn't an absolute path.
+    """
+    check(program)
+    return (
+        *_system(machine),
+        *_etc(machine / "etc"),
+        *_files(program),
+        *_empty_folders(),
+        *_mounts(program),
+        Folder(program.working_directory),
+    )
+
+
+def check(program: Program) -> None:
+    """Refuse what no runtime can carry out.
+
+    Raises:
+        ClientFailure: An argument or variable can't be passed to any program; values are not repeated in the text.
+        InternalFailure: A path within the walls isn't absolute.
+    """
+    if not program.argv or not program.argv[0]:
+        raise ClientFailure("There is no program to run: the entry point is empty.")
+    if any("\0" in argument for argument in program.argv):
+        raise ClientFailure("An argument of the program holds a NUL character, which no program can be given.")
+    for name, value in program.environment.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise ClientFailure(
+                f"The environment variable {name!r} can't be set: its name is empty or holds '=', or a NUL "
+                "character is in it."
+            )
+    for path in (program.working_directory, *(mount.target for mount in program.mounts)):
+        if not path.startswith("/") or ".." in path.split("/"):
+            raise InternalFailure(f"{path!r} is no absolute path without '..', so nothing can be put there.")
+
+
+def _system(machine: Path) -> Iterator[Step]:
+    yield Bind(str((machine / "usr").resolve()), "/usr")
+    for name in _ROOTS:
+        path = machine / name
+        if path.is_symlink():
+            yield Link(f"/{name}", os.readlink(path))
+        elif path.is_dir():
+            yield Bind(str(path), f"/{name}")
+    if (machine / _SYS).is_dir():
+        yield Bind(str(machine / _SYS), f"/{_SYS}")
+    for pattern in _DEVICES:
+        for device in sorted((machine / "dev").glob(pattern)):
+            if stat.S_ISCHR(device.stat().st_mode):
+                yield Bind(str(device), f"/dev/{device.relative_to(machine / 'dev')}", writable=True, device=True)
+
+
+def _etc(etc: Path) -> Iterator[Step]:
+    for pattern in _ETC:
+        for path in sorted(etc.glob(pattern)):
+            real = os.path.realpath(path)
+            if not os.access(real, os.R_OK):
+                continue  # a dangling link, or not for everybody's eyes
+            inside = f"/etc/{path.relative_to(etc)}"
+            if path.is_symlink() and real.startswith("/usr/"):
+                yield Link(inside, real)  # the time zone's name is read off the link
+            else:
+                yield Bind(real, inside)
+
+
+def _files(program: Program) -> Iterator[Step]:
+    names = {program.hostname: "127.0.0.1", **program.hosts}
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    lines += [f"{address} {name}" for name, address in names.items()]
+    yield File("/etc/hosts", "".join(f"{line}\n" for line in lines).encode())
+    yield File("/etc/hostname", f"{program.hostname}\n".encode())
+    yield File(
+        "/etc/passwd",
+        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    )
+    yield File("/etc/group", b"root:x:0:\nnogroup:x:65534:\n")
+    yield Link("/etc/mtab", "/proc/self/mounts")
+
+
+def _empty_folders() -> Iterator[Step]:
+    for path in ("/tmp", "/var/tmp"):  # noqa: S108 - the program's own, not the machine's
+        yield Folder(path, 0o1777)
+    yield Folder("/root", 0o700)
+    for path in ("/home", "/media", "/mnt", "/opt", "/run", "/srv"):
+        yield Folder(path)
+    yield Link("/var/run", "/run")
+
+
+def _mounts(program: Program) -> Iterator[Step]:
+    for mount in program.mounts:
+        source = mount.source.resolve()
+        if not source.exists():
+            raise InternalFailure(
+                f"{mount.source}, which the program is to see at {mount.target}, does not exist or can't be reached "
+                f"by user {os.geteuid()}."
+            )
+        yield Bind(str(source), mount.target, writable=mount.writable)

@@ -1,0 +1,242 @@
+"""A program's process tree: started behind walls, signalled, and seen to its end.
+
+Both runtimes have the same three processes above the program, so one class looks after both:
+
+    monitor   a child of this process; dies with it, and ends with the program's exit code
+    └── first   process 1 of the program's namespace: reaps; when it ends, the kernel ends all others in it
+        └── program   process 2, so that a signal without a handler ends it as anywhere else
+
+A runtime's `compose` turns `Channels` into the monitor's command line. The monitor writes ``{"child-pid": n}`` of
+`first` to `info`; `first` builds the walls, then reads one byte from `block` and goes on. (These are the options
+--info-fd and --block-fd of bubblewrap; the unshare runtime's setup keeps to the same protocol.)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import platform
+import select
+import signal
+import subprocess
+import termios
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from penstock.errors import InternalFailure
+
+#: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
+#: this one thread, which lives as long as the process does, and `start` may be called from any thread.
+_LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="penstock-launcher")
+
+#: `keyctl` by machine; all later architectures share one table.
+_KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
+_JOIN_SESSION_KEYRING = 1
+
+#: The main program's number within its own namespace.
+_PROGRAM = "2"
+
+_LONGEST_COMPLAINT = 700
+
+
+class Channels:
+    """The descriptors that a monitor is handed; all are closed here as soon as it has them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.passed: list[int] = []
+        self.told, self.info = self._pipe()
+        self.block, self.gate = self._pipe()
+        self.passed += [self.info, self.block]
+
+    def data(self, content: bytes) -> int:
+        """A descriptor from which the monitor reads `content`, so that it stands in no argv and in no file."""
+        descriptor = os.memfd_create("penstock")
+        self._stack.callback(os.close, descriptor)
+        self.passed.append(descriptor)
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def _pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        for end in ends:
+            self._stack.callback(os.close, end)
+        return ends
+
+
+Compose = Callable[[Channels], Sequence[str]]
+
+
+class Tree:
+    """A started program with everything that it starts in turn. Its methods may be called from any thread."""
+
+    def __init__(self, monitor: subprocess.Popen[bytes], first: int) -> None:
+        """Take over `monitor` and process 1, whose number is `first`."""
+        self._monitor = monitor
+        self._monitor_handle = _handle(self, monitor.pid)
+        self._first = first
+        self._first_handle = _handle(self, first)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """See `Running.wait`."""
+        if not _ended(self._monitor_handle, timeout):
+            return None
+        code = self._monitor.wait()
+        self.kill()  # bubblewrap's monitor ends with the program and leaves the rest to the kernel
+        _ended(self._first_handle, None)
+        return code if code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """See `Running.terminate`."""
+        while not _ended(self._first_handle, 0):
+            program = self._program()
+            if program is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(program, signal.SIGTERM)
+                return
+            _ended(self._first_handle, 0.002)  # not forked yet, or ended just now
+
+    def kill(self) -> None:
+        """See `Running.kill`."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._first_handle, signal.SIGKILL)
+
+    def _program(self) -> int | None:
+        """The main program's number as seen from here; None while there is none.
+
+        It can't be reused under our hands: process 1 alone reaps it, and then ends.
+        """
+        try:
+            for child in Path(f"/proc/{self._first}/task/{self._first}/children").read_text().split():
+                status = Path(f"/proc/{child}/status").read_text()
+                numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+                if numbers.split()[-1] == _PROGRAM:
+                    return int(child)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # ended meanwhile
+        return None
+
+
+def start(compose: Compose, output: int) -> Tree:
+    """Build the walls and start the program in them.
+
+    Args:
+        compose: Makes the monitor's command line, once or, when it fails, twice.
+        output: Descriptor for the program's stdout and stderr.
+
+    Raises:
+        InternalFailure: The walls can't be built; the text holds what the monitor said.
+    """
+    tree = _attempt(compose, output)
+    if tree is None:
+        raise InternalFailure(
+            f"The walls around the program can't be built: {_complaint(compose)} "
+            "`penstock doctor` says whether this machine is fit, and what to do."
+        )
+    return tree
+
+
+def _attempt(compose: Compose, output: int) -> Tree | None:
+    """A started program, or None when the walls could not be built."""
+    with ExitStack() as stack:
+        with ExitStack() as handed:
+            channels = Channels(handed)
+            told, gate = os.dup(channels.told), os.dup(channels.gate)
+            stack.callback(os.close, told)
+            stack.callback(os.close, gate)
+            monitor = _launch(compose(channels), output, channels.passed)
+        first = _first(told)
+        if first is not None:
+            # It waits at the gate or has failed; its parent still keeps its number. So the handle is the right one.
+            tree = Tree(monitor, first)
+            if _opened(gate):
+                return tree
+            tree.kill()
+        monitor.kill()
+        monitor.wait()
+        return None
+
+
+def _launch(argv: Sequence[str], output: int, passed: Sequence[int]) -> subprocess.Popen[bytes]:
+    def launch() -> subprocess.Popen[bytes]:
+        # A keyring of its own: the one of this login session may hold tickets and keys, and is inherited.
+        ctypes.CDLL(None).syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=passed,
+            env={},  # not the program's: LD_PRELOAD in it would be obeyed outside of the walls
+            start_new_session=True,
+            umask=0o022,
+        )
+
+    return _LAUNCHER.submit(launch).result()
+
+
+def _first(told: int) -> int | None:
+    """The number of process 1, or None when the monitor ended without having one."""
+    text = b""
+    while b"}" not in text:
+        chunk = os.read(told, 4096)
+        if not chunk:
+            return None
+        text += chunk
+    return int(json.loads(text)["child-pid"])
+
+
+def _opened(gate: int) -> bool:
+    """Let process 1 through the gate; whether it came there, and so has built the walls.
+
+    It closes its end after the byte, or by dying. What is left in the pipe tells which.
+    """
+    try:
+        os.write(gate, b"1")
+    except BrokenPipeError:
+        return False
+    poll = select.poll()
+    poll.register(gate, 0)
+    poll.poll()
+    unread = int.from_bytes(fcntl.ioctl(gate, termios.FIONREAD, bytes(4)), "little")
+    return unread == 0
+
+
+def _complaint(compose: Compose) -> str:
+    """Why the walls can't be built: what a second monitor says, which is never let through the gate.
+
+    The first one's words went to the program's output, as its stderr must.
+    """
+    with ExitStack() as stack:
+        words = os.memfd_create("penstock-complaint")
+        stack.callback(os.close, words)
+        channels = Channels(stack)
+        monitor = _launch(compose(channels), words, channels.passed)
+        try:
+            monitor.wait(5)
+        except subprocess.TimeoutExpired:
+            monitor.kill()
+            monitor.wait()
+            return "it failed once, but not when tried again."
+        text = os.pread(words, _LONGEST_COMPLAINT, 0).decode(errors="replace").strip()
+        return f"{text or f'exit code {monitor.returncode} and no word'}."
+
+
+def _handle(owner: Tree, pid: int) -> int:
+    """A handle on process `pid` that lives as long as `owner`, and never means another process."""
+    handle = os.pidfd_open(pid)
+    weakref.finalize(owner, os.close, handle)
+    return handle
+
+
+def _ended(handle: int, timeout: float | None) -> bool:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))

@@ -1,0 +1,242 @@
+"""The composition root: the one file that names concrete classes, starts them and ends them in order.
+
+``python -m penstock.server`` serves in the foreground, without the command line's imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, Self
+
+import uvicorn
+
+from penstock._version import __version__
+from penstock.api.app import Application
+from penstock.api.context import Context
+from penstock.api.gateway import S3Gateway
+from penstock.clock import now
+from penstock.config import Settings
+from penstock.dispatch.loop import Dispatcher
+from penstock.engines.local import LocalEngine
+from penstock.errors import ConfigurationError, PenstockError
+from penstock.home import AlreadyServed, Home, Keys, ServerRecord
+from penstock.job.life import Job
+from penstock.job.run import Run
+from penstock.objectstore.base import ObjectStore
+from penstock.objectstore.choose import choose
+from penstock.store.database import open_sqlite
+from penstock.store.logbook import Logbook
+from penstock.wire import signature
+
+_log = logging.getLogger("penstock")
+
+#: The store is asked for below the API's port range; both lie below the ephemeral ports (32768).
+_PORTS_TRIED = 200
+_STORE_SECONDS = 60.0
+#: The exit code of `serve` when the home is served already.
+ALREADY_SERVED = 3
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        AlreadyServed: Another server holds the home.
+        ConfigurationError: Something is not as it must be; the message says what.
+    """
+    home = Home(settings.home)
+    home.make()
+    with home.hold(), _Server(settings, home) as server:
+        server.run()
+
+
+class _Server:
+    """All parts of one server, started and ended together."""
+
+    def __init__(self, settings: Settings, home: Home) -> None:
+        self._settings = settings
+        self._home = home
+        self._keys = keys_of(settings, home)
+        self._objects = object_store(settings, self._keys)
+        # Started first and side by side: it takes a second, the rest of the server a third of that.
+        self._objects.start()
+        self._socket = _listen(settings.host, settings.port)
+        host, port = self._socket.getsockname()[:2]
+        shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+        self._endpoint = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+        self._store = open_sqlite(settings.home / "penstock.db")
+        self._logbook = Logbook(settings.home / "logs")
+        self._engine = LocalEngine(settings.home / "runs")
+        self._dispatcher = Dispatcher(
+            self._store, self._logbook, self._engine, self._make_run, now, settings.slots
+        )
+        self._ready = threading.Event()
+        self._not_ready: str | None = None
+        context = Context(
+            self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
+        )
+        gateway = S3Gateway(self._objects.access, not settings.external_s3, self._verify, now)
+        self._application = Application(context, self._secret_of, gateway, self._status, self._wait_ready)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._begin_work, name="begin", daemon=True).start()
+        self._home.announce(self._record())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._dispatcher.close()
+        alive = [j for j in self._store.active_jobs() if j.phases.get("preparing")]
+        if alive:
+            _log.warning("%d job(s) go on without the server; the object store stays up for them", len(alive))
+        else:
+            self._objects.stop()
+        self._store.close()
+
+    def run(self) -> None:
+        """Answer requests until a signal comes."""
+        # uvicorn raises the signal again once it has ended in good order; by then there is nothing to kill.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        config = uvicorn.Config(
+            self._application,  # type: ignore[arg-type] # uvicorn's own ASGI types are narrower than the spec's
+            loop="uvloop",
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=3,
+        )
+        _log.info("Penstock %s serves at %s (home %s)", __version__, self._endpoint, self._settings.home)
+        uvicorn.Server(config).run(sockets=[self._socket])
+
+    def _begin_work(self) -> None:
+        """Start jobs only once the store can take their bytes."""
+        try:
+            self._objects.wait_ready(_STORE_SECONDS)
+        except PenstockError as error:
+            self._not_ready = str(error)
+            _log.error("%s", error)
+            self._ready.set()
+            return
+        _log.info("objects are kept at %s", self._objects.access.endpoint or "AWS S3")
+        self._dispatcher.start()
+        self._ready.set()
+
+    def _wait_ready(self) -> None:
+        self._ready.wait(_STORE_SECONDS)
+        if self._not_ready is not None:
+            raise ConfigurationError(self._not_ready)
+
+    def _status(self) -> Mapping[str, Any]:
+        state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
+        return {"version": __version__, "store": state, "active_jobs": len(self._store.active_jobs())}
+
+    def _secret_of(self, access_key_id: str) -> str | None:
+        return self._keys.secret_access_key if access_key_id == self._keys.access_key_id else None
+
+    def _verify(self, request: signature.SignedRequest) -> signature.Caller:
+        return signature.verify(request, self._secret_of, now())
+
+    def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
+        return Run(
+            job_name=job.name,
+            job_uid=job.uid,
+            job_arn=job.arn,
+            host=host,
+            hosts=hosts,
+            request=job.request,
+            region=self._settings.region,
+            token=token,
+            report_url=self._endpoint,
+            address_file=str(self._settings.home / "server.json"),
+            s3=self._objects.access,
+            environments=str(self._settings.environments),
+            walls=self._settings.walls,
+            strict_versions=self._settings.strict_versions,
+            stop_grace=self._settings.stop_grace,
+        )
+
+    def _record(self) -> ServerRecord:
+        access = self._objects.access
+        return ServerRecord(
+            pid=os.getpid(),
+            endpoint=self._endpoint,
+            s3_endpoint=access.endpoint,
+            version=__version__,
+            home=str(self._settings.home),
+            region=self._settings.region,
+            account=self._settings.account,
+            bucket=self._settings.bucket,
+            started_at=now(),
+            s3_region=access.region,
+            own_s3=not self._settings.external_s3,
+        )
+
+
+def keys_of(settings: Settings, home: Home) -> Keys:
+    """The pair that clients sign with: the user's own when they bring an S3, so that one pair serves both."""
+    if settings.external_s3:
+        if not settings.s3_access_key_id or not settings.s3_secret_access_key:
+            raise ConfigurationError(
+                "An S3 endpoint of your own needs PENSTOCK_S3_ACCESS_KEY_ID and PENSTOCK_S3_SECRET_ACCESS_KEY."
+            )
+        return Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
+    return home.keys()
+
+
+def object_store(settings: Settings, keys: Keys) -> ObjectStore:
+    """The object store that the settings ask for."""
+    return choose(settings, keys.access_key_id, keys.secret_access_key, settings.port + 1)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket on `port` or the next free one.
+
+    Raises:
+        ConfigurationError: The address is not this machine's, or no port is free.
+    """
+    last: OSError | None = None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + _PORTS_TRIED, 65536)):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, candidate))
+            listener.listen(1024)
+        except OSError as error:
+            listener.close()
+            last = error
+            continue
+        return listener
+    raise ConfigurationError(
+        f"No port from {port} on could be had on {host} ({last}). Set PENSTOCK_PORT or PENSTOCK_HOST."
+    )
+
+
+def main() -> None:
+    """Serve with the settings of the environment; the log goes to stderr."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        serve(Settings.read())
+    except AlreadyServed as error:
+        print(f"penstock: {error}", file=sys.stderr)  # noqa: T201 - this is a command
+        sys.exit(ALREADY_SERVED)
+    except ConfigurationError as error:
+        print(f"penstock: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

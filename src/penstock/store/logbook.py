@@ -1,0 +1,131 @@
+r"""Log events, one file per host, kept as the runner sends them.
+
+A line of the file is ``<milliseconds> <message>\n``; times never go back within a file. A place in a log is a
+byte position, which makes a token that is stable for ever; a time is found by halving the file. Nothing is held
+in memory, and a log is never decoded until it is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: CloudWatch's own bounds of one GetLogEvents reply: 10,000 events or 1 MiB.
+PAGE_EVENTS = 10_000
+PAGE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """One line of a log. `start` and `end` are its byte positions."""
+
+    at: int
+    message: str
+    start: int
+    end: int
+
+
+class Logbook:
+    """The logs of all jobs below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def append(self, job_uid: str, host: str, offset: int, data: bytes) -> int:
+        """Take the bytes of a log from position `offset` on, and return how many are now held.
+
+        Bytes held already are passed over, so that a report may come twice. A gap is not taken: the reply then
+        tells the runner where to go on.
+        """
+        path = self._path(job_uid, host)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            held = file.tell()
+            if offset <= held < offset + len(data):
+                file.write(data[held - offset :])
+                held = offset + len(data)
+        return held
+
+    def size(self, job_uid: str, host: str) -> int:
+        """How many bytes are held."""
+        try:
+            return self._path(job_uid, host).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def forward(self, job_uid: str, host: str, start: int) -> Iterator[LogEvent]:
+        """Events from byte position `start` (the beginning of a line) on."""
+        try:
+            file = self._path(job_uid, host).open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(start)
+            position = start
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                end = position + len(line)
+                yield _event(line, position, end)
+                position = end
+
+    def before(self, job_uid: str, host: str, end: int, limit: int) -> list[LogEvent]:
+        """The last `limit` events that end at or before byte position `end`, oldest first."""
+        start = end
+        window = 1 << 16
+        while start > 0:
+            start = self._line_start(job_uid, host, max(0, end - window))
+            events = [e for e in self.forward(job_uid, host, start) if e.end <= end]
+            if len(events) >= limit:
+                return events[-limit:]
+            window *= 4
+        return [e for e in self.forward(job_uid, host, 0) if e.end <= end][-limit:] if end else []
+
+    def position_of_time(self, job_uid: str, host: str, at: int) -> int:
+        """The byte position of the first event at or after time `at` (the end when there is none)."""
+        low, high = 0, self.size(job_uid, host)
+        while low < high:
+            middle = (low + high) // 2
+            start = self._line_start(job_uid, host, middle)
+            found = next(self.forward(job_uid, host, start), None)
+            if found is None or found.start >= high:
+                high = middle
+            elif found.at < at:
+                low = found.end
+            elif start <= low:
+                return start
+            else:
+                high = middle
+        return low
+
+    def delete(self, job_uid: str) -> None:
+        """Remove a job's logs."""
+        folder = self._folder / job_uid
+        if folder.is_dir():
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+
+    def _line_start(self, job_uid: str, host: str, position: int) -> int:
+        """The first beginning of a line at or after `position`."""
+        if position == 0:
+            return 0
+        try:
+            file = self._path(job_uid, host).open("rb")
+        except FileNotFoundError:
+            return position
+        with file:
+            file.seek(position - 1)
+            return position - 1 + len(file.readline())
+
+    def _path(self, job_uid: str, host: str) -> Path:
+        if os.sep in job_uid or os.sep in host or job_uid.startswith(".") or host.startswith("."):
+            raise ValueError(f"not the name of a log: {job_uid}/{host}")
+        return self._folder / job_uid / host
+
+
+def _event(line: bytes, start: int, end: int) -> LogEvent:
+    at, _, message = line[:-1].partition(b" ")
+    return LogEvent(int(at), message.decode("utf-8", "replace"), start, end)

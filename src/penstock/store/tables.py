@@ -1,0 +1,56 @@
+"""The tables, as SQLAlchemy Core sees them. `migrations/` makes them; a test holds the two together.
+
+Times are milliseconds since the epoch. What is only ever read whole (a request, notes) is JSON text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("uid", String(80), nullable=False, unique=True),
+    Column("arn", String(256), nullable=False),
+    Column("request", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("phase", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("phases", Text, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("failure_reason", Text),
+    Column("exit_message", Text),
+    Index("jobs_by_creation", "created_at", "name"),
+    Index("jobs_by_status", "status", "created_at"),
+    Index("jobs_by_modification", "modified_at"),
+)
+
+hosts = Table(
+    "hosts",
+    metadata,
+    Column("job_uid", String(80), primary_key=True),
+    Column("name", String(16), primary_key=True),
+    Column("job_name", String(63), nullable=False),
+    Column("token_digest", String(64), nullable=False),
+    Column("log_stream", String(128), nullable=False, unique=True),
+    Column("handle", Text),
+    Column("phase", String(16), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("phases", Text, nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("outcome", Text),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("arn", String(256), primary_key=True),
+    Column("key", String(128), primary_key=True),
+    Column("value", String(256), nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Bytes to checked values and results to bytes, by botocore's service models. Knows no job."""

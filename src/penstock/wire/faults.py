@@ -1,0 +1,196 @@
+"""Errors as clients of AWS know them: a code, a message, an HTTP status.
+
+One event has different names in different services: a wrong signature is `InvalidSignatureException` with
+status 400 in JSON services, and `SignatureDoesNotMatch` with 403 in query services and S3. Faults are
+raised under the name that JSON services use, and `named_for` gives them the name of the service that
+answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.errors import PenstockError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: code as raised -> (code, status) in services of the query protocol (IAM, STS).
+_QUERY: Mapping[str, tuple[str, int]] = {
+    "AccessDeniedException": ("AccessDenied", 403),
+    "IncompleteSignatureException": ("IncompleteSignature", 403),
+    "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
+    "MissingAuthenticationTokenException": ("MissingAuthenticationToken", 403),
+    "RequestEntityTooLargeException": ("RequestEntityTooLarge", 413),
+    "RequestTimeTooSkewed": ("SignatureDoesNotMatch", 403),
+    "SerializationException": ("MalformedQueryString", 400),
+    "ThrottlingException": ("Throttling", 400),
+    "UnknownOperationException": ("InvalidAction", 400),
+    "UnrecognizedClientException": ("InvalidClientTokenId", 403),
+    "ValidationException": ("ValidationError", 400),
+}
+
+#: The same for S3, whose clients retry with the right region or clock on some of these names.
+_S3: Mapping[str, tuple[str, int]] = {
+    "AccessDeniedException": ("AccessDenied", 403),
+    "IncompleteSignatureException": ("AuthorizationHeaderMalformed", 400),
+    "InternalFailure": ("InternalError", 500),
+    "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
+    "MissingAuthenticationTokenException": ("AccessDenied", 403),
+    "RequestEntityTooLargeException": ("EntityTooLarge", 400),
+    "ThrottlingException": ("SlowDown", 503),
+    "UnknownOperationException": ("NotImplemented", 501),
+    "UnrecognizedClientException": ("InvalidAccessKeyId", 403),
+    "ValidationException": ("InvalidRequest", 400),
+}
+
+#: The same for CloudWatch Logs, which says InvalidParameterException where others say ValidationException.
+_LOGS: Mapping[str, tuple[str, int]] = {
+    "RequestTimeTooSkewed": ("InvalidSignatureException", 400),
+    "ValidationException": ("InvalidParameterException", 400),
+}
+
+_SAGEMAKER: Mapping[str, tuple[str, int]] = {
+    # JSON services tell a wrong clock by the message alone.
+    "RequestTimeTooSkewed": ("InvalidSignatureException", 400),
+}
+
+_NAMES: Mapping[str, Mapping[str, tuple[str, int]]] = {
+    "iam": _QUERY,
+    "logs": _LOGS,
+    "s3": _S3,
+    "sagemaker": _SAGEMAKER,
+    "sts": _QUERY,
+}
+
+
+class Fault(PenstockError):
+    """What an API call is refused with. The text is for the caller and must hold no secret."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+def named_for(fault: Fault, service: str) -> Fault:
+    """`fault` under the name and status that it has in `service`."""
+    names = _NAMES.get(service, _SAGEMAKER)
+    code, status = names.get(fault.code, (fault.code, fault.status))
+    return Fault(code, fault.message, status)
+
+
+# -- What is wrong with the request --------------------------------------------------------------------------
+
+
+def validation(message: str) -> Fault:
+    """A member's value is refused. 400, as SageMaker answers; also for a job that does not exist."""
+    return Fault("ValidationException", message)
+
+
+def serialization(message: str) -> Fault:
+    """The body isn't what the protocol demands (no JSON object, a number for a string). 400."""
+    return Fault("SerializationException", message)
+
+
+def unknown_operation(message: str) -> Fault:
+    """The operation isn't served. 400, as JSON services answer; a 404 would look like a wrong URL."""
+    return Fault("UnknownOperationException", message)
+
+
+def too_large(message: str) -> Fault:
+    """The body is longer than the server takes. 413, the status that HTTP has for it."""
+    return Fault("RequestEntityTooLargeException", message, 413)
+
+
+# -- What is wrong with the thing it speaks of ---------------------------------------------------------------
+
+
+def resource_not_found(message: str) -> Fault:
+    """SageMaker: the thing does not exist. 400, as documented for SageMaker's operations."""
+    return Fault("ResourceNotFound", message)
+
+
+def resource_in_use(message: str) -> Fault:
+    """SageMaker: the name is taken, or the thing can't be changed now. 400."""
+    return Fault("ResourceInUse", message)
+
+
+def resource_limit_exceeded(message: str) -> Fault:
+    """SageMaker: a quota is used up. 400."""
+    return Fault("ResourceLimitExceeded", message)
+
+
+def log_not_found(message: str) -> Fault:
+    """CloudWatch Logs: no such group or stream. 400; SageMaker's SDK takes this code for "no log yet"."""
+    return Fault("ResourceNotFoundException", message)
+
+
+def invalid_parameter(message: str) -> Fault:
+    """CloudWatch Logs: a parameter is refused. 400."""
+    return Fault("InvalidParameterException", message)
+
+
+def no_such_entity(message: str) -> Fault:
+    """IAM: no such role. 404, as IAM's model says."""
+    return Fault("NoSuchEntity", message, 404)
+
+
+# -- What is wrong with the caller ---------------------------------------------------------------------------
+# JSON services answer these with 400 (query services and S3 mostly with 403, see the tables above).
+
+
+def missing_token() -> Fault:
+    """The request isn't signed."""
+    return Fault("MissingAuthenticationTokenException", "Request is missing Authentication Token.")
+
+
+def unrecognized_client() -> Fault:
+    """Nobody has this access key."""
+    return Fault("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+def invalid_signature(detail: str = "") -> Fault:
+    """The signature is not what the caller's secret makes of the request."""
+    text = (
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your AWS Secret Access Key and signing method."
+    )
+    return Fault("InvalidSignatureException", f"{text} {detail}".rstrip())
+
+
+def incomplete_signature(message: str) -> Fault:
+    """The signature lacks a part, or a part can't be read."""
+    return Fault("IncompleteSignatureException", message)
+
+
+def clock_skew(message: str) -> Fault:
+    """The request was signed too long ago, or in the future. S3 has a code for it, with 403."""
+    return Fault("RequestTimeTooSkewed", message, 403)
+
+
+def payload_mismatch() -> Fault:
+    """S3: the body isn't the one whose hash was signed. 400."""
+    return Fault(
+        "XAmzContentSHA256Mismatch",
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    )
+
+
+def access_denied(message: str) -> Fault:
+    """The caller is known and may not do this."""
+    return Fault("AccessDeniedException", message)
+
+
+# -- What is wrong with the server ---------------------------------------------------------------------------
+
+
+def throttling() -> Fault:
+    """Too much at once. 400, and clients retry it by its code."""
+    return Fault("ThrottlingException", "Rate exceeded")
+
+
+def internal_failure() -> Fault:
+    """The server's own mistake; what it was goes to the server's log and not to the caller. 500."""
+    return Fault("InternalFailure", "We encountered an internal error. Please try again.", 500)

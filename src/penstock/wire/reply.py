@@ -1,0 +1,170 @@
+"""A result or a fault -> the bytes of the answer, by the model of the operation's output.
+
+Members that are None, or that the model doesn't know, are left out: a reply never says more than AWS's would.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from penstock.wire import faults, model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from botocore.model import Shape
+
+    from penstock.wire.parse import Call
+
+#: What XML 1.0 can't hold, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+def render(call: Call, result: Mapping[str, Any], request_id: str) -> Reply:
+    """The answer to a call that went well.
+
+    Args:
+        call: What was asked.
+        result: By the names of the model's output; timestamps are milliseconds since the epoch (int), blobs
+            are bytes. Ignored when the operation has no output.
+        request_id: Comes back in a header, and in the body where the protocol has a place for it.
+    """
+    shape = model.operation(call.service, call.operation).output_shape
+    if call.service in model.QUERY_SERVICES:
+        return _xml(200, _query_result(call, shape, result, request_id), request_id)
+    if shape is None:
+        return _json(200, b"", request_id)
+    return _json(200, _dumps(_json_value(shape, result)), request_id)
+
+
+def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
+    """The answer to a call that was refused, under the names and in the form of `service` (`s3` too)."""
+    fault = faults.named_for(fault, service)
+    if service == "s3":
+        body = (
+            f"<Error><Code>{_text(fault.code)}</Code><Message>{_text(fault.message)}</Message>"
+            f"<RequestId>{_text(request_id)}</RequestId></Error>"
+        )
+        return _xml(fault.status, body, request_id)
+    if service in model.QUERY_SERVICES:
+        whose = "Sender" if fault.status < 500 else "Receiver"
+        namespace = model.service(service).metadata["xmlNamespace"]
+        body = (
+            f'<ErrorResponse xmlns="{namespace}"><Error><Type>{whose}</Type><Code>{_text(fault.code)}</Code>'
+            f"<Message>{_text(fault.message)}</Message></Error>"
+            f"<RequestId>{_text(request_id)}</RequestId></ErrorResponse>"
+        )
+        return _xml(fault.status, body, request_id)
+    # SageMaker's modelled errors have a member `Message`, those of CloudWatch Logs come with `message`.
+    member = "message" if service == "logs" else "Message"
+    return _json(fault.status, _dumps({"__type": fault.code, member: fault.message}), request_id)
+
+
+# -- JSON 1.1 ------------------------------------------------------------------------------------------------
+
+
+def _json(status: int, body: bytes, request_id: str) -> Reply:
+    return Reply(
+        status,
+        [
+            (b"content-type", b"application/x-amz-json-1.1"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-amzn-requestid", request_id.encode()),
+        ],
+        body,
+    )
+
+
+def _dumps(value: Any) -> bytes:
+    # In ASCII: half a surrogate pair in a program's output can be escaped, but not be written as UTF-8.
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _json_value(shape: Shape, value: Any) -> Any:
+    match shape.type_name:
+        case "structure":
+            return {
+                name: _json_value(member, value[name])
+                for name, member in shape.members.items()
+                if value.get(name) is not None
+            }
+        case "list":
+            return [_json_value(shape.member, item) for item in value]
+        case "map":
+            return {key: _json_value(shape.value, item) for key, item in value.items() if item is not None}
+        case "timestamp":
+            return value / 1000
+        case "blob":
+            return base64.b64encode(value).decode()
+        case _:
+            return value
+
+
+# -- Query protocol and S3: XML ------------------------------------------------------------------------------
+
+
+def _xml(status: int, document: str, request_id: str) -> Reply:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode()
+    return Reply(
+        status,
+        [
+            (b"content-type", b"text/xml"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-amzn-requestid", request_id.encode()),
+            (b"x-amz-request-id", request_id.encode()),
+        ],
+        body,
+    )
+
+
+def _query_result(call: Call, shape: Shape | None, result: Mapping[str, Any], request_id: str) -> str:
+    namespace = model.service(call.service).metadata["xmlNamespace"]
+    inner = ""
+    if shape is not None:
+        inner = _xml_value(shape.serialization.get("resultWrapper", f"{call.operation}Result"), shape, result)
+    return (
+        f'<{call.operation}Response xmlns="{namespace}">{inner}'
+        f"<ResponseMetadata><RequestId>{_text(request_id)}</RequestId></ResponseMetadata>"
+        f"</{call.operation}Response>"
+    )
+
+
+def _xml_value(tag: str, shape: Shape, value: Any) -> str:
+    match shape.type_name:
+        case "structure":
+            text = "".join(
+                _xml_value(member.serialization.get("name", name), member, value[name])
+                for name, member in shape.members.items()
+                if value.get(name) is not None
+            )
+        case "list":
+            element = shape.member
+            name = element.serialization.get("name", "member")
+            text = "".join(_xml_value(name, element, item) for item in value)
+        case "timestamp":
+            moment = datetime.fromtimestamp(value / 1000, UTC)
+            text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case "boolean":
+            text = "true" if value else "false"
+        case _:
+            text = _text(str(value))
+    return f"<{tag}>{text}</{tag}>"
+
+
+def _text(value: str) -> str:
+    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value))

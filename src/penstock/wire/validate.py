@@ -1,0 +1,250 @@
+"""All checks of values that the service model states, with all violations told at once, in AWS's words.
+
+botocore's own validator, which clients run, knows types, required members and minimums only; maximums,
+patterns and enums are checked by the service alone. The wording is part of the API: people and programs
+search for it.
+
+A list or map of scalars is told in one violation with all constraints of its elements, and of its value only
+the elements that break one are shown: the cut of a long value would hide them. A list of structures is told by
+the path of the member (`tags.1.member.key`). What lies in a list or map that is longer than allowed isn't looked
+at: that bounds the work and the message, and the length is what has to be mended first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from penstock.wire import faults, model
+from penstock.wire.parse import Call, step
+from penstock.wire.patterns import translate
+
+if TYPE_CHECKING:
+    from botocore.model import Shape
+
+#: A value as parsed, its path, and the list that violations are added to.
+Check = Callable[[Any, str, list[str]], None]
+
+#: A value and its place in a message are cut here.
+_SHOWN = 256
+#: Patterns are tried on texts up to this length, or the shape's own maximum where that is more: some patterns
+#: need time that grows with the square of the length.
+_MATCHED = 1024
+
+
+def check(call: Call) -> None:
+    """Refuse `call` when its parameters break the model.
+
+    Raises:
+        Fault: One ValidationException with all violations.
+    """
+    shape = model.operation(call.service, call.operation).input_shape
+    if shape is None:
+        return
+    found = violations(call.service, shape.name, call.params)
+    if found:
+        errors = "error" if len(found) == 1 else "errors"
+        raise faults.validation(f"{len(found)} validation {errors} detected: {'; '.join(found)}")
+
+
+def violations(service: str, shape_name: str, params: Mapping[str, Any]) -> list[str]:
+    """What is wrong with `params` (as `parse` makes them) by the shape; empty when nothing is."""
+    found: list[str] = []
+    _checker(service, shape_name)(params, "", found)
+    return found
+
+
+@cache
+def _checker(service: str, shape_name: str) -> Check:
+    """What checks a shape; made once, by name, so that a shape may contain itself."""
+    shape = model.service(service).shape_for(shape_name)
+    match shape.type_name:
+        case "structure":
+            return _structure(service, shape)
+        case "list":
+            return _list(service, shape)
+        case "map":
+            return _map(service, shape)
+        case _:
+            return _scalar(shape)
+
+
+def _structure(service: str, shape: Shape) -> Check:
+    required = set(shape.required_members)
+    members = [(name, step(name), name in required, member.name) for name, member in shape.members.items()]
+
+    def look(value: Any, path: str, found: list[str]) -> None:
+        for name, label, needed, shape_name in members:
+            item = value.get(name)
+            if item is not None:
+                _checker(service, shape_name)(item, f"{path}.{label}" if path else label, found)
+            elif needed:
+                found.append(_missing(f"{path}.{label}" if path else label))
+
+    return look
+
+
+def _list(service: str, shape: Shape) -> Check:
+    sized = _size(shape)
+    element = shape.member
+    scalar = element.type_name not in {"structure", "list", "map"}
+    broken = _broken(element) if scalar else None
+    demand = f"Member must satisfy constraint: [{', '.join(_constraints(element))}]"
+
+    def look(value: Any, path: str, found: list[str]) -> None:
+        if sized(value, path, found):
+            return
+        if broken is not None:
+            if bad := [item for item in value if item is None or broken(item)]:
+                found.append(_violation(bad, path, demand))
+            return
+        for number, item in enumerate(value, 1):
+            place = f"{path}.{number}.member"
+            if item is None:
+                found.append(_missing(place))
+            else:
+                _checker(service, element.name)(item, place, found)
+
+    return look
+
+
+def _map(service: str, shape: Shape) -> Check:
+    sized = _size(shape)
+    broken_key = _broken(shape.key)
+    keys = f"Map keys must satisfy constraint: [{', '.join(_constraints(shape.key))}]"
+    element = shape.value
+    scalar = element.type_name not in {"structure", "list", "map"}
+    broken = _broken(element) if scalar else None
+    values = f"Map value must satisfy constraint: [{', '.join(_constraints(element))}]"
+
+    def look(value: Any, path: str, found: list[str]) -> None:
+        if sized(value, path, found):
+            return
+        if bad := {key: item for key, item in value.items() if broken_key(key)}:
+            found.append(_violation(bad, path, keys))
+        if broken is not None:
+            if bad := {key: item for key, item in value.items() if item is None or broken(item)}:
+                found.append(_violation(bad, path, values))
+            return
+        for key, item in value.items():
+            place = f"{path}.{key[:_SHOWN]}.member"
+            if item is None:
+                found.append(_missing(place))
+            else:
+                _checker(service, element.name)(item, place, found)
+
+    return look
+
+
+def _scalar(shape: Shape) -> Check:
+    broken = _broken(shape)
+    sensitive = bool(shape.metadata.get("sensitive"))
+
+    def look(value: Any, path: str, found: list[str]) -> None:
+        found.extend(_violation(value, path, constraint, sensitive=sensitive) for constraint in broken(value))
+
+    return look
+
+
+def _size(shape: Shape) -> Callable[[Any, str, list[str]], bool]:
+    """What adds a violation when a list or map is too long or too short; True when it is too long."""
+    low, high = shape.metadata.get("min", 0), shape.metadata.get("max")
+
+    def look(value: Any, path: str, found: list[str]) -> bool:
+        if high is not None and len(value) > high:
+            found.append(_violation(value, path, _at_most("length", high)))
+            return True
+        if len(value) < low:
+            found.append(_violation(value, path, _at_least("length", low)))
+        return False
+
+    return look
+
+
+def _broken(shape: Shape) -> Callable[[Any], list[str]]:
+    """What tells which constraints of a scalar shape a value breaks."""
+    tests = list(_tests(shape))
+
+    def look(value: Any) -> list[str]:
+        return [constraint for constraint, holds in tests if not holds(value)]
+
+    return look
+
+
+def _constraints(shape: Shape) -> list[str]:
+    """All constraints of a scalar shape, in words."""
+    if shape.type_name in {"structure", "list", "map"}:
+        return []
+    return [constraint for constraint, _ in _tests(shape)] or ["Member must not be null"]
+
+
+def _tests(shape: Shape) -> list[tuple[str, Callable[[Any], bool]]]:
+    """The constraints of a scalar shape: in words, and as a function that tells whether a value keeps it."""
+    meta = shape.metadata
+    tests: list[tuple[str, Callable[[Any], bool]]] = []
+    low, high = meta.get("min"), meta.get("max")
+    if shape.type_name in {"string", "blob"}:
+        if high is not None:
+            tests.append((_at_most("length", high), lambda value: len(value) <= high))
+        if low is not None:
+            tests.append((_at_least("length", low), lambda value: len(value) >= low))
+    else:
+        if high is not None:
+            tests.append((_at_most("value", high), lambda value: value <= high))
+        if low is not None:
+            tests.append((_at_least("value", low), lambda value: value >= low))
+    if "pattern" in meta:
+        full = translate(meta["pattern"]).fullmatch
+        limit = max(high or 0, _MATCHED)
+        tests.append(
+            (
+                f"Member must satisfy regular expression pattern: {meta['pattern']}",
+                lambda value: len(value) > limit or full(value) is not None,
+            )
+        )
+    if "enum" in meta:
+        allowed = frozenset(meta["enum"])
+        tests.append(
+            (
+                f"Member must satisfy enum value set: [{', '.join(meta['enum'])}]",
+                lambda value: value in allowed,
+            )
+        )
+    return tests
+
+
+def _at_most(what: str, limit: int) -> str:
+    return f"Member must have {what} less than or equal to {limit}"
+
+
+def _at_least(what: str, limit: int) -> str:
+    return f"Member must have {what} greater than or equal to {limit}"
+
+
+def _missing(path: str) -> str:
+    return f"Value null at '{path}' failed to satisfy constraint: Member must not be null"
+
+
+def _violation(value: Any, path: str, constraint: str, *, sensitive: bool = False) -> str:
+    shown = "" if sensitive else f" '{_shown(value)}'"
+    return f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}"
+
+
+def _shown(value: Any) -> str:
+    """A value as Java prints it, cut. Of a map only the keys: environment variables may hold secrets."""
+    match value:
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = value
+        case list():
+            text = f"[{', '.join(_shown(item) for item in islice(value, _SHOWN))}]"
+        case dict():
+            text = f"{{{', '.join(f'{key}=...' for key in islice(value, _SHOWN))}}}"
+        case None:
+            text = "null"
+        case _:
+            text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
