@@ -85,8 +85,7 @@ class Framework:
             self._framework_name,
             region or self._region(),
             version=self.framework_version,
-            # `py3` is FrameworkProcessor's default, which the tags of most versions don't have.
-            py_version=None if self.py_version == "py3" else self.py_version,
+            py_version=self.py_version,
             instance_type=self.instance_type,
             base_framework_version=self._base_framework_version(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class UnexpectedStatusException(ValueError):  # noqa: N818 - the name is SageMaker's
+class UnexpectedStatusException(ValueError):
     """A job ended in a status that is not among the allowed ones.
 
     Attributes:

@@ -141,7 +141,7 @@ class Session:
     def _make_bucket(self, bucket: str) -> None:
         from botocore.exceptions import ClientError  # noqa: PLC0415 - comes with boto3
 
-        region = self.boto_region_name
+        region = self._connection.s3_region
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
             self.s3_client.create_bucket(Bucket=bucket, **where)
@@ -163,9 +163,9 @@ class Session:
         return {"ExpectedBucketOwner": self.account_id()} if bucket == derived else {}
 
     def _extra(self, bucket: str, extra: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Extra arguments of a request to S3: the caller's and the owner; without KMS where there is none."""
+        """Extra arguments of a request to S3: the caller's and the owner; no KMS where there is none."""
         wanted = dict(extra or {})
-        if self.is_local:
+        if not self._connection.has_kms:
             wanted.pop("ServerSideEncryption", None)
             if wanted.pop("SSEKMSKeyId", None):
                 logger.warning("The local store has no KMS: what goes to s3://%s is not encrypted.", bucket)

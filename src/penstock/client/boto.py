@@ -28,7 +28,7 @@ _NO_SETTINGS = {
 }
 
 
-class LocalBotoSession(boto3.Session):
+class LocalBotoSession(boto3.Session):  # type: ignore[misc]  # boto3 has no types
     """A boto3 session whose clients and resources all go to the local server.
 
     Args:
@@ -45,6 +45,7 @@ class LocalBotoSession(boto3.Session):
             botocore_session=core,
             aws_access_key_id=address.access_key_id,
             aws_secret_access_key=address.secret_access_key,
+            aws_session_token=address.session_token,
             region_name=address.region,
         )
         self._address = address
@@ -58,9 +59,17 @@ class LocalBotoSession(boto3.Session):
         return super().resource(service_name, *args, **self._local(service_name, kwargs))
 
     def _local(self, service: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        endpoint = self._address.s3_endpoint if service == "s3" else self._address.endpoint
-        # A proxy of the user's is for the world outside. One place for buckets: the path.
-        config = Config(proxies={}, s3={"addressing_style": "path"})
+        address = self._address
+        # A proxy and endpoints set by the user are for the world outside.
+        config = Config(proxies={}, ignore_configured_endpoint_urls=True)
+        endpoint: str | None = address.endpoint
+        if service == "s3":
+            endpoint = address.s3_endpoint
+            arguments["region_name"] = address.s3_region
+            if endpoint is not None:  # AWS itself names buckets in the host
+                config = config.merge(Config(s3={"addressing_style": "path"}))
+            else:
+                config = Config(ignore_configured_endpoint_urls=True)
         given = arguments.get("config")
         arguments["config"] = config.merge(given) if given is not None else config
         arguments["endpoint_url"] = arguments.get("endpoint_url") or endpoint

@@ -27,11 +27,16 @@ class Connection:
     Args:
         boto_session: The user's boto3 session.
         sagemaker_client: The user's client for the SageMaker API.
+
+    Attributes:
+        is_local: Whether everything goes to the local server.
+        s3_endpoint: An endpoint for S3 other than the one that boto3 finds by itself; may be set.
     """
 
     def __init__(self, boto_session: Any = None, sagemaker_client: Any = None) -> None:
         self.given_session = boto_session
         self.sagemaker_client = sagemaker_client
+        self.s3_endpoint: str | None = None
         self.is_local = (
             boto_session is None
             and sagemaker_client is None
@@ -93,7 +98,17 @@ class Connection:
     @cached_property
     def s3(self) -> Any:
         """The client for S3."""
-        return self.quick_session.client("s3", region_name=self.region)
+        return self.quick_session.client("s3", region_name=self.s3_region, endpoint_url=self.s3_endpoint)
+
+    @property
+    def s3_region(self) -> str:
+        """The region of S3, which may be another one when the local server uses an S3 of the user's."""
+        return self.address.s3_region if self.is_local else self.region
+
+    @property
+    def has_kms(self) -> bool:
+        """Whether S3 can encrypt by keys of a KMS; stores other than AWS refuse such requests."""
+        return not self.is_local or self.address.s3_endpoint is None
 
     @property
     def region(self) -> str:

@@ -43,7 +43,9 @@ def merge(given: Mapping[str, Any] | None, default: Mapping[str, Any] | None) ->
     merged = dict(default)
     for name, value in given.items():
         below = merged.get(name)
-        merged[name] = merge(value, below) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+        merged[name] = (
+            merge(value, below) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
+        )
     return merged
 
 
@@ -57,7 +59,5 @@ def network(config: Mapping[str, Any] | None, given: NetworkConfig | None) -> Ne
     }
     if all(value is None for value in values.values()):
         return given
-    for name in values:
-        own = getattr(given, name, None)
-        values[name] = values[name] if own is None else own
-    return NetworkConfig(**values)
+    own = {name: getattr(given, name, None) for name in values}
+    return NetworkConfig(**(values | {name: value for name, value in own.items() if value is not None}))

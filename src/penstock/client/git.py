@@ -42,7 +42,7 @@ def _check(git_config: Mapping[str, Any]) -> None:
             if not isinstance(value, bool):
                 raise ValueError("Please enter a bool type for 2FA_enabled'.")
         elif not isinstance(value, str):
-            raise ValueError(f"'{key}' must be a string.")  # noqa: TRY004 - as SageMaker's SDK
+            raise ValueError(f"'{key}' must be a string.")
     repo = git_config["repo"]
     if not repo.startswith(("https://", "http://", "git@", "ssh://")):
         raise ValueError("Unsupported URL scheme: only https://, http://, git@, and ssh:// are allowed")
@@ -62,7 +62,9 @@ def _credentials(git_config: Mapping[str, Any]) -> tuple[str, str] | None:
     given = {name for name in ("username", "password", "token") if name in git_config}
     if not repo.startswith("https://"):
         if given:
-            warnings.warn("SSH cloning, authentication information in git config will be ignored.", stacklevel=2)
+            warnings.warn(
+                "SSH cloning, authentication information in git config will be ignored.", stacklevel=2
+            )
         return None
     code_commit = repo.startswith("https://git-codecommit")
     if code_commit and "2FA_enabled" in git_config:

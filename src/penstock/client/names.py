@@ -25,7 +25,7 @@ def job_name(base: str) -> str:
 
 def image_base(image_uri: str) -> str:
     """The repository's last part, without registry, tag and digest: the base of a job's name."""
-    return image_uri.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+    return image_uri.split("@", maxsplit=1)[0].rsplit("/", 1)[-1].split(":", maxsplit=1)[0]
 
 
 def tag_list(

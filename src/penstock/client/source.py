@@ -67,10 +67,8 @@ def pack(source: Source) -> bytes:
 
     Links are replaced by what they mean, as a job elsewhere could not follow them. Owners are left out.
     """
-    if source.directory is None:
-        paths = [Path(source.script)]
-    else:
-        paths = sorted(Path(source.directory).iterdir())
+    directory = source.directory
+    paths = [Path(source.script)] if directory is None else sorted(Path(directory).iterdir())
     paths += [Path(path).absolute() for path in source.dependencies]
     buffer = io.BytesIO()
     # mtime=0: the moment of packing is no part of the source.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,8 @@ def _upload_all(
     extra: Mapping[str, str] | None,
     callback: Callable[[int], None] | None,
 ) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - keeps the import light
+
     from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - loads boto3
 
     single = TransferConfig(use_threads=False)  # the pool below is the only one

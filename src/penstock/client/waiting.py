@@ -83,7 +83,9 @@ class _Pace:
     """How long to rest between two questions: on AWS `poll` seconds, else as quick as `QUICKEST` says."""
 
     def __init__(self, connection: Connection, poll: float) -> None:
-        self._first, self._most = (poll, poll) if connection.is_aws else (min(QUICKEST, poll), min(SLOWEST, poll))
+        self._first, self._most = (
+            (poll, poll) if connection.is_aws else (min(QUICKEST, poll), min(SLOWEST, poll))
+        )
         self._next = self._first
 
     def rest(self, *, again: bool = False) -> None:
@@ -131,14 +133,8 @@ class _Log:
     def _read(self, stream: str) -> Iterator[dict[str, Any]]:
         while True:
             token = self._tokens.get(stream)
-            page = _patiently(
-                lambda token=token: self._client.get_log_events(
-                    logGroupName=LOG_GROUP,
-                    logStreamName=stream,
-                    startFromHead=True,
-                    **({"nextToken": token} if token else {}),
-                )
-            )
+            request = {"logGroupName": LOG_GROUP, "logStreamName": stream, "startFromHead": True}
+            page = _patiently(self._client.get_log_events, request | ({"nextToken": token} if token else {}))
             yield from page["events"]
             self._tokens[stream] = page["nextForwardToken"]
             if not page["events"] or page["nextForwardToken"] == token:
@@ -168,7 +164,7 @@ def stream_names(client: Any, job: str) -> list[str]:
     names: list[str] = []
     while True:
         try:
-            page = _patiently(lambda: client.describe_log_streams(**request))
+            page = _patiently(client.describe_log_streams, request)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
                 return []  # the first job of an account: the group comes with its first line
@@ -224,20 +220,19 @@ def _instances(description: dict[str, Any]) -> int:
 
 
 def _describe(connection: Connection, job: str) -> dict[str, Any]:
-    description: dict[str, Any] = _patiently(
-        lambda: connection.sagemaker.describe_processing_job(ProcessingJobName=job)
-    )
+    call = connection.sagemaker.describe_processing_job
+    description: dict[str, Any] = _patiently(call, {"ProcessingJobName": job})
     return description
 
 
-def _patiently(call: Callable[[], Any]) -> Any:
-    """`call`, again and again for `PATIENCE` seconds while no server answers."""
+def _patiently(call: Callable[..., Any], request: dict[str, Any]) -> Any:
+    """What `call` answers to `request`, asked again and again for `PATIENCE` seconds while no server answers."""
     from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - comes with boto3
 
     begun = time.monotonic()
     while True:
         try:
-            return call()
+            return call(**request)
         except HTTPClientError:
             if time.monotonic() - begun >= PATIENCE:
                 raise

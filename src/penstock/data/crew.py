@@ -25,43 +25,52 @@ def work(
 
     Args:
         tasks: What to do; may be a generator.
-        width: How many threads at most; with 1 all is done by the caller's own thread.
+        width: How many threads at most.
         tick: Called on the caller's thread every `every` seconds while the work goes on.
         every: Seconds between ticks.
     """
-    crew = _Crew(iter(tasks))
-    if width <= 1:
-        crew.run()
-    else:
-        threads = [threading.Thread(target=crew.run, daemon=True) for _ in range(width)]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
+    crew = _Crew(iter(tasks), width)
+    crew.grow()
+    try:
+        for (
+            thread
+        ) in crew.threads:  # grows while we go through it: each thread starts the next before its own work
+            thread.join(every)
+            while thread.is_alive():
+                tick()
                 thread.join(every)
-                while thread.is_alive():
-                    tick()
-                    thread.join(every)
-        except BaseException as error:
-            crew.errors.append(error)
-            raise
+    except BaseException as error:
+        crew.errors.append(error)
+        raise
     if crew.errors:
         raise crew.errors[0]
 
 
 class _Crew:
-    def __init__(self, tasks: Iterator[Task]) -> None:
-        self.tasks = tasks
+    def __init__(self, tasks: Iterator[Task], width: int) -> None:
+        self.tasks, self.width = tasks, width
         self.errors: list[BaseException] = []
+        self.threads: list[threading.Thread] = []
         self.lock = threading.Lock()
 
-    def run(self) -> None:
+    def grow(self) -> None:
+        """One thread more; it brings the next as soon as there is a task for it, so few tasks need few threads."""
+        thread = threading.Thread(target=self._run, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _run(self) -> None:
         try:
-            while (task := self._next()) is not None:
+            task = self._next(first=True)
+            while task is not None:
                 task()
+                task = self._next()
         except BaseException as error:  # noqa: BLE001 -- raised again by `work`, on the caller's thread
             self.errors.append(error)
 
-    def _next(self) -> Task | None:
+    def _next(self, *, first: bool = False) -> Task | None:
         with self.lock:
-            return None if self.errors else next(self.tasks, None)
+            task = None if self.errors else next(self.tasks, None)
+            if first and task is not None and len(self.threads) < self.width:
+                self.grow()
+            return task

@@ -70,10 +70,7 @@ def fetch(
     loads = [_Load(item, local_folder(root, item.local_path)) for item in wanted]
     for load in loads:
         load.folder.mkdir(parents=True, exist_ok=True)
-    crew.work(
-        (partial(_find, load, opener, access) for load in loads),
-        min(crew.WIDTH, len(loads)),
-    )
+    crew.work(partial(_find, load, opener, access) for load in loads)
     _lay_out(loads, root)
     for load in loads:
         if load.item.sharded:
@@ -128,7 +125,6 @@ def _find(load: _Load, opener: Opener, access: S3Access) -> None:
             head = load.bucket.head
             crew.work(
                 (partial(lambda key: load.found.append(head(key)), prefix.key + entry) for entry in entries),
-                min(crew.WIDTH, len(entries)),
             )
         else:
             load.source = uri
@@ -187,11 +183,8 @@ def _check_space(loads: Sequence[_Load], root: Path) -> None:
 
 def _download(loads: Sequence[_Load], temporary: Path, progress: Callable[[str], None]) -> None:
     total = sum(file.entry.size for load in loads for file in load.files.values())
-    files = sum(len(load.files) for load in loads)
-    large = any(file.entry.size > PART for load in loads for file in load.files.values())
     crew.work(
         _tasks(loads, temporary),
-        crew.WIDTH if large else min(crew.WIDTH, files),
         tick=lambda: progress(
             f"Downloading inputs: {size_text(sum(load.done for load in loads))} of {size_text(total)}.",
         ),

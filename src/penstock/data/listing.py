@@ -11,13 +11,11 @@ import hashlib
 import hmac
 import http.client
 import time
-import urllib.error
-import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 from xml.etree import ElementTree as ET
 
 from penstock.job.run import S3Access
@@ -59,10 +57,7 @@ def endpoint_of(access: S3Access) -> str:
 def is_loopback(endpoint: str) -> bool:
     """Whether the address leads to this machine, so that no proxy must come between."""
     host = urlsplit(endpoint).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) -> Iterator[Entry]:
@@ -78,81 +73,108 @@ def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) ->
         Refused: The store answered with an error.
         Unanswered: It did not answer.
     """
-    token: str | None = None
-    while True:
-        query = {"list-type": "2", "encoding-type": "url", "max-keys": str(_PAGE), "prefix": prefix}
-        if token:
+    endpoint = urlsplit(endpoint_of(access))
+    connection = _connect(endpoint)
+    query = {"list-type": "2", "encoding-type": "url", "max-keys": str(_PAGE), "prefix": prefix}
+    try:
+        while True:
+            page = ET.fromstring(_ask(connection, access, endpoint, bucket, query, patience))  # noqa: S314 -- expat bounds expansion
+            decode = unquote_plus if page.findtext("{*}EncodingType") == "url" else str
+            for item in page.iterfind("{*}Contents"):
+                yield Entry(
+                    decode(item.findtext("{*}Key", "")),
+                    int(item.findtext("{*}Size", "0")),
+                    item.findtext("{*}ETag"),
+                )
+            if page.findtext("{*}IsTruncated") != "true":
+                return
+            token = page.findtext("{*}NextContinuationToken")
+            if not token:
+                raise Refused(
+                    200, "BadListing", "there is more to list, but the store does not say from where"
+                )
             query["continuation-token"] = token
-        page = ET.fromstring(_ask(access, bucket, query, patience))  # noqa: S314 -- expat bounds expansion
-        decode = unquote_plus if page.findtext("{*}EncodingType") == "url" else str
-        for item in page.iterfind("{*}Contents"):
-            yield Entry(
-                decode(item.findtext("{*}Key", "")),
-                int(item.findtext("{*}Size", "0")),
-                item.findtext("{*}ETag"),
-            )
-        if page.findtext("{*}IsTruncated") != "true":
-            return
-        token = page.findtext("{*}NextContinuationToken")
-        if not token:
-            raise Refused(200, "BadListing", "it says that there is more, and not where")
+    finally:
+        connection.close()
 
 
-def _ask(access: S3Access, bucket: str, query: Mapping[str, str], patience: float) -> bytes:
-    endpoint = endpoint_of(access)
-    proxy = urllib.request.ProxyHandler({} if is_loopback(endpoint) else None)
-    opener = urllib.request.build_opener(proxy, _NoRedirect)
+def _connect(endpoint: SplitResult) -> http.client.HTTPConnection:
+    """A connection that opens itself when it is used, through the proxy of the environment where there is one."""
+    kind = http.client.HTTPSConnection if endpoint.scheme == "https" else http.client.HTTPConnection
+    host = endpoint.hostname or ""
+    if not is_loopback(endpoint.geturl()):
+        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 -- costs time that most jobs need not pay
+
+        proxy = urlsplit(getproxies().get(endpoint.scheme, ""))
+        if proxy.hostname and not proxy_bypass(host):
+            connection = kind(proxy.hostname, proxy.port or 80, timeout=_TIMEOUT)
+            headers = {}
+            if proxy.username:
+                login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+                headers["Proxy-Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+            connection.set_tunnel(host, endpoint.port, headers)
+            return connection
+    return kind(host, endpoint.port, timeout=_TIMEOUT)
+
+
+def _ask(
+    connection: http.client.HTTPConnection,
+    access: S3Access,
+    endpoint: SplitResult,
+    bucket: str,
+    query: Mapping[str, str],
+    patience: float,
+) -> bytes:
+    """The body of the answer; asks again while the store fails or is silent, until `patience` is over."""
     deadline, pause = time.monotonic() + patience, 0.1
+    problem: Exception
     while True:
         try:
-            request = _signed(access, endpoint, bucket, query)
-            with opener.open(request, timeout=_TIMEOUT) as answer:
-                body: bytes = answer.read()
+            target, headers = _signed(access, endpoint, bucket, query)
+            connection.request("GET", target, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status == http.client.OK:
                 return body
-        except urllib.error.HTTPError as error:
-            problem: Exception = _refusal(error)
-            final = error.code < 500 and error.code != 429
+            problem = _refusal(answer.status, answer.reason, body)
+            final = answer.status < 500 and answer.status != http.client.TOO_MANY_REQUESTS
         except (OSError, http.client.HTTPException) as error:
-            problem = Unanswered(str(getattr(error, "reason", error)))
-            final = False
+            connection.close()
+            problem, final = Unanswered(str(error) or type(error).__name__), False
         if final or time.monotonic() + pause > deadline:
-            raise problem from None
+            raise problem
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A signature holds for one host: a redirect is an answer to be reported, not followed."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
-def _refusal(error: urllib.error.HTTPError) -> Refused:
-    with error:
-        body = error.read()
+def _refusal(status: int, reason: str, body: bytes) -> Refused:
     try:
         page = ET.fromstring(body)  # noqa: S314 -- expat bounds expansion
-        code, message = page.findtext("{*}Code", error.reason), page.findtext("{*}Message", "")
     except ET.ParseError:
-        code, message = str(error.reason), ""
-    return Refused(error.code, code, message)
+        return Refused(status, reason, "")
+    return Refused(status, page.findtext("{*}Code", reason), page.findtext("{*}Message", ""))
 
 
-def _signed(access: S3Access, endpoint: str, bucket: str, query: Mapping[str, str]) -> urllib.request.Request:
-    """The request with AWS Signature Version 4; unsigned when there is no key, as public buckets are read."""
-    target = urlsplit(f"{endpoint}/{quote(bucket)}")
+def _signed(
+    access: S3Access,
+    endpoint: SplitResult,
+    bucket: str,
+    query: Mapping[str, str],
+) -> tuple[str, dict[str, str]]:
+    """Target and headers, signed by AWS Signature Version 4; unsigned without a key, as public buckets are read."""
+    path = f"{endpoint.path}/{quote(bucket)}"
     parameters = "&".join(f"{_quoted(name)}={_quoted(query[name])}" for name in sorted(query))
-    url = f"{target.geturl()}?{parameters}"
+    target = f"{path}?{parameters}"
+    headers = {"host": endpoint.netloc}
     if not access.access_key_id or not access.secret_access_key:
-        return urllib.request.Request(url)  # noqa: S310 -- the endpoint of the settings
+        return target, headers
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    headers = {"host": target.netloc, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": moment}
+    headers |= {"x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": moment}
     if access.session_token:
         headers["x-amz-security-token"] = access.session_token
     names = ";".join(headers)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    canonical = f"GET\n{target.path}\n{parameters}\n{lines}\n{names}\n{_EMPTY_SHA256}"
+    canonical = f"GET\n{path}\n{parameters}\n{lines}\n{names}\n{_EMPTY_SHA256}"
     steps = (moment[:8], access.region, "s3", "aws4_request")
     scope = "/".join(steps)
     key = f"AWS4{access.secret_access_key}".encode()
@@ -164,7 +186,7 @@ def _signed(access: S3Access, endpoint: str, bucket: str, query: Mapping[str, st
         f"AWS4-HMAC-SHA256 Credential={access.access_key_id}/{scope}, "
         f"SignedHeaders={names}, Signature={signature}"
     )
-    return urllib.request.Request(url, headers=headers)  # noqa: S310 -- the endpoint of the settings
+    return target, headers
 
 
 def _quoted(text: str) -> str:

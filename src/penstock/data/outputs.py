@@ -260,13 +260,15 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
             if not stat.S_ISREG(found.st_mode):
                 output.skip(relative, _kind(found.st_mode))
                 return
-            key = output.key(relative)
-            if found.st_size <= PART:
+            key, size = output.key(relative), found.st_size
+            if size <= PART:
                 data = file.read(PART + 1)
-                size = len(data)
+                if len(data) != size:
+                    raise ClientFailure(
+                        f"{shown(relative)} changed while it was uploaded. Something still writes it."
+                    )
                 bucket.write(key, data)
             else:
-                size = found.st_size
                 with shared.large:
                     bucket.write_file(key, file, size)
     except JobFailure as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import obstore
 from obstore.exceptions import BaseError, PreconditionError
@@ -21,6 +21,9 @@ from penstock.data.listing import Entry, Refused, Unanswered, endpoint_of, is_lo
 from penstock.data.uri import S3Uri
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Credential
 
 MIB = 1 << 20
 #: Objects up to this size are read and written whole, larger ones in parts of this size.
@@ -102,7 +105,8 @@ class S3Bucket:
     def __init__(self, access: S3Access, bucket: str, kms_key: str | None, patience: float) -> None:
         self.access, self.bucket, self.patience = access, bucket, patience
         self.encrypted = kms_key is not None
-        self._store = _open(access, bucket, kms_key, patience)
+        with self._explained(""):
+            self._store = _open(access, bucket, kms_key, patience)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Bucket.list`."""
@@ -227,9 +231,24 @@ class S3Bucket:
 def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -> S3Store:
     endpoint = endpoint_of(access)
     plain = endpoint.startswith("http://")
-    # No proxy stands between this machine and itself. A proxy of our own with an exception is how obstore is
-    # made to forget the ones in the environment.
-    no_proxy = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "127.0.0.0/8,::1,localhost"}
+    client: ClientConfig = {
+        "allow_http": plain,
+        # Without TLS there is no certificate to check, and not to load the system's saves 6 ms.
+        "allow_invalid_certificates": plain,
+        "connect_timeout": timedelta(seconds=5),
+        "read_timeout": timedelta(seconds=60),
+        "timeout": timedelta(minutes=10),
+    }
+    if is_loopback(endpoint):
+        # No proxy stands between this machine and itself. A proxy of our own with an exception is how obstore
+        # is made to forget the ones in the environment.
+        client |= {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "127.0.0.0/8,::1,localhost"}
+    credential: S3Credential = {
+        "access_key_id": access.access_key_id or "",
+        "secret_access_key": access.secret_access_key or "",
+        "token": access.session_token,
+        "expires_at": None,
+    }
     return S3Store(
         bucket,
         # All that obstore would else read from AWS_* variables, for the access given here is the whole truth.
@@ -241,24 +260,11 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
             "skip_signature": access.access_key_id is None,
             **({"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key} if kms_key else {}),
         },
-        client_options={
-            "allow_http": plain,
-            # Without TLS there is no certificate to check, and not to load the system's saves 6 ms.
-            "allow_invalid_certificates": plain,
-            "connect_timeout": timedelta(seconds=5),
-            "read_timeout": timedelta(seconds=60),
-            "timeout": timedelta(minutes=10),
-            **(no_proxy if is_loopback(endpoint) else {}),
-        },
+        client_options=client,
         retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=patience)},
         # A function, so that the keys are in no configuration that could be printed, and so that a session token
         # in the environment is not taken for one of these keys.
-        credential_provider=lambda: {
-            "access_key_id": access.access_key_id or "",
-            "secret_access_key": access.secret_access_key or "",
-            "token": access.session_token,
-            "expires_at": None,
-        },
+        credential_provider=lambda: credential,
     )
 
 

@@ -255,7 +255,8 @@ def _put_bucket(access: S3Access, bucket: str) -> tuple[int, str]:
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{request}".encode(), "sha256").hex()
-    authorization = f"AWS4-HMAC-SHA256 Credential={access.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
+    credential = f"AWS4-HMAC-SHA256 Credential={access.access_key_id}/{scope}"
+    authorization = f"{credential}, SignedHeaders={names}, Signature={signature}"
     connection = http.client.HTTPConnection(host, timeout=5)
     try:
         connection.request("PUT", f"/{bucket}", headers={**signed, "authorization": authorization})

@@ -13,7 +13,7 @@ from pathlib import Path
 from penstock.runtimes import tree
 from penstock.runtimes.base import Program
 from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, Bind, File, Folder, Link, Step, view
-from penstock.runtimes.userns import allowed
+from penstock.runtimes.userns import wanted
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def nesting_can_be_refused(path: str) -> bool:
 
 
 def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
-    if allowed():
+    if wanted():
         # SageMaker's containers run as root, so the program's only user is one called that.
         yield from ("--unshare-user", "--uid", "0", "--gid", "0")
         if refuse_nesting:
@@ -69,7 +69,7 @@ def _proc() -> Iterator[str]:
             yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
     for name in HIDDEN_IN_PROC:
         if Path("/proc", name).exists():
-            yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
+            yield from ("--dev-bind", "/dev/null", f"/proc/{name}")
 
 
 def _step(step: Step, channels: tree.Channels) -> Sequence[str]:

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.runtimes.base import Program
@@ -173,6 +173,7 @@ def _system(machine: Path) -> Iterator[Step]:
         elif path.is_dir():
             yield Bind(str(path), f"/{name}")
     if (machine / _SYS).is_dir():
+        yield Folder(f"/{PurePosixPath(_SYS).parent}")
         yield Bind(str(machine / _SYS), f"/{_SYS}")
     for pattern in _DEVICES:
         for device in sorted((machine / "dev").glob(pattern)):
@@ -187,6 +188,7 @@ def _etc(etc: Path) -> Iterator[Step]:
             if not os.access(real, os.R_OK):
                 continue  # a dangling link, or not for everybody's eyes
             inside = f"/etc/{path.relative_to(etc)}"
+            yield Folder(str(PurePosixPath(inside).parent))
             if path.is_symlink() and real.startswith("/usr/"):
                 yield Link(inside, real)  # the time zone's name is read off the link
             else:
@@ -224,4 +226,5 @@ def _mounts(program: Program) -> Iterator[Step]:
                 f"{mount.source}, which the program is to see at {mount.target}, does not exist or can't be reached "
                 f"by user {os.geteuid()}."
             )
+        yield Folder(str(PurePosixPath(mount.target).parent))
         yield Bind(str(source), mount.target, writable=mount.writable)

@@ -45,30 +45,28 @@ _LONGEST_COMPLAINT = 700
 
 
 class Channels:
-    """The descriptors that a monitor is handed; all are closed here as soon as it has them."""
+    """The descriptors between this process and a monitor."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.passed: list[int] = []
-        self.told, self.info = self._pipe()
-        self.block, self.gate = self._pipe()
-        self.passed += [self.info, self.block]
+    def __init__(self, kept: ExitStack, handed: ExitStack) -> None:
+        """Open them. `kept` closes our ends, `handed` the monitor's."""
+        self._handed = handed
+        self.told, self.info = os.pipe()
+        self.block, self.gate = os.pipe()
+        for end in (self.told, self.gate):
+            kept.callback(os.close, end)
+        for end in (self.info, self.block):
+            handed.callback(os.close, end)
+        self.passed = [self.info, self.block]
 
     def data(self, content: bytes) -> int:
         """A descriptor from which the monitor reads `content`, so that it stands in no argv and in no file."""
         descriptor = os.memfd_create("penstock")
-        self._stack.callback(os.close, descriptor)
+        self._handed.callback(os.close, descriptor)
         self.passed.append(descriptor)
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(content)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
-
-    def _pipe(self) -> tuple[int, int]:
-        ends = os.pipe()
-        for end in ends:
-            self._stack.callback(os.close, end)
-        return ends
 
 
 Compose = Callable[[Channels], Sequence[str]]
@@ -145,18 +143,15 @@ def start(compose: Compose, output: int) -> Tree:
 
 def _attempt(compose: Compose, output: int) -> Tree | None:
     """A started program, or None when the walls could not be built."""
-    with ExitStack() as stack:
+    with ExitStack() as kept:
         with ExitStack() as handed:
-            channels = Channels(handed)
-            told, gate = os.dup(channels.told), os.dup(channels.gate)
-            stack.callback(os.close, told)
-            stack.callback(os.close, gate)
+            channels = Channels(kept, handed)
             monitor = _launch(compose(channels), output, channels.passed)
-        first = _first(told)
+        first = _first(channels.told)
         if first is not None:
             # It waits at the gate or has failed; its parent still keeps its number. So the handle is the right one.
             tree = Tree(monitor, first)
-            if _opened(gate):
+            if _opened(channels.gate):
                 return tree
             tree.kill()
         monitor.kill()
@@ -217,7 +212,7 @@ def _complaint(compose: Compose) -> str:
     with ExitStack() as stack:
         words = os.memfd_create("penstock-complaint")
         stack.callback(os.close, words)
-        channels = Channels(stack)
+        channels = Channels(stack, stack)
         monitor = _launch(compose(channels), words, channels.passed)
         try:
             monitor.wait(5)

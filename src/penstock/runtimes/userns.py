@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.errors import InternalFailure
+
 
 @dataclass(frozen=True)
 class Obstacle:
@@ -24,9 +26,21 @@ _SWITCHES = (
 )
 
 
-def allowed() -> bool:
-    """Whether no switch of the kernel forbids this process a user namespace."""
-    return obstacle() is None
+def wanted() -> bool:
+    """Whether the walls shall have a user namespace: always, but root can do without where none is to be had.
+
+    The program is then the machine's own user 0, though without any capability.
+
+    Raises:
+        InternalFailure: None is to be had, and this process needs one.
+    """
+    hindrance = obstacle()
+    if hindrance is not None and os.geteuid() != 0:
+        raise InternalFailure(
+            f"The walls around the program can't be built: {hindrance.setting}={hindrance.value} forbids it to users "
+            f"other than root. To allow it: {hindrance.fix}"
+        )
+    return hindrance is None
 
 
 def obstacle(switches: Path = Path("/proc/sys"), *, root: bool | None = None) -> Obstacle | None:

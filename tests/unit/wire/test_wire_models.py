@@ -75,7 +75,7 @@ def test_what_is_not_served_has_no_model(service, operation):
 
 
 def test_nothing_is_used_that_parsing_and_rendering_leave_out():
-    """Renamed members in JSON, lists and numbers in query requests, maps in XML: not in these models, so not written."""
+    """Renamed members in JSON, lists and numbers in query requests, maps in XML: not in these models."""
     for service, shape in every_shape():
         for member in getattr(shape, "members", {}).values():
             assert service in model.QUERY_SERVICES or "name" not in member.serialization

@@ -1,0 +1,76 @@
+"""The `penstock` command: its list of subcommands, and how errors are told."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from penstock._version import __version__
+from penstock.cli import jobs, serving, show
+from penstock.errors import PenstockError
+
+app = typer.Typer(
+    name="penstock",
+    help="SageMaker Processing on your own machine: the same code, the same API, no cloud account.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+# What follows the script's name belongs to the script.
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+_SERVER = "The server"
+_JOBS = "Jobs"
+app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON)(jobs.run)
+app.command(rich_help_panel=_JOBS)(jobs.jobs)
+app.command(rich_help_panel=_JOBS)(jobs.describe)
+app.command(rich_help_panel=_JOBS)(jobs.logs)
+app.command(rich_help_panel=_JOBS)(jobs.stop)
+app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON)(serving.python)
+app.command(rich_help_panel=_SERVER)(serving.up)
+app.command(rich_help_panel=_SERVER)(serving.down)
+app.command(rich_help_panel=_SERVER)(serving.status)
+app.command(rich_help_panel=_SERVER)(serving.env)
+app.command(rich_help_panel=_SERVER)(serving.serve)
+app.command(rich_help_panel=_SERVER)(serving.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; known errors become one line, and the exit code 1."""
+    try:
+        app()
+    except PenstockError as error:
+        show.fail(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        text = _aws_error(error)
+        if text is None:
+            raise
+        show.fail(text)
+        sys.exit(1)
+
+
+def _aws_error(error: Exception) -> str | None:
+    """The server's own words, when it has refused a call; or a wrong argument that the SDK has found."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict) and "Error" in response:
+        return str(response["Error"].get("Message") or error)
+    return str(error) if isinstance(error, (ValueError, OSError)) else None
+
+
+if __name__ == "__main__":
+    main()

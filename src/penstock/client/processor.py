@@ -1,0 +1,219 @@
+"""Processor: starts jobs that run a program of the image; the base of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from penstock.client import defaults, roles
+from penstock.client.io import ProcessingInput, ProcessingOutput, name_inputs
+from penstock.client.job import ProcessingJob
+from penstock.client.names import image_base, is_s3, job_name, local_path, s3_path_join, tag_list
+from penstock.local import LocalSession
+from penstock.network import NetworkConfig
+from penstock.s3 import S3Uploader
+from penstock.session import Session
+
+Tags = Mapping[str, object] | Sequence[Mapping[str, str]]
+
+
+class Processor:
+    """Starts jobs that run a program of the image.
+
+    Args:
+        role: A role's name or ARN. On the local server it may be left out.
+        image_uri: The image.
+        instance_count: How many instances.
+        instance_type: Their type, `ml.<family>.<size>`, or `local` or `local_gpu`.
+        entrypoint: The program and its first arguments, instead of the image's own.
+        volume_size_in_gb: Disk space of each instance.
+        volume_kms_key: The key that encrypts it.
+        output_kms_key: The key that encrypts the outputs.
+        max_runtime_in_seconds: The job is stopped after so long; the server's own limit is a day.
+        base_job_name: The start of job names; the image's name otherwise.
+        sagemaker_session: The session; a new one when None.
+        env: Environment variables of the program.
+        tags: A dict, or a list of dicts with Key and Value.
+        network_config: How the network may be used.
+
+    Attributes:
+        jobs: All jobs started, as `ProcessingJob`.
+        latest_job: The last of them.
+        arguments: The arguments of the last run.
+
+    Raises:
+        ValueError: No role is given, and the session is not the local server's.
+    """
+
+    JOB_CLASS_NAME = "processing-job"
+
+    def __init__(
+        self,
+        role: str | None = None,
+        image_uri: str | None = None,
+        instance_count: int | None = None,
+        instance_type: str | None = None,
+        entrypoint: list[str] | None = None,
+        volume_size_in_gb: int = 30,
+        volume_kms_key: str | None = None,
+        output_kms_key: str | None = None,
+        max_runtime_in_seconds: int | None = None,
+        base_job_name: str | None = None,
+        sagemaker_session: Session | None = None,
+        env: dict[str, str] | None = None,
+        tags: Tags | None = None,
+        network_config: NetworkConfig | None = None,
+    ) -> None:
+        self.image_uri = image_uri
+        self.instance_count = instance_count
+        self.instance_type = instance_type
+        self.entrypoint = entrypoint
+        self.volume_size_in_gb = volume_size_in_gb
+        self.max_runtime_in_seconds = max_runtime_in_seconds
+        self.base_job_name = base_job_name
+        self.tags = tag_list(tags)
+        self.jobs: list[ProcessingJob] = []
+        self.latest_job: ProcessingJob | None = None
+        self.arguments: list[str] | None = None
+        self._current_job_name: str | None = None
+
+        wants_local = instance_type in {"local", "local_gpu"}
+        if wants_local and not isinstance(sagemaker_session, LocalSession):
+            sagemaker_session = LocalSession(disable_local_code=True)
+        self.sagemaker_session: Session = sagemaker_session or Session()
+        config = self.sagemaker_session.sagemaker_config
+        self.volume_kms_key = defaults.lookup(config, defaults.VOLUME_KEY, volume_kms_key)
+        self.output_kms_key = defaults.lookup(config, defaults.OUTPUT_KEY, output_kms_key)
+        self.network_config = defaults.network(config, network_config)
+        self.env = defaults.lookup(config, defaults.ENVIRONMENT, env)
+        role = defaults.lookup(config, defaults.ROLE, role)
+        if not role and not self.sagemaker_session.is_local:
+            raise ValueError("An AWS IAM role is required to create a Processing job.")
+        #: On the local server every role will do, so nobody has to make one up.
+        self.role: str = role or roles.LOCAL_ROLE
+
+    @property
+    def current_job_name(self) -> str:
+        """The name of the job that is being started, or was last."""
+        if self._current_job_name is None:
+            self._current_job_name = self._generate_current_job_name()
+        return self._current_job_name
+
+    def run(
+        self,
+        inputs: list[ProcessingInput] | None = None,
+        outputs: list[ProcessingOutput] | None = None,
+        arguments: list[str] | None = None,
+        wait: bool = True,
+        logs: bool = True,
+        job_name: str | None = None,
+        experiment_config: dict[str, str] | None = None,
+        kms_key: str | None = None,
+    ) -> None:
+        """Start a job.
+
+        Args:
+            inputs: What it gets. Local sources are uploaded first.
+            outputs: What it yields.
+            arguments: The program's arguments.
+            wait: Return only when the job has ended.
+            logs: Print the log meanwhile.
+            job_name: Its name, at most 63 letters, digits and `-`; made from `base_job_name` when None.
+            experiment_config: The experiment it belongs to.
+            kms_key: The key that encrypts what is uploaded.
+
+        Raises:
+            ValueError: `logs` without `wait`, or inputs that can't be.
+            FileNotFoundError: A local source does not exist.
+            UnexpectedStatusException: The job failed (with `wait`).
+            botocore.exceptions.ClientError: The server refuses the request.
+        """
+        if logs and not wait:
+            raise ValueError(
+                "Logs can only be shown if wait is set to True. "
+                "Please either set wait to True or set logs to False."
+            )
+        self._start(None, inputs, outputs, arguments, wait, logs, job_name, experiment_config, kms_key)
+
+    def _start(
+        self,
+        code: str | None,
+        inputs: list[ProcessingInput] | None,
+        outputs: list[ProcessingOutput] | None,
+        arguments: list[str] | None,
+        wait: bool,
+        logs: bool,
+        job_name: str | None,
+        experiment_config: dict[str, str] | None,
+        kms_key: str | None,
+    ) -> None:
+        inputs, outputs = self._normalize_args(job_name, arguments, inputs, outputs, code, kms_key)
+        self.latest_job = ProcessingJob.start_new(self, inputs, outputs, experiment_config)
+        self.jobs.append(self.latest_job)
+        if wait:
+            self.latest_job.wait(logs=logs)
+
+    def _normalize_args(
+        self,
+        job_name: str | None = None,
+        arguments: list[str] | None = None,
+        inputs: list[ProcessingInput] | None = None,
+        outputs: list[ProcessingOutput] | None = None,
+        code: str | None = None,
+        kms_key: str | None = None,
+    ) -> tuple[list[ProcessingInput], list[ProcessingOutput]]:
+        """Inputs and outputs with names and places in S3; uploads what is local.
+
+        All that can be wrong on this side is found before the first upload.
+        """
+        self._current_job_name = self._generate_current_job_name(job_name)
+        self.arguments = arguments
+        name_inputs(inputs or [])
+        outputs = self._normalize_outputs(outputs)
+        inputs = self._include_code_in_inputs(inputs, code, kms_key)
+        return self._normalize_inputs(inputs, kms_key), outputs
+
+    def _generate_current_job_name(self, name: str | None = None) -> str:
+        if name is not None:
+            return name
+        return job_name(self.base_job_name or image_base(self.image_uri or self.JOB_CLASS_NAME))
+
+    def _include_code_in_inputs(
+        self, inputs: list[ProcessingInput] | None, code: str | None, kms_key: str | None
+    ) -> list[ProcessingInput]:
+        """The inputs as they are: a plain processor has no code of its own to add."""
+        del code, kms_key
+        return list(inputs or [])
+
+    def _normalize_inputs(
+        self, inputs: list[ProcessingInput], kms_key: str | None = None
+    ) -> list[ProcessingInput]:
+        """Upload the local sources; their objects then have the S3 URI."""
+        name_inputs(inputs)
+        for item in inputs:
+            if item.s3_input is None or item.dataset_definition is not None or is_s3(item.s3_input.s3_uri):
+                continue
+            item.s3_input.s3_uri = S3Uploader.upload(
+                local_path=str(local_path(item.s3_input.s3_uri)),
+                desired_s3_uri=self._place("input", item.input_name),
+                kms_key=kms_key,
+                sagemaker_session=self.sagemaker_session,
+            )
+        return inputs
+
+    def _normalize_outputs(self, outputs: list[ProcessingOutput] | None = None) -> list[ProcessingOutput]:
+        """Give the outputs names, and a place in S3 to those that have none."""
+        for place, output in enumerate(outputs or [], 1):
+            if not isinstance(output, ProcessingOutput):
+                raise TypeError("Your outputs must be provided as ProcessingOutput objects.")
+            if output.output_name is None:
+                output.output_name = f"output-{place}"
+            if not is_s3(output.destination or ""):
+                output.destination = self._place("output", output.output_name)
+        return list(outputs or [])
+
+    def _place(self, *path: str | None) -> str:
+        """A place for this job in the default bucket."""
+        session = self.sagemaker_session
+        return s3_path_join(
+            "s3://", session.default_bucket(), session.default_bucket_prefix, self.current_job_name, *path
+        )

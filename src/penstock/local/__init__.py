@@ -1,0 +1,5 @@
+"""SageMaker's local mode. Here all jobs run locally, so its session is a session like any other."""
+
+from penstock.local.local_session import LocalSession
+
+__all__ = ["LocalSession"]

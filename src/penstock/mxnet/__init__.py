@@ -1,0 +1,6 @@
+"""MXNet for Processing jobs."""
+
+from penstock.mxnet.estimator import MXNet
+from penstock.mxnet.processing import MXNetProcessor
+
+__all__ = ["MXNet", "MXNetProcessor"]

@@ -1,0 +1,6 @@
+"""PyTorch for Processing jobs."""
+
+from penstock.pytorch.estimator import PyTorch
+from penstock.pytorch.processing import PyTorchProcessor
+
+__all__ = ["PyTorch", "PyTorchProcessor"]

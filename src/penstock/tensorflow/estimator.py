@@ -1,0 +1,13 @@
+"""TensorFlow, as an estimator class for FrameworkProcessor."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from penstock.estimator import Framework
+
+
+class TensorFlow(Framework):
+    """TensorFlow at one version; see `Framework` for the arguments."""
+
+    _framework_name: ClassVar[str] = "tensorflow"

@@ -1,0 +1,78 @@
+"""An engine without processes: its runs do what the test says, when the test says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from penstock.engines.base import Life, Remains
+from penstock.errors import InternalFailure
+from penstock.job.events import HostEvent
+from penstock.job.run import Run
+
+
+@dataclass
+class FakeRun:
+    """One run and what has been done to it."""
+
+    run: Run
+    life: Life = Life.NEVER_STARTED
+    starts: int = 0
+    stops: int = 0
+    left: list[HostEvent] = field(default_factory=list)
+    """Events that its server was not told, for `remains`."""
+    log: bytes = b""
+    last_words: str = ""
+
+
+class FakeEngine:
+    """Knobs: `start_error` makes every start fail; `runs` holds what tests look at and change."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.runs: dict[str, FakeRun] = {}
+        self.forgotten: list[str] = []
+        self.start_error: str | None = None
+
+    def prepare(self, run: Run) -> str:
+        """Remember the run."""
+        handle = f"{run.job_uid}/{run.host}"
+        self.runs.setdefault(handle, FakeRun(run))
+        return handle
+
+    def start(self, handle: str) -> None:
+        """Count the start, or fail as `start_error` says."""
+        if self.start_error is not None:
+            raise InternalFailure(self.start_error)
+        found = self.runs[handle]
+        if found.life is Life.ALIVE:
+            raise InternalFailure(f"{handle} is alive already")
+        found.life = Life.ALIVE
+        found.starts += 1
+
+    def probe(self, handle: str) -> Life:
+        """Whatever the test has set."""
+        found = self.runs.get(handle)
+        return Life.NEVER_STARTED if found is None else found.life
+
+    def stop(self, handle: str) -> None:
+        """Count the wish of a living run."""
+        found = self.runs.get(handle)
+        if found is not None and found.life is Life.ALIVE:
+            found.stops += 1
+
+    def remains(self, handle: str, log_from: int) -> Remains:
+        """What the test has left there."""
+        found = self.runs[handle]
+        return Remains(found.left, found.log[log_from:], found.last_words)
+
+    def forget(self, handle: str) -> None:
+        """Remove the run."""
+        self.runs.pop(handle, None)
+        self.forgotten.append(handle)
+
+    def sweep(self, keep: set[str]) -> None:
+        """Forget the dead that are not to be kept."""
+        for handle in list(self.runs):
+            if handle not in keep and self.runs[handle].life is not Life.ALIVE:
+                self.forget(handle)

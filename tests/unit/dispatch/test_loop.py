@@ -1,0 +1,197 @@
+import itertools
+import threading
+
+import pytest
+from penstock.dispatch.loop import Dispatcher
+from penstock.engines.base import Life
+from penstock.job.events import HostEvent
+from penstock.job.life import Job, Phase, StopAsked, advance
+from penstock.job.run import Run, S3Access
+from penstock.store.database import open_sqlite
+from penstock.store.logbook import Logbook
+from penstock.testing.fake_engine import FakeEngine
+
+
+class World:
+    """A dispatcher over a real database and a fake engine, stepped by hand."""
+
+    def __init__(self, folder, slots=4):
+        self.store = open_sqlite(folder / "p.db")
+        self.logbook = Logbook(folder / "logs")
+        self.engine = FakeEngine()
+        self.time = itertools.count(10_000, 7)
+        self.slots = slots
+        self.restart()
+
+    def restart(self):
+        """As after a crash: nothing survives but the store and the engine's runs."""
+        self.dispatcher = Dispatcher(
+            self.store, self.logbook, self.engine, self.make_run, lambda: next(self.time), self.slots
+        )
+
+    def make_run(self, job, host, hosts, token):
+        s3 = S3Access(None, "us-east-1")
+        return Run(job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e")
+
+    def submit(self, name, instances=1):
+        at = next(self.time)
+        request = {"ProcessingResources": {"ClusterConfig": {"InstanceCount": instances}}}
+        job = Job(name, f"{name}-uid", f"arn:{name}", request, at, at, phases={"queued": at})
+        self.store.add_job(job, {})
+        return job
+
+    def report(self, name, host="algo-1", *, kind="ended", sequence=1, **data):
+        self.store.apply_events(f"{name}-uid", host, [HostEvent(sequence, kind, next(self.time), data)])
+
+    def phase(self, name):
+        return self.store.job(name).phase
+
+    def run(self, name, host="algo-1"):
+        return self.engine.runs[f"{name}-uid/{host}"]
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_a_job_goes_its_way(world):
+    world.submit("a")
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.PREPARING
+    assert world.run("a").starts == 1
+    world.report("a", kind="phase", phase="running")
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.RUNNING
+    world.report("a", sequence=2, outcome="succeeded", exit_message="hi")
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.COMPLETED
+    assert world.store.job("a").exit_message == "hi"
+    assert world.engine.forgotten == ["a-uid/algo-1"]
+
+
+def test_all_instances_of_a_job_start_and_one_failure_stops_the_others(world):
+    world.submit("a", instances=3)
+    world.dispatcher.step()
+    assert {r.starts for r in world.engine.runs.values()} == {1}
+    world.report("a", "algo-2", outcome="failed", reason="AlgorithmError: , exit code: 9")
+    world.dispatcher.step()
+    assert [world.run("a", f"algo-{n}").stops for n in (1, 2, 3)] == [1, 0, 1]
+    assert not world.phase("a").final
+    world.report("a", "algo-1", outcome="halted")
+    world.report("a", "algo-3", outcome="halted")
+    world.dispatcher.step()
+    assert world.store.job("a").failure_reason == "AlgorithmError: , exit code: 9 (instance algo-2)"
+
+
+def test_first_in_first_out_within_the_slots_and_a_large_job_runs_alone(world):
+    world.submit("a", instances=2)
+    world.submit("b", instances=9)
+    world.submit("c", instances=1)
+    world.dispatcher.step()
+    assert [world.phase(n) for n in "abc"] == [Phase.PREPARING, Phase.QUEUED, Phase.QUEUED]
+    for n in (1, 2):
+        world.report("a", f"algo-{n}", outcome="succeeded")
+    world.dispatcher.step()
+    world.dispatcher.step()
+    assert [world.phase(n) for n in "abc"] == [Phase.COMPLETED, Phase.PREPARING, Phase.QUEUED]
+
+
+def test_a_stop_reaches_the_runner_until_it_has_ended(world):
+    world.submit("a")
+    world.dispatcher.step()
+    world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+    world.dispatcher.step()
+    world.dispatcher.step()
+    assert world.run("a").stops == 2
+    world.report("a", outcome="halted")
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.STOPPED
+
+
+def test_a_runner_that_died_without_a_word_fails_the_job_with_its_last_words(world):
+    world.submit("a")
+    world.dispatcher.step()
+    world.run("a").life = Life.DEAD
+    world.run("a").last_words = "Killed"
+    world.dispatcher.step()
+    job = world.store.job("a")
+    assert job.phase is Phase.FAILED
+    assert "runner of algo-1 ended without a report" in job.failure_reason
+    assert "Killed" in job.failure_reason
+
+
+def test_what_a_dead_runner_left_on_disk_counts_as_reported(world):
+    world.submit("a")
+    world.dispatcher.step()
+    run = world.run("a")
+    run.life = Life.DEAD
+    run.left = [HostEvent(1, "phase", 5, {"phase": "running"}), HostEvent(2, "ended", 6, {"outcome": "succeeded"})]
+    run.log = b"1 first\n2 second\n"
+    world.logbook.append("a-uid", "algo-1", 0, b"1 first\n")
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.COMPLETED
+    assert [e.message for e in world.logbook.forward("a-uid", "algo-1", 0)] == ["first", "second"]
+
+
+def test_a_crash_between_intent_and_start_is_mended_without_a_second_start(world, monkeypatch):
+    world.submit("a", instances=2)
+    begun = []
+
+    def crash(handle):
+        if begun:
+            raise KeyboardInterrupt
+        begun.append(handle)
+        FakeEngine.start(world.engine, handle)
+
+    monkeypatch.setattr(world.engine, "start", crash)
+    with pytest.raises(KeyboardInterrupt):
+        world.dispatcher.step()
+    monkeypatch.undo()
+    world.restart()
+    world.dispatcher.step()
+    assert [world.run("a", f"algo-{n}").starts for n in (1, 2)] == [1, 1]
+
+
+def test_an_engine_that_can_not_start_fails_the_job(world):
+    world.engine.start_error = "no room"
+    world.submit("a")
+    world.dispatcher.step()
+    world.dispatcher.step()
+    assert world.store.job("a").failure_reason == "InternalServerError: no room"
+
+
+def test_a_job_that_is_stopped_before_its_runner_was_started_ends_stopped(world):
+    world.submit("a")
+    world.dispatcher.step()
+    world.run("a").life = Life.NEVER_STARTED
+    world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+    world.dispatcher.step()
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.STOPPED
+
+
+def test_the_thread_works_when_woken_and_ends_when_closed(world, monkeypatch):
+    started = threading.Event()
+    monkeypatch.setattr(world.engine, "start", lambda _: started.set())
+    world.dispatcher.start()
+    world.submit("a")
+    world.dispatcher.wake()
+    assert started.wait(10)
+    world.dispatcher.close()
+    assert world.phase("a") is Phase.PREPARING
+
+
+def test_at_the_start_what_ended_jobs_left_behind_is_removed(world):
+    world.submit("a")
+    world.dispatcher.step()
+    left = world.make_run(world.submit("old"), "algo-1", ("algo-1",), "t")
+    handle = world.engine.prepare(left)
+    world.engine.runs[handle].life = Life.DEAD
+    world.restart()
+    world.dispatcher.start()
+    world.dispatcher.close()
+    assert world.engine.forgotten[0] == handle
+    assert "a-uid/algo-1" in world.engine.runs
