@@ -379,12 +379,13 @@ class FrameworkProcessor(ScriptProcessor):
                 source = git.clone(git_config, source, Path(folder))
             source.check()
             archive = pack(source)
-        bucket, prefix = session.default_bucket(), session.default_bucket_prefix
         kms_key = self.output_kms_key
         if self.code_location:
-            # The key is known to be right for our own bucket only.
-            kms_key = kms_key if parse_s3_url(self.code_location)[0] == bucket else None
             bucket, prefix = parse_s3_url(self.code_location)
+            # The key is known to be right for our own bucket only.
+            kms_key = kms_key if kms_key and bucket == session.default_bucket() else None
+        else:
+            bucket, prefix = session.default_bucket(), session.default_bucket_prefix or ""
         extra = {}
         if kms_key or getattr(settings, "encrypt_repacked_artifacts", True):
             extra["ServerSideEncryption"] = "aws:kms"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,12 +76,13 @@ def fetch(
             mine = set(shard(load.files, index, count))
             load.files = {key: file for key, file in load.files.items() if key in mine}
     _check_space(loads, root)
-    temporary = Path(tempfile.mkdtemp(prefix=".incoming-", dir=root)) if any(x.files for x in loads) else None
-    try:
-        if temporary:
+    if any(load.files for load in loads):
+        temporary = root / ".incoming"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
             _download(loads, temporary, progress)
-    finally:
-        if temporary:
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return [_arrived(load, started, progress) for load in loads]
 

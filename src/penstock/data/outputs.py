@@ -177,8 +177,8 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
     except FileNotFoundError:
         output.skip("", "the folder no longer exists")
         return
-    except NotADirectoryError:
-        output.skip("", "a symbolic link or a file is in the folder's place")
+    except _IsLinkError:
+        output.skip("", "a symbolic link is in the folder's place, and those are not followed")
         return
     except OSError as error:
         output.fail("", error)
@@ -193,11 +193,17 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
         os.close(folder)
 
 
+class _IsLinkError(Exception):
+    """A symbolic link stands where a folder was made."""
+
+
 def _open_below(root: Path, relative: Path) -> int:
     """Open a folder below `root` one part at a time: the program could have put a link in any part's place."""
     descriptor = os.open(root, _FOLDER)
     for part in relative.parts:
         try:
+            if stat.S_ISLNK(os.stat(part, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                raise _IsLinkError
             inner = os.open(part, _FOLDER, dir_fd=descriptor)
         finally:
             os.close(descriptor)

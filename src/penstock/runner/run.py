@@ -17,7 +17,7 @@ from typing import Any
 
 from penstock.data import inputs, outputs
 from penstock.environments import Environment, add_requirements, job_layer, pip_environment, prepare
-from penstock.errors import ClientFailure, JobFailure
+from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.run import Run
 from penstock.runner import contract, requirements
@@ -63,6 +63,8 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
         ended = _Ended(0, halted=True)
     except JobFailure as failure:
         reasons.append(failure.reason)
+    except PenstockError as error:
+        reasons.append(InternalFailure(str(error)).reason)
     except Exception as error:  # noqa: BLE001 - the last resort: a job never hangs on an error of ours
         traceback.print_exc()
         reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
@@ -115,7 +117,7 @@ def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: 
         access=run.s3,
         progress=progress,
     )
-    outputs.prepare(_outputs(run), folder.ml)
+    outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
     journal.note(inputs=[asdict(one) for one in fetched])
 
 

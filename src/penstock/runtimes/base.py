@@ -13,7 +13,11 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder or file of the machine that the program sees at `target`."""
+    """A folder or file of the machine that the program sees at `target`.
+
+    `source` must exist. `target` is absolute; what is missing of it is made, if need be in the writable source of
+    an earlier mount. Mounts are never a way to run set-user-id programs or to open device files.
+    """
 
     source: Path
     target: str
@@ -30,9 +34,10 @@ class Program:
     mounts: tuple[Mount, ...]
     """Beyond the system's own read-only folders. Order matters: a later one may lie within an earlier one."""
     working_directory: str = "/"
+    """Made when it doesn't exist, as container engines do."""
     hostname: str = "algo-1"
     hosts: Mapping[str, str] = field(default_factory=dict)
-    """Lines of `/etc/hosts` beyond localhost: name -> address."""
+    """Lines of `/etc/hosts` beyond localhost: name -> address. The program's own name is 127.0.0.1 unless said here."""
     network: bool = True
     """False: a network namespace of its own with nothing but loopback."""
 
@@ -59,10 +64,19 @@ class Running(Protocol):
 class Runtime(Protocol):
     """A way to build walls."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As `penstock doctor` and the settings call it."""
+        ...
 
     def start(self, program: Program, output: int) -> Running:
         """Start `program` with stdin from /dev/null and stdout and stderr both to the descriptor `output`.
+
+        `output` stays the caller's, who closes it. For a pipe: close its writing end right after `start`, and read
+        to the end of file, which comes when the last process of the tree has let go of it; then `wait`.
+
+        The program is behind the walls from its first instruction, and dies when the calling process dies. `start`
+        may be called from any thread. Signals that the calling process ignores or blocks may stay so in the program.
 
         Raises:
             ClientFailure: The program can't be executed (not found, not executable), said before anything ran,

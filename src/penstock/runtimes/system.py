@@ -169,7 +169,7 @@ def _system(machine: Path) -> Iterator[Step]:
     for name in _ROOTS:
         path = machine / name
         if path.is_symlink():
-            yield Link(f"/{name}", os.readlink(path))
+            yield Link(f"/{name}", str(path.readlink()))
         elif path.is_dir():
             yield Bind(str(path), f"/{name}")
     if (machine / _SYS).is_dir():

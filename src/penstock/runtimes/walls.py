@@ -5,6 +5,9 @@ ours, and of the standard library only what starts fast. `tree.py` tells what is
 `marshal` of the dictionary that `unshare.py` makes, since json alone would take as long to import as all the rest.
 """
 
+# pathlib takes longer to import than all of this to run; stderr is where a monitor says why it gives up.
+# ruff: noqa: PTH101, PTH102, PTH103, PTH106, PTH110, PTH112, PTH116, PTH120, PTH123, PTH211, T201
+
 from __future__ import annotations
 
 import ctypes

@@ -52,13 +52,13 @@ def parse_json(service: str, target: str, body: bytes) -> Call:
     read = _input(service, name)
     try:
         document = json.loads(body.decode(), parse_constant=_no_constant) if body else {}
+        if not isinstance(document, dict):
+            raise faults.serialization(f"The request body must be a JSON object, not {_kind(document)}.")
+        return Call(service, name, read(document, ""))
     except RecursionError:
         raise faults.serialization("The request body is nested too deeply.") from None
     except ValueError as error:  # bytes that aren't UTF-8, a number of thousands of digits, no JSON at all
         raise faults.serialization(f"The request body is not valid JSON in UTF-8: {error}") from None
-    if not isinstance(document, dict):
-        raise faults.serialization(f"The request body must be a JSON object, not {_kind(document)}.")
-    return Call(service, name, read(document, ""))
 
 
 def parse_query(service: str, form: bytes) -> Call:

@@ -167,4 +167,5 @@ def _xml_value(tag: str, shape: Shape, value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value))
+    # A bare carriage return would be read as a line feed.
+    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value), {"\r": "&#13;"})

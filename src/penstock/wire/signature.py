@@ -55,8 +55,8 @@ class SignedRequest:
     """Still percent-encoded."""
     query: bytes
     """Without the question mark, still percent-encoded."""
-    headers: Headers
-    body: bytes | None
+    headers: Headers = field(repr=False)
+    body: bytes | None = field(repr=False)
     """None: not read yet, which S3's signature allows. It is then up to the reader to hold it against
     `Caller.payload`."""
 

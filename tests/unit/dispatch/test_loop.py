@@ -31,7 +31,9 @@ class World:
 
     def make_run(self, job, host, hosts, token):
         s3 = S3Access(None, "us-east-1")
-        return Run(job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e")
+        return Run(
+            job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e"
+        )
 
     def submit(self, name, instances=1):
         at = next(self.time)
@@ -128,7 +130,10 @@ def test_what_a_dead_runner_left_on_disk_counts_as_reported(world):
     world.dispatcher.step()
     run = world.run("a")
     run.life = Life.DEAD
-    run.left = [HostEvent(1, "phase", 5, {"phase": "running"}), HostEvent(2, "ended", 6, {"outcome": "succeeded"})]
+    run.left = [
+        HostEvent(1, "phase", 5, {"phase": "running"}),
+        HostEvent(2, "ended", 6, {"outcome": "succeeded"}),
+    ]
     run.log = b"1 first\n2 second\n"
     world.logbook.append("a-uid", "algo-1", 0, b"1 first\n")
     world.dispatcher.step()

@@ -41,7 +41,11 @@ def test_a_job_ends_with_its_last_host():
 
 
 def test_the_first_failure_is_the_reason_and_names_its_instance():
-    hosts = [host(2, Phase.FAILED, reason="later"), host(1, Phase.FAILED, reason="first"), host(3, Phase.STOPPED)]
+    hosts = [
+        host(2, Phase.FAILED, reason="later"),
+        host(1, Phase.FAILED, reason="first"),
+        host(3, Phase.STOPPED),
+    ]
     assert verdict(JOB, hosts) == Failed("first (instance algo-1)")
     assert verdict(JOB, hosts[1:2]) == Failed("first")
 
@@ -51,7 +55,10 @@ def test_a_halted_host_halts_the_job():
 
 
 def test_exit_messages_are_joined_in_host_order_and_cut_to_a_kilobyte():
-    hosts = [host(1, Phase.COMPLETED, exit_message="é" * 500), host(2, Phase.COMPLETED, exit_message="b" * 500)]
+    hosts = [
+        host(1, Phase.COMPLETED, exit_message="é" * 500),
+        host(2, Phase.COMPLETED, exit_message="b" * 500),
+    ]
     message = verdict(JOB, hosts).exit_message
     assert message == "é" * 500 + "b" * 24
 

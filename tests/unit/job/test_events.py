@@ -39,7 +39,8 @@ def test_nothing_counts_after_the_end():
 
 
 @pytest.mark.parametrize(
-    "bad", [event(1, "phase", phase="completed"), event(1, "phase", phase="?"), event(1, "ended", outcome="?")]
+    "bad",
+    [event(1, "phase", phase="completed"), event(1, "phase", phase="?"), event(1, "ended", outcome="?")],
 )
 def test_an_event_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ValueError, match=r"told by|not a valid|unknown outcome"):

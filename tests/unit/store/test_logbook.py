@@ -43,7 +43,12 @@ def test_a_time_is_found_by_halving(tmp_path_factory, at):
     assert book.position_of_time("j", "algo-1", at) == expected
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.text(st.characters(exclude_characters="\n"), max_size=30)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.text(st.characters(exclude_characters="\n"), max_size=30)),
+        max_size=60,
+    )
+)
 def test_any_messages_come_back_and_every_time_is_found(tmp_path_factory, steps):
     book = Logbook(tmp_path_factory.mktemp("any"))
     at, data, messages = 0, b"", []

@@ -271,6 +271,7 @@ def test_a_shape_may_contain_itself(monkeypatch):
     assert call.params == json.loads(body)
     with pytest.raises(faults.Fault, match=r"'kids\.2\.member\.name'"):
         check(call)
-    deep = b'{"Name":"a","Kids":[' * 300 + b"{}" + b"]}" * 300
-    with pytest.raises(faults.Fault):
-        check(parse_json("garden", "Garden.Grow", deep))
+    for depth in (100, 200, 300, 400, 100_000):
+        deep = b'{"Name":"a","Kids":[' * depth + b"{}" + b"]}" * depth
+        with pytest.raises(faults.Fault):
+            check(parse_json("garden", "Garden.Grow", deep))

@@ -91,12 +91,12 @@ def test_faults_in_json():
 
 
 def test_faults_in_query():
-    reply = render_fault("iam", faults.no_such_entity("no <role>\x00"), ID)
+    reply = render_fault("iam", faults.no_such_entity("no <role>\x00\r\n"), ID)
     assert reply.status == 404
     assert reply.body.decode() == (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type>'
-        "<Code>NoSuchEntity</Code><Message>no &lt;role&gt;\N{REPLACEMENT CHARACTER}</Message></Error>"
+        "<Code>NoSuchEntity</Code><Message>no &lt;role&gt;\N{REPLACEMENT CHARACTER}&#13;\n</Message></Error>"
         f"<RequestId>{ID}</RequestId></ErrorResponse>"
     )
     assert b"<Type>Receiver</Type>" in render_fault("sts", faults.internal_failure(), ID).body

@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all that a clone needs; both set everything up.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo test check fix unit lock bench models
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml tools/install.sh
+	@tools/install.sh $(PYTHON)
+	@touch $@
+
+demo: install  ## run the main job end to end and leave the server up
+	@$(BIN)/python examples/demo.py
+
+test: install check  ## everything that a change must pass
+	$(BIN)/pytest
+
+unit: install  ## the quick part of the tests
+	$(BIN)/pytest tests/unit
+
+check: install  ## style, types, the rules of who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
+
+fix: install  ## mend what can be mended by machine
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## measure; prints tables with ratios
+	@$(BIN)/python -m bench
+
+models: install  ## cut the service models out of the installed botocore again
+	$(BIN)/python tools/trim_models.py
+
+lock: install  ## choose newer versions of all packages
+	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
+	  --upgrade --extra server --group dev pyproject.toml -o requirements.lock

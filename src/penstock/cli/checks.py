@@ -1,0 +1,102 @@
+"""What `penstock doctor` looks at: is this machine fit to run jobs, and what mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from penstock.config import Settings
+from penstock.home import Home
+
+_ROOM = 5 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. "weak": jobs run, but something is less than it could be."""
+
+    what: str
+    state: Literal["ok", "weak", "missing"]
+    text: str
+    remedy: str | None = None
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at all that jobs need on this machine."""
+    return [*_system(), *_parts(), *_walls(settings), *_home(settings), *_interpreters()]
+
+
+def _system() -> Iterator[Finding]:
+    if sys.platform == "linux":
+        yield Finding("system", "ok", f"Linux {platform.release()} on {platform.machine()}")
+    else:
+        yield Finding(
+            "system",
+            "missing",
+            f"Jobs run on Linux; this is {sys.platform}. The SDK works here against a server on Linux.",
+        )
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def _parts() -> Iterator[Finding]:
+    """The programs that come with the extra `server`."""
+    scripts = Path(sys.executable).parent
+    for name, purpose in (("weed", "the embedded object store"), ("uv", "environments")):
+        found = shutil.which(name, path=str(scripts)) or shutil.which(name)
+        if found:
+            yield Finding(name, "ok", f"{purpose}: {found}")
+        else:
+            yield Finding(name, "missing", f"needed for {purpose}", "pip install 'penstock[server]'")
+
+
+def _walls(settings: Settings) -> Iterator[Finding]:
+    from penstock.runtimes.choose import checks  # noqa: PLC0415 - tries each by starting a program
+
+    found = checks()
+    # Only what would be used must work; another that does not is no fault of the machine's.
+    fit = [f.runtime for f in found if f.fit]
+    used = settings.walls if settings.walls != "auto" else next(iter(fit), None)
+    for one in found:
+        label = f"walls ({one.runtime})"
+        if not one.fit:
+            state: Literal["weak", "missing"] = "weak" if used in fit else "missing"
+            yield Finding(label, state, one.detail, one.fix)
+        elif one.weaker and one.runtime == used:
+            yield Finding(label, "weak", " ".join((one.detail, *one.weaker)), one.fix)
+        else:
+            yield Finding(label, "ok", one.detail + (" It is the one used." if one.runtime == used else ""))
+
+
+def _home(settings: Settings) -> Iterator[Finding]:
+    nearest = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    if not os.access(nearest, os.W_OK):
+        yield Finding("home", "missing", f"{settings.home} can't be written", "export PENSTOCK_HOME=a folder of yours")
+        return
+    free = shutil.disk_usage(nearest).free
+    text = f"{settings.home}, {free / (1 << 30):.0f} GiB free"
+    if free < _ROOM:
+        yield Finding("home", "weak", f"{text}: large environments (PyTorch) need 5 GiB and more")
+    else:
+        yield Finding("home", "ok", text)
+    record = Home(settings.home).server()
+    if record:
+        yield Finding("server", "ok", f"runs at {record.endpoint}")
+    else:
+        yield Finding("server", "ok", "none runs; one is started when it is needed")
+
+
+def _interpreters() -> Iterator[Finding]:
+    from penstock.environments.interpreters import at_hand  # noqa: PLC0415 - looks through folders
+
+    versions = sorted({i.minor for i in at_hand()}, key=lambda v: [int(n) for n in v.split(".")])
+    yield Finding(
+        "interpreters",
+        "ok",
+        f"Python {', '.join(versions)}: images of other versions are played with the nearest of these",
+    )

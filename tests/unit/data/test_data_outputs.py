@@ -1,0 +1,266 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from penstock.data import outputs as outputs_module
+from penstock.data.outputs import prepare, upload
+from penstock.data.storage import StoreUnreachable
+from penstock.errors import ClientFailure, InternalFailure
+
+
+def wanted(uri="s3://b/o", name="x", local="/opt/ml/processing/out"):
+    return {"OutputName": name, "S3Output": {"S3Uri": uri, "LocalPath": local, "S3UploadMode": "EndOfJob"}}
+
+
+@pytest.fixture
+def out(tmp_path):
+    prepare({"Outputs": [wanted()]}, tmp_path)
+    return tmp_path / "processing/out"
+
+
+@pytest.fixture
+def send(store, access, tmp_path):
+    def call(*outputs, kms_key=None, lines=None):
+        return upload(
+            outputs or [wanted()],
+            kms_key=kms_key,
+            root=tmp_path,
+            access=access,
+            progress=[].append if lines is None else lines.append,
+            opener=store.open,
+        )
+
+    return call
+
+
+def fill(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def test_prepare_makes_the_folders(tmp_path):
+    config = {
+        "Outputs": [
+            wanted(local="/opt/ml/processing/a/b"),
+            wanted(name="y", local="/opt/ml/processing/a/"),
+            {"OutputName": "z", "AppManaged": True, "FeatureStoreOutput": {"FeatureGroupName": "f"}},
+        ],
+    }
+    prepare(config, tmp_path)
+    prepare(config, tmp_path)
+    assert (tmp_path / "processing/a/b").is_dir()
+
+
+@pytest.mark.parametrize("config", [None, {}, {"Outputs": []}])
+def test_prepare_without_outputs(tmp_path, config):
+    prepare(config, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "cause"),
+    [
+        (wanted("file:///tmp/x"), "not an S3 URI"),
+        (wanted(local="/tmp/x"), "does not lie below"),
+        (wanted(local="/opt/ml/processing/../../etc"), "can't become"),
+        ({"OutputName": "x", "S3Output": {"S3Uri": "s3://b/o"}}, "LocalPath ''"),
+    ],
+)
+def test_prepare_refuses_what_could_not_be_uploaded(tmp_path, output, cause):
+    with pytest.raises(ClientFailure, match=f"Output 'x': .*{cause}"):
+        prepare({"Outputs": [output]}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "base"),
+    [("s3://b/o", "o/"), ("s3://b/o/", "o/"), ("s3://b", ""), ("s3://b/", ""), ("s3://b/p//o//", "p/o/")],
+)
+def test_keys_follow_the_uri_and_the_relative_path(store, send, out, uri, base):
+    fill(out, "a.csv", "s/ünï ç", "s/t/.hidden")
+    result = send(wanted(uri))[0]
+    assert store.buckets["b"] == {
+        f"{base}a.csv": b"a.csv",
+        f"{base}s/ünï ç": "s/ünï ç".encode(),
+        f"{base}s/t/.hidden": b"s/t/.hidden",
+    }
+    assert (result.name, result.files, result.skipped) == ("x", 3, [])
+    assert result.bytes == sum(map(len, store.buckets["b"].values()))
+
+
+def test_empty_and_hard_linked_files_are_plain_files(store, send, out):
+    fill(out, "a")
+    (out / "zero").touch()
+    (out / "same").hardlink_to(out / "a")
+    send()
+    assert store.buckets["b"] == {"o/a": b"a", "o/zero": b"", "o/same": b"a"}
+
+
+def test_what_is_no_file_is_skipped_with_a_line(store, send, out, tmp_path, monkeypatch):
+    secret = tmp_path / "secret"
+    fill(secret, "key")
+    fill(out, "good")
+    (out / "to-file").symlink_to(secret / "key")
+    (out / "to-folder").symlink_to(secret)
+    (out / "to-good").symlink_to("good")
+    (out / "dangling").symlink_to("nowhere")
+    os.mkfifo(out / "pipe")
+    (out / "empty").mkdir()
+    monkeypatch.chdir(out)  # the path of a Unix socket is limited to 107 bytes
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("sock")
+    lines: list[str] = []
+    result = send(lines=lines)[0]
+    assert store.buckets["b"] == {"o/good": b"good"}
+    link, special = "a symbolic link, and those are not followed", "a socket, FIFO or device"
+    assert sorted(result.skipped) == sorted(
+        [
+            *(f"'{name}': {link}" for name in ("to-file", "to-folder", "to-good", "dangling")),
+            *(f"'{name}': {special}" for name in ("pipe", "sock")),
+            "'empty': an empty folder",
+        ],
+    )
+    for text in result.skipped:
+        assert f"Output 'x': not uploaded: {text}." in lines
+
+
+def test_a_link_in_the_place_of_the_folder_or_above_it_is_not_followed(store, send, out, tmp_path):
+    fill(tmp_path / "secret/out", "key")
+    out.rmdir()
+    out.symlink_to(tmp_path / "secret/out")
+    assert "symbolic link" in send()[0].skipped[0]
+    out.unlink()
+    (tmp_path / "processing").rmdir()
+    (tmp_path / "processing").symlink_to(tmp_path / "secret")
+    assert "symbolic link" in send()[0].skipped[0]
+    assert store.buckets["b"] == {}
+
+
+def test_a_folder_swapped_for_a_link_during_the_walk_is_not_followed(store, send, out, tmp_path, monkeypatch):
+    fill(tmp_path / "secret", "key")
+    fill(out, "d/key", "f")
+    real = os.open
+
+    def swap(path, flags, *args, **keywords):
+        if path in {"d", "f"}:
+            target = tmp_path / ("secret" if path == "d" else "secret/key")
+            (out / path).rename(tmp_path / f"moved-{path}")
+            (out / path).symlink_to(target)
+        return real(path, flags, *args, **keywords)
+
+    monkeypatch.setattr(outputs_module.os, "open", swap)
+    with pytest.raises(InternalFailure, match="can't be read"):
+        send()
+    assert store.buckets["b"] == {}
+
+
+def test_a_file_swapped_for_a_fifo_is_skipped_without_waiting(store, send, out, monkeypatch):
+    fill(out, "f")
+    real = os.open
+
+    def swap(path, flags, *args, **keywords):
+        if path == "f":
+            (out / path).unlink()
+            os.mkfifo(out / path)
+        return real(path, flags, *args, **keywords)
+
+    monkeypatch.setattr(outputs_module.os, "open", swap)
+    assert send()[0].skipped == ["'f': a socket, FIFO or device"]
+
+
+def test_a_folder_that_the_program_removed(store, send, out):
+    out.rmdir()
+    assert send()[0].skipped == ["'.': the folder no longer exists"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_failure(send, out):
+    out.rmdir()
+    out.write_text("the result")
+    with pytest.raises(InternalFailure, match="'/opt/ml/processing/out' can't be read: Not a directory"):
+        send()
+
+
+def test_a_name_that_is_not_utf8_fails_by_name_after_the_others(store, send, out):
+    fill(out, "a", "z")
+    Path(os.fsdecode(os.fsencode(out) + b"/b\xff")).touch()
+    with pytest.raises(
+        ClientFailure, match=r"Failed to upload data. Output 'x': 'b.*xff' can't be .* not UTF-8"
+    ):
+        send()
+    assert set(store.buckets["b"]) == {"o/a", "o/z"}
+
+
+def test_a_key_longer_than_s3_allows_fails_by_name(store, send, out):
+    fill(out, "/".join(["d" * 200] * 6), "a")
+    with pytest.raises(ClientFailure, match="longer than 1024 bytes"):
+        send()
+    assert set(store.buckets["b"]) == {"o/a"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_that_can_not_be_read_fails_by_name(store, send, out):
+    fill(out, "a", "z")
+    (out / "a").chmod(0)
+    with pytest.raises(InternalFailure, match="'a' can't be read: Permission denied"):
+        send()
+    assert set(store.buckets["b"]) == {"o/z"}
+
+
+def test_one_failed_file_keeps_no_other_from_s3(store, send, out, tmp_path):
+    fill(out, *(f"f{n}" for n in range(40)))
+    fill(tmp_path / "processing/two", "g")
+    store.broken = lambda key: ClientFailure(f"s3://b/{key}: refused") if key in {"o/f7", "o/f8"} else None
+    lines: list[str] = []
+    with pytest.raises(ClientFailure) as caught:
+        send(wanted(), wanted("s3://b/p", "y", "/opt/ml/processing/two"), lines=lines)
+    assert caught.value.reason.startswith("ClientError: Failed to upload data. Output 'x': s3://b/o/f")
+    assert "1 more of its files failed." in str(caught.value)
+    assert len(store.buckets["b"]) == 39
+    assert "p/g" in store.buckets["b"]
+    assert sum("FAILED" in line for line in lines) == 2
+
+
+def test_a_silent_store_is_not_asked_for_every_file(store, send, out):
+    fill(out, *(f"f{n:03}" for n in range(200)))
+    store.broken = lambda key: StoreUnreachable(f"s3://b/{key}: no answer")
+    with pytest.raises(StoreUnreachable, match=r"no answer.*The rest was not tried"):
+        send()
+    assert store.writes <= 17
+
+
+def test_a_store_that_refuses_everything_is_left_after_a_while(store, send, out):
+    fill(out, *(f"f{n:03}" for n in range(200)))
+    store.broken = lambda key: ClientFailure(f"s3://b/{key}: refused")
+    with pytest.raises(ClientFailure, match=r"refused.*more of its files failed. The rest was not tried"):
+        send()
+    assert 64 <= store.writes <= 64 + 17
+
+
+def test_large_files_go_in_parts(store, send, out, monkeypatch):
+    monkeypatch.setattr(outputs_module, "PART", 10)
+    (out / "big").write_bytes(b"x" * 11)
+    (out / "small").write_bytes(b"x" * 10)
+    assert send()[0].bytes == 21
+    assert store.buckets["b"] == {"o/big": b"x" * 11, "o/small": b"x" * 10}
+
+
+def test_the_kms_key_is_handed_on(store, send, out):
+    send(kms_key="alias/mine")
+    assert store.kms_keys == {"alias/mine"}
+
+
+def test_no_descriptor_is_left_open(store, send, out):
+    fill(out, "a", "d/e/f", "d/g")
+    (out / "link").symlink_to("a")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    send()
+    store.broken = lambda key: StoreUnreachable("silent")
+    with pytest.raises(StoreUnreachable):
+        send()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_app_managed_outputs_are_left_alone(send):
+    assert send({"OutputName": "x", "AppManaged": True}) == []

@@ -1,0 +1,292 @@
+import http.server
+import io
+import itertools
+import json
+import os
+import tarfile
+import threading
+
+import pytest
+from penstock.errors import ClientFailure
+from penstock.job.life import Phase
+from penstock.job.run import Run, S3Access
+from penstock.runner import contract, requirements
+from penstock.runner.journal import Journal
+from penstock.runner.logs import LONGEST, LogWriter
+from penstock.runner.report import Reporter
+from penstock.runner.run import _exit_message
+
+REQUEST = {
+    "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "x.py"]},
+    "ProcessingResources": {
+        "ClusterConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30}
+    },
+    "RoleArn": "arn:aws:iam::000000000000:role/r",
+    "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
+    "ProcessingInputs": [
+        {
+            "InputName": "in",
+            "AppManaged": False,
+            "S3Input": {"S3Uri": "s3://b/k", "S3DataType": "S3Prefix", "LocalPath": "/opt/ml/processing/in"},
+        }
+    ],
+    "Environment": {"MODE": "fast", "LANG": "de_DE.UTF-8"},
+}
+
+
+def run(report_url="http://127.0.0.1:9", address_file=None, **request):
+    hosts = tuple(sorted(f"algo-{n}" for n in range(1, 12)))
+    return Run(
+        job_name="j",
+        job_uid="j-1",
+        job_arn="arn:j",
+        host="algo-2",
+        hosts=hosts,
+        request={**REQUEST, **request},
+        region="eu-west-1",
+        token="the-token",
+        report_url=report_url,
+        address_file=address_file,
+        s3=S3Access(None, "r", "id", "the-key"),
+        environments="/e",
+    )
+
+
+class TestLogs:
+    def write(self, tmp_path, *chunks, clock=lambda: 5):
+        log = LogWriter(tmp_path / "log", clock, lambda: None)
+        reading, writing = os.pipe()
+        pump = threading.Thread(target=log.follow, args=(reading,))
+        pump.start()
+        for chunk in chunks:
+            os.write(writing, chunk)
+        os.close(writing)
+        pump.join()
+        os.close(reading)
+        data = (tmp_path / "log").read_bytes()
+        assert log.size == len(data)
+        return data
+
+    def test_a_line_is_an_event_with_its_time(self, tmp_path):
+        assert self.write(tmp_path, b"one\ntw", b"o\r\n\nlast") == b"5 one\n5 two\n5 \n5 last\n"
+
+    def test_bytes_stay_as_they_were_written(self, tmp_path):
+        assert self.write(tmp_path, b"\xff\xfe\x00\n") == b"5 \xff\xfe\x00\n"
+
+    def test_a_line_without_end_is_cut_and_memory_stays_bounded(self, tmp_path):
+        data = self.write(tmp_path, *[b"x" * 60_000] * 10)
+        lines = data.split(b"\n")[:-1]
+        assert max(len(line) for line in lines) == LONGEST + 2
+        assert sum(len(line) - 2 for line in lines) == 600_000
+
+    def test_time_never_goes_back(self, tmp_path):
+        times = iter([9, 4, 12])
+        log = LogWriter(tmp_path / "log", lambda: next(times), lambda: None)
+        for text in "abc":
+            log.note(text)
+        stamps = [line.split(b" ")[0] for line in (tmp_path / "log").read_bytes().splitlines()]
+        assert stamps == [b"9", b"9", b"12"]
+
+
+class TestContract:
+    def test_the_job_as_the_program_reads_it(self):
+        told = contract.job_config(run())
+        assert told["ProcessingJobArn"] == "arn:j"
+        assert told["AppSpecification"]["ContainerArguments"] is None
+        assert told["ProcessingInputs"][0]["S3Input"]["S3DownloadMode"] == "StartOfJob"
+        assert told["ProcessingResources"]["ClusterConfig"] == {
+            "InstanceCount": 2,
+            "InstanceType": "ml.m5.xlarge",
+            "VolumeSizeInGB": 30,
+            "VolumeKmsKeyId": None,
+        }
+        assert told["ProcessingOutputConfig"] is None
+        assert "S3DownloadMode" not in REQUEST["ProcessingInputs"][0]["S3Input"]
+
+    def test_the_cluster_as_a_host_sees_it(self):
+        told = contract.resource_config(run())
+        assert told["current_host"] == "algo-2"
+        assert told["hosts"][:3] == ["algo-1", "algo-10", "algo-11"]
+
+    def test_the_requests_variables_win_and_no_secret_is_among_them(self):
+        told = contract.environment(run(), ["/opt/venv/bin"], {"VIRTUAL_ENV": "/opt/venv"})
+        assert told["MODE"] == "fast"
+        assert told["LANG"] == "de_DE.UTF-8"
+        assert told["AWS_REGION"] == "eu-west-1"
+        assert told["PATH"].startswith("/opt/venv/bin:/usr/local/sbin:")
+        assert "the-token" not in told.values()
+        assert "the-key" not in told.values()
+
+    def test_every_host_has_a_loopback_address_of_its_own(self):
+        addresses = contract.addresses(run())
+        assert len(set(addresses.values())) == 11
+        assert all(a.startswith("127.") for a in addresses.values())
+
+    def test_the_files_are_where_programs_look(self, tmp_path):
+        contract.write_config(run(), tmp_path)
+        assert json.loads((tmp_path / "config/resourceconfig.json").read_text())["current_host"] == "algo-2"
+        assert (tmp_path / "output").is_dir()
+
+
+class TestExitMessage:
+    def message(self, tmp_path, data):
+        (tmp_path / "message").write_bytes(data)
+        return _exit_message(tmp_path / "message")
+
+    def test_its_first_kilobyte(self, tmp_path):
+        assert self.message(tmp_path, b"all well") == "all well"
+        assert self.message(tmp_path, b"x" * 2000) == "x" * 1024
+        assert self.message(tmp_path, b"") is None
+        assert _exit_message(tmp_path / "none") is None
+
+    def test_a_character_cut_in_two_at_the_limit_is_left_out(self, tmp_path):
+        assert self.message(tmp_path, b"x" * 1023 + "é".encode()) == "x" * 1023
+
+    def test_what_is_not_text_fails_the_job(self, tmp_path):
+        with pytest.raises(ClientFailure, match="not UTF-8"):
+            self.message(tmp_path, b"\xff\xff")
+
+    def test_links_folders_and_pipes_are_no_message(self, tmp_path):
+        (tmp_path / "secret").write_text("secret")
+        (tmp_path / "message").symlink_to(tmp_path / "secret")
+        assert _exit_message(tmp_path / "message") is None
+        (tmp_path / "folder").mkdir()
+        assert _exit_message(tmp_path / "folder") is None
+        os.mkfifo(tmp_path / "pipe")
+        assert _exit_message(tmp_path / "pipe") is None
+
+
+class TestRequirements:
+    def archive(self, tmp_path, **files):
+        folder = tmp_path / "processing/input/code"
+        folder.mkdir(parents=True)
+        with tarfile.open(folder / "sourcedir.tar.gz", "w:gz") as tar:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name.replace("__", "/") + ".txt")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+    def request(self, *entrypoint):
+        return {"AppSpecification": {"ContainerEntrypoint": list(entrypoint)}}
+
+    def test_they_are_found_with_the_files_that_they_name(self, tmp_path):
+        self.archive(tmp_path, requirements=b"-r more.txt\n", more=b"six\n", sub__requirements=b"no")
+        found = requirements.find(
+            self.request("/bin/bash", "/opt/ml/processing/input/entrypoint/runproc.sh"), tmp_path
+        )
+        saved = found.save(tmp_path / "saved")
+        assert saved.read_bytes() == b"-r more.txt\n"
+        assert sorted(p.name for p in saved.parent.iterdir()) == ["more.txt", "requirements.txt"]
+        assert len(found.sha256) == 64
+
+    def test_only_the_sdks_own_script_installs_them(self, tmp_path):
+        self.archive(tmp_path, requirements=b"six\n")
+        assert requirements.find(self.request("python3", "x.py"), tmp_path) is None
+        assert requirements.find(self.request(), tmp_path) is None
+
+    def test_there_may_be_none(self, tmp_path):
+        assert requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path) is None
+        self.archive(tmp_path, other=b"")
+        assert requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path) is None
+
+    def test_a_broken_archive_is_named(self, tmp_path):
+        folder = tmp_path / "processing/input/code"
+        folder.mkdir(parents=True)
+        (folder / "sourcedir.tar.gz").write_bytes(b"no archive")
+        with pytest.raises(ClientFailure, match=r"sourcedir\.tar\.gz"):
+            requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path)
+
+
+class Server:
+    """Takes reports; `refuse` answers that many requests with an error first."""
+
+    def __init__(self, status=200):
+        self.log = b""
+        self.events = []
+        self.failures = 0
+        self.tokens = set()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.tokens.add(self.headers["Authorization"])
+                if status != 200 or outer.failures > 0:
+                    outer.failures -= 1
+                    return self.answer(status if status != 200 else 500, {})
+                if "/log?" in self.path:
+                    offset = int(self.path.partition("offset=")[2])
+                    outer.log = outer.log[:offset] + body
+                    return self.answer(200, {"size": len(outer.log)})
+                events = json.loads(body)["events"]
+                # An event must never be told before the log that came before it.
+                outer.events += [(e["kind"], e["data"], len(outer.log)) for e in events]
+                return self.answer(200, {"sequence": events[-1]["sequence"]})
+
+            def answer(self, code, data):
+                text = json.dumps(data).encode()
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.http.shutdown()
+        self.thread.join()
+        self.http.server_close()
+
+
+class TestReporter:
+    @pytest.fixture
+    def server(self):
+        made = Server()
+        yield made
+        made.close()
+
+    def report(self, tmp_path, given, refused=lambda: None):
+        reporter = Reporter(given, tmp_path / "log", refused)
+        clock = itertools.count(1)
+        log = LogWriter(tmp_path / "log", lambda: next(clock), reporter.changed)
+        journal = Journal(tmp_path / "journal", lambda: next(clock), reporter.changed)
+        reporter.start(journal)
+        journal.phase(Phase.RUNNING)
+        log.note("hello")
+        journal.ended("succeeded", None, 0, None)
+        reporter.finish()
+        reporter._disconnect()
+
+    def test_log_and_events_arrive_and_the_end_comes_last(self, tmp_path, server):
+        self.report(tmp_path, run(server.url))
+        assert server.log == (tmp_path / "log").read_bytes()
+        kind, data, log_before = server.events[-1]
+        assert (kind, data["outcome"], log_before) == ("ended", "succeeded", len(server.log))
+        assert server.tokens == {"Bearer the-token"}
+        assert len((tmp_path / "journal").read_text().splitlines()) == 2
+
+    def test_an_unwell_server_is_asked_again(self, tmp_path, server):
+        server.failures = 3
+        self.report(tmp_path, run(server.url))
+        assert [e[0] for e in server.events] == ["phase", "ended"]
+
+    def test_a_server_that_moved_is_found_by_its_address_file(self, tmp_path, server):
+        (tmp_path / "server.json").write_text(json.dumps({"endpoint": server.url}))
+        self.report(tmp_path, run("http://127.0.0.1:9", str(tmp_path / "server.json")))
+        assert server.events[-1][0] == "ended"
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_server_that_knows_the_run_no_more_ends_it(self, tmp_path, status):
+        server = Server(status)
+        told = threading.Event()
+        self.report(tmp_path, run(server.url), told.set)
+        assert told.is_set()
+        server.close()
