@@ -18,7 +18,7 @@ from typing import Any
 
 from penstock.data import crew
 from penstock.data.inputs import size_text
-from penstock.data.storage import PART, Bucket, Opener, StoreUnreachable, open_bucket
+from penstock.data.storage import PART, Bucket, Opener, StoreFailing, StoreUnreachable, open_bucket
 from penstock.data.uri import S3Uri, local_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
@@ -280,7 +280,7 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     except JobFailure as error:
         with shared.lock:
             output.failures.append(error)
-            shared.fruitless += _FRUITLESS if isinstance(error, StoreUnreachable) else 1
+            shared.fruitless += _FRUITLESS if isinstance(error, StoreUnreachable | StoreFailing) else 1
             shared.hopeless = shared.fruitless >= _FRUITLESS
     except OSError as error:
         output.fail(relative, error)

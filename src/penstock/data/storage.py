@@ -39,7 +39,11 @@ _UNANSWERED = re.compile(r"HTTP error: (.*)")
 
 
 class StoreUnreachable(ClientFailure):
-    """No answer from the store at all: to try other objects is of no use."""
+    """No answer from the store at all for as long as it was asked: the same holds for other objects."""
+
+
+class StoreFailing(InternalFailure):
+    """Nothing but errors of the store's own for as long as it was asked: the same holds for other objects."""
 
 
 class Bucket(Protocol):
@@ -187,6 +191,8 @@ class S3Bucket:
             )
         elif found := _STATUS.search(text):
             status, code, message = int(found[1]), _first(_CODE, text), _first(_MESSAGE, text)
+        elif "Received redirect" in text:  # obstore's words, which keep neither status nor code
+            status, code, message = 301, "PermanentRedirect", ""
         elif found := _UNANSWERED.search(text):
             return self._unreachable(uri, found[1])
         elif isinstance(error, ValueError) or "invalid path" in text:
@@ -215,11 +221,14 @@ class S3Bucket:
                 f"{uri}: the bucket is not served at {endpoint_of(self.access)}, region {self.access.region} "
                 f"({cause}). Set PENSTOCK_S3_REGION to the bucket's region.",
             )
-        hint = "See the store's own log."
-        if self.encrypted:
-            hint = "KmsKeyId is set: check that the store knows the key, or leave it out."
-        kind = InternalFailure if status >= 500 and not self.encrypted else ClientFailure
-        return kind(f"{uri}: the store answered with an error ({cause}). {hint}")
+        if status >= 500:
+            hint = (
+                "KmsKeyId is set: does the store know the key?"
+                if self.encrypted
+                else "See the store's own log."
+            )
+            return StoreFailing(f"{uri}: the store answered with an error ({cause}). {hint}")
+        return ClientFailure(f"{uri}: the store refuses the request ({cause}).")
 
     def _unreachable(self, uri: S3Uri, cause: str) -> StoreUnreachable:
         return StoreUnreachable(

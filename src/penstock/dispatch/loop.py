@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from penstock.dispatch.settle import to_stop, verdict
+from penstock.dispatch.settle import moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
 from penstock.errors import Conflict, JobFailure
 from penstock.job.events import Host, HostEvent
@@ -144,7 +144,7 @@ class Dispatcher:
         event = verdict(job, hosts)
         if event is None:
             return False
-        moved = advance(job, event, self._clock())
+        moved = advance(job, event, moment(job, hosts, event, self._clock()))
         self._store.save_job(moved)
         if moved.phase.final:
             _log.info(

@@ -30,6 +30,17 @@ def verdict(job: Job, hosts: Sequence[Host]) -> Event | None:
     return None
 
 
+def moment(job: Job, hosts: Sequence[Host], event: Event, now: int) -> int:
+    """When `event` happened: when the last host came there by its own clock, within what the server has seen."""
+    if isinstance(event, Reached):
+        order = _WORKING[_WORKING.index(event.phase) :]
+        reached = [min((h.phases[p] for p in order if p in h.phases), default=0) for h in hosts]
+    else:
+        reached = [max(h.phases.values(), default=0) for h in hosts]
+    earliest = max(job.phases.values(), default=job.created_at)
+    return max(earliest, min(max(reached, default=0), now))
+
+
 def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:
     """The hosts that must be asked to stop: all when the job stops, the others when one has failed."""
     failed = any(h.phase is Phase.FAILED for h in hosts)

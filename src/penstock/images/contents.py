@@ -47,6 +47,7 @@ def contents(image: Image) -> Contents:
     known, entry = _entry(image, about)
     python = _python(image, about, entry)
     packages = {**about.get("packages", {}), **entry.get("packages", {})}
+    sources = list(entry.get("sources", ()))
     wanted = {about["package"]: packages.pop(about["package"], f"=={known or image.version}")}
     if image.base is not None:
         under, version = image.base
@@ -54,6 +55,7 @@ def contents(image: Image) -> Contents:
         full = below["aliases"].get(version, version)
         wanted[below["package"]] = f"=={full}"
         packages.update(below["versions"].get(full, {}).get("packages", {}))
+        sources += below["versions"].get(full, {}).get("sources", ())
     if "scikit-learn" not in {**packages, **wanted}:
         packages = {**_era(python), **packages}
     notes = [entry["note"]] if "note" in entry else []
@@ -63,7 +65,7 @@ def contents(image: Image) -> Contents:
             f"The catalogue does not know {image.framework} {image.version}; "
             f"its companion packages are those of an older version."
         )
-    return Contents(python, wanted, packages, tuple(entry.get("sources", ())), tuple(notes))
+    return Contents(python, wanted, packages, tuple(sources), tuple(notes))
 
 
 def _entry(image: Image, about: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:

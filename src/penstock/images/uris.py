@@ -97,8 +97,9 @@ def retrieve(
         base_version=base_version,
         container=f"-{suffix}" if suffix else "",
     )
-    if framework == "spark" and python and container_version:
-        tag += f"-{python}-v{container_version}"
+    if framework == "spark":
+        tag += f"-{python}" if python else ""
+        tag += f"-v{container_version}" if container_version else ""
     repository = repository_of(framework, entry, python).format(base=base_name)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     return f"{account(framework, repository, region)}.dkr.ecr.{region}.{domain}/{repository}:{tag}"

@@ -84,7 +84,9 @@ def _try(runtime: Bubblewrap | Unshare) -> Finding:
         except JobFailure as failure:
             return Finding(runtime.name, fit=False, detail=str(failure), fix=_remedy())
     if code != 0:
-        return Finding(runtime.name, fit=False, detail=f"`env true` ended with {code} in its walls.", fix=_remedy())
+        return Finding(
+            runtime.name, fit=False, detail=f"`env true` ended with {code} in its walls.", fix=_remedy()
+        )
     switch = obstacle()
     weaker = tuple(_weaknesses(runtime))
     how = f"{runtime.path} works." if isinstance(runtime, Bubblewrap) else "The kernel's namespaces work."

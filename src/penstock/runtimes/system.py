@@ -152,7 +152,9 @@ def check(program: Program) -> None:
     if not program.argv or not program.argv[0]:
         raise ClientFailure("There is no program to run: the entry point is empty.")
     if any("\0" in argument for argument in program.argv):
-        raise ClientFailure("An argument of the program holds a NUL character, which no program can be given.")
+        raise ClientFailure(
+            "An argument of the program holds a NUL character, which no program can be given."
+        )
     for name, value in program.environment.items():
         if not name or "=" in name or "\0" in name or "\0" in value:
             raise ClientFailure(
@@ -178,7 +180,9 @@ def _system(machine: Path) -> Iterator[Step]:
     for pattern in _DEVICES:
         for device in sorted((machine / "dev").glob(pattern)):
             if stat.S_ISCHR(device.stat().st_mode):
-                yield Bind(str(device), f"/dev/{device.relative_to(machine / 'dev')}", writable=True, device=True)
+                yield Bind(
+                    str(device), f"/dev/{device.relative_to(machine / 'dev')}", writable=True, device=True
+                )
 
 
 def _etc(etc: Path) -> Iterator[Step]:

@@ -149,11 +149,11 @@ def _attempt(compose: Compose, output: int) -> Tree | None:
             monitor = _launch(compose(channels), output, channels.passed)
         first = _first(channels.told)
         if first is not None:
-            # It waits at the gate or has failed; its parent still keeps its number. So the handle is the right one.
-            tree = Tree(monitor, first)
-            if _opened(channels.gate):
-                return tree
-            tree.kill()
+            # It waits at the gate, so the handle can't be on another process, unless it failed this very moment.
+            with suppress(ProcessLookupError):
+                tree = Tree(monitor, first)
+                if _opened(channels.gate):
+                    return tree
         monitor.kill()
         monitor.wait()
         return None

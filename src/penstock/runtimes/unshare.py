@@ -54,7 +54,9 @@ def _plan(program: Program) -> dict[str, Any]:
     }
 
 
-def _step(step: Step) -> tuple[str, ...] | tuple[str, str, int] | tuple[str, str, bytes] | tuple[str, str, str, int]:
+def _step(
+    step: Step,
+) -> tuple[str, ...] | tuple[str, str, int] | tuple[str, str, bytes] | tuple[str, str, str, int]:
     match step:
         case Folder(path, mode):
             return ("folder", path, mode)

@@ -118,7 +118,9 @@ def _proc(plan: dict[str, Any]) -> None:
     os.mkdir("/proc")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     if plan["user"]:
-        _write("/proc/sys/user/max_user_namespaces", b"0")  # no further ones, in which it would have rights again
+        _write(
+            "/proc/sys/user/max_user_namespaces", b"0"
+        )  # no further ones, in which it would have rights again
     for name in plan["read_only_in_proc"]:
         if os.path.exists(f"/proc/{name}"):
             _bind(f"/proc/{name}", f"/proc/{name}", _ATTR_RDONLY)
@@ -132,7 +134,12 @@ def _dev() -> None:
     _mount("tmpfs", "/dev", "tmpfs", _MS_NOSUID, "mode=755")
     for node in _NODES:
         _carry_out("bind", f"/dev/{node}", f"/dev/{node}", _ATTR_NOSUID)
-    for name, to in {"fd": "self/fd", "stdin": "self/fd/0", "stdout": "self/fd/1", "stderr": "self/fd/2"}.items():
+    for name, to in {
+        "fd": "self/fd",
+        "stdin": "self/fd/0",
+        "stdout": "self/fd/1",
+        "stderr": "self/fd/2",
+    }.items():
         os.symlink(f"/proc/{to}", f"/dev/{name}")
     _folder("/dev/shm", 0o1777)  # noqa: S108 - the program's own
     _folder("/dev/pts", 0o755)
@@ -173,7 +180,12 @@ def _bind(source: str, path: str, attributes: int) -> None:
     attributes |= _ATTR_NOSUID
     request = attributes.to_bytes(8, sys.byteorder) + bytes(24)  # attr_set, attr_clr, propagation, userns_fd
     result = _LIBC.syscall(
-        _SYS_MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, request, ctypes.c_size_t(len(request))
+        _SYS_MOUNT_SETATTR,
+        _AT_FDCWD,
+        os.fsencode(path),
+        _AT_RECURSIVE,
+        request,
+        ctypes.c_size_t(len(request)),
     )
     _call(f"set the rights of {path} (Linux 5.12 or later can)", result)
 
@@ -190,7 +202,9 @@ def _raise_loopback() -> None:
     import fcntl  # noqa: PLC0415
 
     end = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-    fcntl.ioctl(end.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, sys.byteorder) + bytes(22))
+    fcntl.ioctl(
+        end.fileno(), _SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + _IFF_UP.to_bytes(2, sys.byteorder) + bytes(22)
+    )
     end.close()
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from penstock.runtimes.base import Runtime, Running
+from penstock.runtimes.base import Running, Runtime
 
 #: Seconds after which something that should have happened hasn't. Long: the machine may be busy.
 PATIENCE = 30.0

@@ -45,7 +45,16 @@ class WallsSuite(ProgramSuite):
 
     def test_places_with_secrets_are_not_there(self, runtime: Runtime) -> None:
         private = ("/etc/shadow", "/etc/ssh", "/etc/ssl/private", "/etc/pki/tls/private", "/etc/machine-id")
-        places = (*private, "/boot", "/sys/class", "/sys/fs", "/var/lib", "/var/log", "/var/run/docker.sock", "/old_root")
+        places = (
+            *private,
+            "/boot",
+            "/sys/class",
+            "/sys/fs",
+            "/var/lib",
+            "/var/log",
+            "/var/run/docker.sock",
+            "/old_root",
+        )
         script = "".join(f"test -e {place} && echo {place}\n" for place in places)
         assert sh(runtime, f"{script}true") == (0, b"")
 
@@ -56,7 +65,9 @@ class WallsSuite(ProgramSuite):
         known = "bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr var"
         assert set(sh(runtime, "ls -A /").output.decode().split()) <= set(known.split())
 
-    @pytest.mark.parametrize("folder", ["/usr", "/usr/bin", "/bin", "/lib", "/etc/ssl/certs", "/sys/devices/system"])
+    @pytest.mark.parametrize(
+        "folder", ["/usr", "/usr/bin", "/bin", "/lib", "/etc/ssl/certs", "/sys/devices/system"]
+    )
     def test_the_system_is_read_only(self, runtime: Runtime, folder: str) -> None:
         code, output = sh(runtime, f"test -d {folder} || exit 3; echo x > {folder}/penstock-was-here")
         assert code == 3 or (code == 2 and b"Read-only file system" in output), output
@@ -67,7 +78,9 @@ class WallsSuite(ProgramSuite):
         assert code != 0, output
 
     @pytest.mark.parametrize("how", ["plain", "nested"])
-    def test_a_read_only_mount_cannot_be_made_writable(self, runtime: Runtime, tmp_path: Path, how: str) -> None:
+    def test_a_read_only_mount_cannot_be_made_writable(
+        self, runtime: Runtime, tmp_path: Path, how: str
+    ) -> None:
         mounts = (Mount(tmp_path, "/opt/ml"),)
         for target in ("/opt/ml", "/usr", "/proc/sys"):
             code, output = python(runtime, _MOUNTING, how, target, mounts=mounts)
@@ -87,14 +100,27 @@ class WallsSuite(ProgramSuite):
         assert python(runtime, source) == (0, b"")
 
     def test_devices_are_the_harmless_ones(self, runtime: Runtime) -> None:
-        known = {"core", "fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty"}
+        known = {
+            "core",
+            "fd",
+            "full",
+            "null",
+            "ptmx",
+            "pts",
+            "random",
+            "shm",
+            "stderr",
+            "stdin",
+            "stdout",
+            "tty",
+        }
         known |= {"urandom", "zero", "mqueue"}
         seen = set(sh(runtime, "ls /dev").output.decode().split())
         assert {name for name in seen - known if not name.startswith("nvidia")} == set()
         assert sh(runtime, "head -c 3 /dev/zero | od -An -tx1; echo x > /dev/null").output == b" 00 00 00\n"
 
     def test_shared_memory_is_its_own(self, runtime: Runtime) -> None:
-        with tempfile.NamedTemporaryFile(dir="/dev/shm"):  # noqa: S108 - the machine's, on purpose
+        with tempfile.NamedTemporaryFile(dir="/dev/shm"):
             assert sh(runtime, "ls -A /dev/shm; echo x > /dev/shm/x") == (0, b"")
 
     # Rights ---------------------------------------------------------------------------------------------------------
@@ -117,7 +143,9 @@ class WallsSuite(ProgramSuite):
 
     def test_the_namespaces_are_its_own(self, runtime: Runtime) -> None:
         kinds = ("mnt", "pid", "ipc", "uts", "net")
-        said = sh(runtime, f"cd /proc/self/ns; for i in {' '.join(kinds)}; do readlink $i; done", network=False).output
+        said = sh(
+            runtime, f"cd /proc/self/ns; for i in {' '.join(kinds)}; do readlink $i; done", network=False
+        ).output
         assert not set(said.decode().split()) & {os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
 
     def test_there_is_no_terminal(self, runtime: Runtime) -> None:
@@ -163,11 +191,16 @@ class WallsSuite(ProgramSuite):
 
     # Network --------------------------------------------------------------------------------------------------------
 
-    def test_with_the_network_the_machines_loopback_is_reached(self, runtime: Runtime, listener: socket.socket) -> None:
+    def test_with_the_network_the_machines_loopback_is_reached(
+        self, runtime: Runtime, listener: socket.socket
+    ) -> None:
         assert python(runtime, _CONNECT, str(listener.getsockname()[1]), network=True) == (0, b"")
-        assert listener.accept()[0].recv(9) == b"hello"
+        with listener.accept()[0] as connection:
+            assert connection.recv(9) == b"hello"
 
-    def test_in_isolation_the_machines_loopback_is_not_reached(self, runtime: Runtime, listener: socket.socket) -> None:
+    def test_in_isolation_the_machines_loopback_is_not_reached(
+        self, runtime: Runtime, listener: socket.socket
+    ) -> None:
         code, output = python(runtime, _CONNECT, str(listener.getsockname()[1]), network=False)
         assert (code, b"refused" in output) == (1, True)
 
@@ -192,7 +225,18 @@ class WallsSuite(ProgramSuite):
         secret = tmp_path / "secret"
         secret.write_text("secret")
         files = []
-        for folder in (str(Path.home()), "/tmp", "/var/tmp", "/var/lib", "/opt", "/srv", "/root", "/home", "/run", "/mnt"):  # noqa: S108
+        for folder in (
+            str(Path.home()),
+            "/tmp",
+            "/var/tmp",
+            "/var/lib",
+            "/opt",
+            "/srv",
+            "/root",
+            "/home",
+            "/run",
+            "/mnt",
+        ):
             if os.access(folder, os.W_OK):
                 files.append(tempfile.NamedTemporaryFile(dir=folder, prefix=".penstock-test-"))  # noqa: SIM115
         yield [secret, *(Path(file.name) for file in files)]

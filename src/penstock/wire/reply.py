@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 from penstock.wire import faults, model
 
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 #: What XML 1.0 can't hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: A carriage return as it is would be read as a line feed. (`xml.sax.saxutils.escape` imports an HTTP client: 20 ms.)
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
 
 @dataclass(frozen=True)
@@ -167,5 +168,4 @@ def _xml_value(tag: str, shape: Shape, value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    # A bare carriage return would be read as a line feed.
-    return escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value), {"\r": "&#13;"})
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value).translate(_ESCAPES)

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.data import outputs as outputs_module
 from penstock.data.outputs import prepare, upload
-from penstock.data.storage import StoreUnreachable
+from penstock.data.storage import StoreFailing, StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
 
 
@@ -222,10 +222,11 @@ def test_one_failed_file_keeps_no_other_from_s3(store, send, out, tmp_path):
     assert sum("FAILED" in line for line in lines) == 2
 
 
-def test_a_silent_store_is_not_asked_for_every_file(store, send, out):
+@pytest.mark.parametrize("kind", [StoreUnreachable, StoreFailing])
+def test_a_silent_or_broken_store_is_not_asked_for_every_file(store, send, out, kind):
     fill(out, *(f"f{n:03}" for n in range(200)))
-    store.broken = lambda key: StoreUnreachable(f"s3://b/{key}: no answer")
-    with pytest.raises(StoreUnreachable, match=r"no answer.*The rest was not tried"):
+    store.broken = lambda key: kind(f"s3://b/{key}: no answer")
+    with pytest.raises(kind, match=r"no answer.*The rest was not tried"):
         send()
     assert store.writes <= 17
 

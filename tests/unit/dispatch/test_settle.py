@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from penstock.dispatch.settle import to_stop, verdict
+from penstock.dispatch.settle import moment, to_stop, verdict
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Job, Phase, Reached, Succeeded
 
@@ -73,3 +73,21 @@ def test_who_is_asked_to_stop(phase):
 
 def test_a_stopping_job_waits_for_its_hosts():
     assert verdict(replace(JOB, phase=Phase.STOPPING), [host(1, Phase.UPLOADING)]) is None
+
+
+def test_an_event_happened_when_the_last_host_came_there():
+    hosts = [
+        replace(host(1, Phase.RUNNING), phases={"preparing": 10, "downloading": 20, "running": 50}),
+        replace(host(2, Phase.DOWNLOADING), phases={"preparing": 10, "running": 30}),
+    ]
+    job = replace(JOB, phases={"queued": 1, "preparing": 5})
+    assert moment(job, hosts, Reached(Phase.DOWNLOADING), 1000) == 30
+    assert moment(job, hosts, Succeeded(), 1000) == 50
+
+
+def test_a_hosts_wrong_clock_does_not_lead_out_of_what_the_server_saw():
+    job = replace(JOB, phases={"preparing": 500})
+    behind = [replace(host(1, Phase.RUNNING), phases={"running": 3})]
+    ahead = [replace(host(1, Phase.RUNNING), phases={"running": 9999})]
+    assert moment(job, behind, Reached(Phase.RUNNING), 1000) == 500
+    assert moment(job, ahead, Reached(Phase.RUNNING), 1000) == 1000

@@ -21,7 +21,7 @@ from penstock.wire.reply import render, render_fault
 from penstock.wire.validate import check
 
 SOME = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
@@ -182,7 +182,7 @@ def test_whatever_arrives_only_faults_are_raised(service, name, data):
     refused(lambda: check(parse_json(service, f"{TARGETS[service]}.{name}", body)))
 
 
-@settings(SOME, max_examples=200)
+@settings(SOME, max_examples=100)
 @given(service=st.sampled_from(sorted(model.SERVICES)), target=st.text(), body=st.binary())
 def test_no_bytes_raise_anything_but_a_fault(service, target, body):
     refused(lambda: check(parse_json(service, target, body)))
