@@ -8,7 +8,8 @@ PenstockError
 │   └── InternalFailure     ... for a cause on Penstock's side (``InternalServerError: ...``)
 ├── IllegalMove             a phase was asked to move where it may not
 ├── Conflict                a guarded write met a newer version
-└── UnknownImage            an image URI that names no environment
+├── UnknownImage            an image URI that names no environment
+└── wire.faults.Fault       an error as the wire tells it: code, message, HTTP status
 
 The message of each is one or two full sentences: what failed, where, and what to do.
 """

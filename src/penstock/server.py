@@ -33,7 +33,7 @@ from penstock.objectstore.base import ObjectStore
 from penstock.objectstore.choose import choose
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
-from penstock.wire import signature
+from penstock.wire import model, signature
 
 _log = logging.getLogger("penstock")
 
@@ -120,6 +120,7 @@ class _Server:
 
     def _begin_work(self) -> None:
         """Start jobs only once the store can take their bytes."""
+        model.service("sagemaker")  # while the store starts, so that the first request need not load it
         try:
             self._objects.wait_ready(_STORE_SECONDS)
         except PenstockError as error:

@@ -23,12 +23,26 @@ def broken_rules(request: Mapping[str, Any]) -> list[str]:
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
+        *_texts(request, ""),
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request["AppSpecification"]),
         *_inputs(inputs),
         *_outputs(outputs),
         *_paths(inputs, outputs),
     ]
+
+
+def _texts(value: Any, where: str) -> Iterator[str]:
+    """NUL passes AWS's patterns, but no argument, variable or path can hold it."""
+    if isinstance(value, str) and "\0" in value:
+        yield f"{where} holds a NUL character, which no argument, variable or path can have."
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(name, where)
+            yield from _texts(inner, f"{where}.{name}" if where else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from _texts(inner, f"{where}.{number}")
 
 
 def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:

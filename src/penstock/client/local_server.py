@@ -96,7 +96,10 @@ def start_server(settings: Settings) -> ServerRecord:
             stderr=file,
             cwd="/",
             start_new_session=True,
-            env={**os.environ, "PENSTOCK_HOME": str(home.path)},
+            env={
+                **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+                "PENSTOCK_HOME": str(home.path),
+            },
         )
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:

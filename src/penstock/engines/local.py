@@ -60,6 +60,8 @@ class LocalEngine:
                     pass_fds=(lock,),
                     start_new_session=True,
                     cwd="/",
+                    # Without its cached bytecode a runner would spend longer on starting than a small job takes.
+                    env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
                 )
             finally:
                 os.close(errors)

@@ -15,7 +15,10 @@ import marshal
 import os
 import stat
 import sys
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # as in typing, whose import would take as long as starting the interpreter
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
