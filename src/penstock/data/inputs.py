@@ -17,7 +17,7 @@ from penstock.data import crew
 from penstock.data.listing import Entry
 from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
 from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
-from penstock.data.uri import S3Uri, local_folder, safe_join
+from penstock.data.uri import S3Uri, local_folder, make_folder, safe_join
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
@@ -66,9 +66,9 @@ def fetch(
     """
     wanted = [item for item in map(read_input, inputs) if item is not None]
     started = time.monotonic()
-    loads = [_Load(item, local_folder(root, item.local_path)) for item in wanted]
+    loads = [_Load(item, _folder(item, root)) for item in wanted]
     for load in loads:
-        load.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(load.folder)
     crew.work(partial(_find, load, opener, access) for load in loads)
     _lay_out(loads, root)
     for load in loads:
@@ -85,6 +85,13 @@ def fetch(
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return [_arrived(load, started, progress) for load in loads]
+
+
+def _folder(item: Input, root: Path) -> Path:
+    try:
+        return local_folder(root, item.local_path)
+    except ClientFailure as error:
+        raise ClientFailure(f"Input {item.name!r}: {error}") from None
 
 
 @dataclass
@@ -149,7 +156,7 @@ def _lay_out(loads: Sequence[_Load], root: Path) -> None:
             raise load.failure(error) from None
         load.found = []
     for folder in places.folders:
-        (root / folder).mkdir(parents=True, exist_ok=True)
+        make_folder(root / folder)
 
 
 def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path) -> None:
@@ -212,7 +219,7 @@ def _guarded(load: _Load, file: _File, task: crew.Task) -> None:
     except OSError as error:
         raise load.failure(
             InternalFailure(
-                f"{S3Uri(load.item.uri.bucket, file.entry.key)} can't be written to {file.target}: "
+                f"{S3Uri((load.source or load.item.uri).bucket, file.entry.key)} can't be written to {file.target}: "
                 f"{error.strerror}. Check the disk of this machine and its free space.",
             ),
         ) from None

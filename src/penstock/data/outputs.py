@@ -18,8 +18,9 @@ from typing import Any
 
 from penstock.data import crew
 from penstock.data.inputs import size_text
+from penstock.data.listing import endpoint_of, is_loopback
 from penstock.data.storage import PART, Bucket, Opener, StoreFailing, StoreUnreachable, open_bucket
-from penstock.data.uri import S3Uri, local_folder
+from penstock.data.uri import S3Uri, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
@@ -58,7 +59,7 @@ def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
         ClientFailure: An output's S3Uri or LocalPath can't be used; the message names the output.
     """
     for output in _read((config or {}).get("Outputs") or (), root):
-        output.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(output.folder)
 
 
 def upload(
@@ -78,7 +79,8 @@ def upload(
 
     Args:
         outputs: The Outputs of the request's ProcessingOutputConfig.
-        kms_key: Its KmsKeyId.
+        kms_key: Its KmsKeyId. A store on this machine gets the files without it, and the log says so: such
+            stores have no KMS, and SeaweedFS answers a request for one with an error.
         root: The folder that the program saw as /opt/ml.
         access: How to reach the store.
         progress: Called with a line for the log, on the caller's thread.
@@ -91,6 +93,9 @@ def upload(
     """
     started = time.monotonic()
     work = _read(outputs, root)
+    if kms_key and is_loopback(endpoint_of(access)):
+        progress("KmsKeyId is not applied: the object store on this machine has no KMS.")
+        kms_key = None
     shared = _Shared()
     crew.work(
         (

@@ -50,9 +50,13 @@ def read_input(shape: Mapping[str, Any]) -> Input | None:
             raise ClientFailure(
                 f"Input {name!r}: {member} {value!r} is not supported yet. Use {' or '.join(supported)}.",
             )
+    try:
+        uri = S3Uri.parse(source["S3Uri"])
+    except ClientFailure as error:
+        raise ClientFailure(f"Input {name!r}: {error}") from None
     return Input(
         name=name,
-        uri=S3Uri.parse(source["S3Uri"]),
+        uri=uri,
         local_path=source["LocalPath"],
         manifest=source.get("S3DataType") == "ManifestFile",
         sharded=source.get("S3DataDistributionType") == "ShardedByS3Key",

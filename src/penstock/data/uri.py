@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from penstock.errors import ClientFailure
+from penstock.errors import ClientFailure, InternalFailure
 
 #: The part of the file system that inputs and outputs may use, as the program sees it.
 PROCESSING = "/opt/ml/processing"
@@ -102,3 +102,18 @@ def local_folder(root: Path, local_path: str) -> Path:
             f"LocalPath {local_path!r} does not lie below {PROCESSING}/. Choose a folder there."
         )
     return safe_join(root, "/".join(parts[2:]))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises:
+        InternalFailure: This machine can't make it, because its disk is full or a file is in the way.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InternalFailure(
+            f"The folder {folder} can't be made: {error.strerror}. Check the disk of this machine, "
+            "and that no input has a file of this name.",
+        ) from None

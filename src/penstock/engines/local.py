@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from penstock.engines.base import Life, Remains
@@ -30,7 +31,6 @@ class LocalEngine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def prepare(self, run: Run) -> str:
         """Make the run's folder; the handle is its path below the engine's folder."""
@@ -52,7 +52,7 @@ class LocalEngine:
                 folder / "runner.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
             )
             try:
-                self._children[handle] = subprocess.Popen(
+                child = subprocess.Popen(
                     [sys.executable, "-P", "-m", "penstock.runner", str(folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=errors,
@@ -65,6 +65,8 @@ class LocalEngine:
                 )
             finally:
                 os.close(errors)
+            # Whoever starts a process must wait for it, or it stays in the table of processes.
+            threading.Thread(target=child.wait, name=f"reap {handle}", daemon=True).start()
         except BlockingIOError as error:
             raise InternalFailure(f"A runner for {handle} is alive already.") from error
         except OSError as error:
@@ -74,9 +76,6 @@ class LocalEngine:
 
     def probe(self, handle: str) -> Life:
         """Ask the kernel whether the run's lock is held."""
-        child = self._children.get(handle)
-        if child is not None and child.poll() is not None:
-            self._children.pop(handle, None)  # reaped
         try:
             lock = os.open(self._folder / handle / "lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -108,9 +107,6 @@ class LocalEngine:
 
     def forget(self, handle: str) -> None:
         """Remove the run's folder, and the job's when it was the last."""
-        child = self._children.pop(handle, None)
-        if child is not None and child.poll() is None:
-            self._children[handle] = child  # ended in a moment; reaped by the next probe
         folder = self._folder / handle
         shutil.rmtree(folder, onerror=_make_removable)
         with contextlib.suppress(OSError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import zlib
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -55,23 +54,23 @@ class Ports:
         Raises:
             ConfigurationError: Nothing is free from `preferred` up to the ephemeral range.
         """
-        kept = asdict(before) if before else {}
-        taken: set[int] = set()
         inner = _INNER_FIRST + zlib.crc32(str(folder).encode()) % (_INNER_LAST - _INNER_FIRST)
-        found: dict[str, int] = {}
-        for name in (f.name for f in fields(cls)):
-            also = (_ADMIN_GRPC_OFFSET,) if name == "admin" else ()
-            first = kept.get(name) or (preferred if name == "s3" else inner)
-            if name in kept and not _all_free(first, also, taken):
-                first = preferred if name == "s3" else inner
-            port = next((p for p in range(first, EPHEMERAL - sum(also)) if _all_free(p, also, taken)), None)
-            if port is None:
+        told = asdict(before) if before else {}
+        found = {name: port for name, port in told.items() if all(map(_free, _with_sibling(name, port)))}
+        taken = {p for name, port in found.items() for p in _with_sibling(name, port)}
+        for name in (f.name for f in fields(cls) if f.name not in found):
+            first = preferred if name == "s3" else inner
+            for port in range(first, EPHEMERAL):
+                both = _with_sibling(name, port)
+                if taken.isdisjoint(both) and max(both) < EPHEMERAL and all(map(_free, both)):
+                    break
+            else:
                 raise ConfigurationError(
                     f"The object store finds no free port from {first} to {EPHEMERAL - 1} for its part {name}. "
                     "Set PENSTOCK_PORT to a lower one, or end what listens there."
                 )
             found[name] = port
-            taken |= {port, *(port + offset for offset in also)}
+            taken.update(both)
         return cls(**found)
 
     @classmethod
@@ -88,8 +87,9 @@ class Ports:
         write_private(file, json.dumps(asdict(self)))
 
 
-def _all_free(port: int, also: Collection[int], taken: Collection[int]) -> bool:
-    return all(p not in taken and _free(p) for p in (port, *(port + offset for offset in also)))
+def _with_sibling(name: str, port: int) -> tuple[int, ...]:
+    """`port`, and the one that follows from it."""
+    return (port, port + _ADMIN_GRPC_OFFSET) if name == "admin" else (port,)
 
 
 def _free(port: int) -> bool:

@@ -166,6 +166,8 @@ class EmbeddedStore:
                     "HOME": str(self._folder),
                     "AWS_ACCESS_KEY_ID": self._access_key_id,
                     "AWS_SECRET_ACCESS_KEY": self._secret_access_key,
+                    # Without it large uploads leave it at 1 GB; half of this costs a third more processor time.
+                    "GOMEMLIMIT": "512MiB",
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,

@@ -9,6 +9,9 @@ as if, such as a fake, and pytest finds the tests:
             return Mine()
 """
 
+# The tests' names say what they hold.
+# ruff: noqa: D102
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,8 @@
 """The third part of the conformance suite for runtimes: what a program can't reach, see or do."""
 
+# The tests' names say what they hold; the machine's scratch folders are meant.
+# ruff: noqa: D102, S108
+
 from __future__ import annotations
 
 import ctypes
@@ -14,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from penstock.runtimes.base import Mount, Runtime
-from penstock.testing.programs import ProgramSuite, python, sh
+from penstock.testing.programs import ProgramSuite
+from penstock.testing.scripts import python, sh
 
 _CONNECT = """
     import socket, sys
@@ -146,7 +150,9 @@ class WallsSuite(ProgramSuite):
         said = sh(
             runtime, f"cd /proc/self/ns; for i in {' '.join(kinds)}; do readlink $i; done", network=False
         ).output
-        assert not set(said.decode().split()) & {os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
+        assert not set(said.decode().split()) & {
+            str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds
+        }
 
     def test_there_is_no_terminal(self, runtime: Runtime) -> None:
         assert sh(runtime, "exec 3< /dev/tty").code == 2
@@ -175,7 +181,11 @@ class WallsSuite(ProgramSuite):
     def test_descriptors_are_not_inherited(self, runtime: Runtime, tmp_path: Path) -> None:
         with (tmp_path / "open").open("w") as file:
             os.set_inheritable(file.fileno(), True)
-            source = "import os; print([int(n) for n in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{n}')])"
+            source = """
+                import os
+                listed = os.listdir("/proc/self/fd")
+                print([int(number) for number in listed if os.path.exists(f"/proc/self/fd/{number}")])
+            """
             assert python(runtime, source).output == b"[0, 1, 2]\n"
 
     def test_other_processes_cannot_be_seen_or_killed(self, runtime: Runtime) -> None:
@@ -224,9 +234,7 @@ class WallsSuite(ProgramSuite):
         """Files in places of the machine where people keep things."""
         secret = tmp_path / "secret"
         secret.write_text("secret")
-        files = []
-        for folder in (
-            str(Path.home()),
+        places = (
             "/tmp",
             "/var/tmp",
             "/var/lib",
@@ -236,9 +244,13 @@ class WallsSuite(ProgramSuite):
             "/home",
             "/run",
             "/mnt",
-        ):
-            if os.access(folder, os.W_OK):
-                files.append(tempfile.NamedTemporaryFile(dir=folder, prefix=".penstock-test-"))  # noqa: SIM115
+            str(Path.home()),
+        )
+        files = [
+            tempfile.NamedTemporaryFile(dir=place, prefix=".penstock-test-")  # noqa: SIM115 - closed below
+            for place in places
+            if os.access(place, os.W_OK)
+        ]
         yield [secret, *(Path(file.name) for file in files)]
         for file in files:
             file.close()

@@ -128,6 +128,18 @@ def test_all_refusals_come_before_any_request(store, bring):
         bring(wanted("s3://b/d/"), wanted("s3://b/d/", "y", S3InputMode="Pipe"))
 
 
+def test_a_wrong_local_path_names_the_input(bring):
+    with pytest.raises(ClientFailure, match="Input 'x': LocalPath '/tmp/in' does not lie below"):
+        bring(wanted("s3://b/d/", local="/tmp/in"))
+
+
+def test_a_folder_that_can_not_be_made_is_named(store, bring, tmp_path):
+    store.put("d/a")
+    (tmp_path / "processing").write_text("in the way")
+    with pytest.raises(InternalFailure, match=r"The folder .*/processing/in can't be made: "):
+        bring(wanted("s3://b/d/"))
+
+
 def test_shards_are_disjoint_and_complete(store, bring, tmp_path):
     store.put("d/", "d/m/", *(f"d/{n}" for n in range(10)))
     seen: list[str] = []

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 from pathlib import Path
@@ -8,6 +9,7 @@ from penstock.data import outputs as outputs_module
 from penstock.data.outputs import prepare, upload
 from penstock.data.storage import StoreFailing, StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
+from penstock.job.run import S3Access
 
 
 def wanted(uri="s3://b/o", name="x", local="/opt/ml/processing/out"):
@@ -199,10 +201,16 @@ def test_a_key_longer_than_s3_allows_fails_by_name(store, send, out):
     assert set(store.buckets["b"]) == {"o/a"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_can_not_be_read_fails_by_name(store, send, out):
+def test_a_file_that_can_not_be_read_fails_by_name(store, send, out, monkeypatch):
     fill(out, "a", "z")
-    (out / "a").chmod(0)
+    real = os.open
+
+    def deny(path, flags, *args, **keywords):  # root would read a file of any mode
+        if path == "a":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *args, **keywords)
+
+    monkeypatch.setattr(outputs_module.os, "open", deny)
     with pytest.raises(InternalFailure, match="'a' can't be read: Permission denied"):
         send()
     assert set(store.buckets["b"]) == {"o/z"}
@@ -247,9 +255,24 @@ def test_large_files_go_in_parts(store, send, out, monkeypatch):
     assert store.buckets["b"] == {"o/big": b"x" * 11, "o/small": b"x" * 10}
 
 
-def test_the_kms_key_is_handed_on(store, send, out):
-    send(kms_key="alias/mine")
+def test_the_kms_key_is_handed_on_to_a_store_elsewhere(store, out, tmp_path):
+    elsewhere = S3Access(None, "us-east-1")
+    upload(
+        [wanted()],
+        kms_key="alias/mine",
+        root=tmp_path,
+        access=elsewhere,
+        progress=lambda line: pytest.fail(line) if "KmsKeyId" in line else None,
+        opener=store.open,
+    )
     assert store.kms_keys == {"alias/mine"}
+
+
+def test_the_store_of_this_machine_is_not_asked_for_a_kms_key_and_the_log_says_so(store, send, out):
+    lines: list[str] = []
+    send(kms_key="alias/mine", lines=lines)
+    assert store.kms_keys == {None}
+    assert lines[0].startswith("KmsKeyId is not applied")
 
 
 def test_no_descriptor_is_left_open(store, send, out):

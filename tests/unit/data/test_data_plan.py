@@ -132,6 +132,7 @@ def test_read_input_leaves_app_managed_alone():
         ({"S3Input": GOOD | {"S3DataType": "Other"}}, "S3DataType 'Other'"),
         ({"DatasetDefinition": {"LocalPath": "/x"}}, "DatasetDefinition is not supported yet"),
         ({}, "has no S3Input"),
+        ({"S3Input": GOOD | {"S3Uri": "file:///x"}}, "not an S3 URI"),
         ({"S3Input": {"S3Uri": "s3://b/k"}}, "missing one or more required fields .*LocalPath"),
         ({"S3Input": {"LocalPath": "/opt/ml/processing/in"}}, "missing .*S3Uri"),
     ],

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from conftest import ROLE, FakeBoto
+from sdk_fakes import ROLE, FakeBoto
 
 from penstock.dataset_definition.inputs import (
     AthenaDatasetDefinition,

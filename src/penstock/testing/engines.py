@@ -1,0 +1,101 @@
+"""The conformance suite of engines: subclass `EngineSuite`, give it an engine and a run, and pytest does the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from penstock.engines.base import Engine, Life
+from penstock.errors import InternalFailure
+from penstock.job.run import Run
+
+_PATIENCE = 30.0
+
+
+class EngineSuite:
+    """What every engine must do.
+
+    Fixtures that a subclass gives:
+        engine: the engine under test.
+        long_run: makes a `Run` whose program runs until it is stopped; called with the name of its host.
+        short_run: the same with a program that ends at once.
+    """
+
+    def test_a_handle_depends_on_nothing_but_the_run(self, engine: Engine, long_run: Callable[[str], Run]) -> None:
+        """A start that was never written down can be found again."""
+        run = long_run("algo-1")
+        assert engine.prepare(run) == engine.prepare(run)
+        assert engine.prepare(run) != engine.prepare(long_run("algo-2"))
+
+    def test_what_was_not_started_is_told_so(self, engine: Engine, long_run: Callable[[str], Run]) -> None:
+        """Between intent and start nothing lives."""
+        assert engine.probe(engine.prepare(long_run("algo-1"))) is Life.NEVER_STARTED
+
+    def test_a_runner_lives_from_its_start_until_it_is_stopped(
+        self, engine: Engine, long_run: Callable[[str], Run]
+    ) -> None:
+        """Alive at once, alive while it works, dead in the end."""
+        handle = engine.prepare(long_run("algo-1"))
+        engine.start(handle)
+        assert engine.probe(handle) is Life.ALIVE
+        engine.stop(handle)
+        until_dead(engine, handle)
+
+    def test_a_living_runner_is_not_started_again(self, engine: Engine, long_run: Callable[[str], Run]) -> None:
+        """A job never runs twice at the same time."""
+        handle = engine.prepare(long_run("algo-1"))
+        engine.start(handle)
+        with pytest.raises(InternalFailure):
+            engine.start(handle)
+        engine.stop(handle)
+        until_dead(engine, handle)
+
+    def test_what_a_dead_runner_left_behind_can_be_read(
+        self, engine: Engine, short_run: Callable[[str], Run]
+    ) -> None:
+        """Journal and log, from any place on."""
+        handle = engine.prepare(short_run("algo-1"))
+        engine.start(handle)
+        until_dead(engine, handle)
+        remains = engine.remains(handle, 0)
+        assert remains.events[-1].kind == "ended"
+        assert engine.remains(handle, len(remains.log)).log == b""
+
+    def test_what_is_gone_may_be_stopped_and_forgotten_again(
+        self, engine: Engine, short_run: Callable[[str], Run]
+    ) -> None:
+        """Wishes that come late have no effect."""
+        handle = engine.prepare(short_run("algo-1"))
+        engine.start(handle)
+        until_dead(engine, handle)
+        engine.stop(handle)
+        engine.forget(handle)
+        engine.forget(handle)
+        engine.stop(handle)
+        assert engine.probe(handle) is Life.NEVER_STARTED
+
+    def test_a_sweep_keeps_the_living_and_what_is_to_be_kept(
+        self, engine: Engine, long_run: Callable[[str], Run], short_run: Callable[[str], Run]
+    ) -> None:
+        """And forgets the rest."""
+        alive, dead = engine.prepare(long_run("algo-1")), engine.prepare(short_run("algo-2"))
+        for handle in (alive, dead):
+            engine.start(handle)
+        until_dead(engine, dead)
+        engine.sweep({dead})
+        assert engine.probe(dead) is Life.DEAD
+        engine.sweep(set())
+        assert engine.probe(dead) is Life.NEVER_STARTED
+        assert engine.probe(alive) is Life.ALIVE
+        engine.stop(alive)
+        until_dead(engine, alive)
+
+
+def until_dead(engine: Engine, handle: str) -> None:
+    """Wait for the end of a runner; the kernel's word is asked for, for there is nobody to signal it."""
+    deadline = time.monotonic() + _PATIENCE
+    while engine.probe(handle) is not Life.DEAD:
+        assert time.monotonic() < deadline, f"{handle} is still alive"
+        time.sleep(0.01)

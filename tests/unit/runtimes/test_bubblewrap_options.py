@@ -1,0 +1,55 @@
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from penstock.runtimes import bubblewrap, tree
+from penstock.runtimes.base import Program
+from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """A function that gives the command line, and what stands behind its --args, for a program."""
+    monkeypatch.setattr(bubblewrap, "nesting_can_be_refused", lambda _: True)
+
+    def compose(**given):
+        made = []
+        monkeypatch.setattr(tree, "start", lambda composer, _: made.append(composer))
+        Bubblewrap("/bwrap").start(Program(**{"argv": ("x",), "environment": {}, "mounts": (), **given}), 1)
+        with ExitStack() as stack:
+            argv = made[0](tree.Channels(stack, stack))
+            return argv, os.pread(int(argv[2]), 1 << 20, 0).decode().split("\0")[:-1]
+
+    return compose
+
+
+def test_the_environment_goes_by_descriptor_and_stands_in_no_argv(composed):
+    argv, options = composed(environment={"KEY": "secret"})
+    assert "secret" not in " ".join(argv)
+    assert options[options.index("--setenv") :][:3] == ["--setenv", "KEY", "secret"]
+
+
+def test_the_network_is_shared_unless_refused(composed):
+    assert "--unshare-net" not in composed(network=True)[1]
+    assert "--unshare-net" in composed(network=False)[1]
+
+
+def test_a_variable_that_bubblewrap_sets_is_taken_away_unless_given(composed):
+    assert composed()[0][3:] == ["--", "/usr/bin/env", "-u", "PWD", "--", "x"]
+    assert composed(environment={"PWD": "/"})[0][3:] == ["--", "/usr/bin/env", "--", "x"]
+
+
+def test_a_name_with_an_equals_sign_is_not_taken_for_a_variable(composed):
+    assert composed(argv=("a=b", "c=d"))[0][-6:] == ["nice", "-n", "0", "--", "a=b", "c=d"]
+
+
+@pytest.mark.parametrize(
+    ("version", "can"),
+    [("0.8.0", True), ("0.11.1", True), ("1.0", True), ("0.6.1", False), ("", False)],
+)
+def test_what_a_version_of_bubblewrap_can(tmp_path, version, can):
+    bwrap = tmp_path / "bwrap"
+    bwrap.write_text(f"#!/bin/sh\necho bubblewrap {version}\n")
+    bwrap.chmod(0o755)
+    assert nesting_can_be_refused(str(bwrap)) == can

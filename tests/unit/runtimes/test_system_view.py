@@ -1,0 +1,125 @@
+import os
+
+import pytest
+
+from penstock.errors import ClientFailure, InternalFailure
+from penstock.runtimes.base import Mount, Program
+from penstock.runtimes.system import Bind, File, Folder, Link, view
+
+
+@pytest.fixture
+def machine(tmp_path):
+    for folder in (
+        "usr/bin",
+        "usr/lib",
+        "lib64",
+        "dev",
+        "sys/devices/system/cpu",
+        "etc/ssl/certs",
+        "etc/ssl/private",
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    for name in ("passwd", "shadow", "hosts", "services", "machine-id"):
+        (tmp_path / "etc" / name).write_text(name)
+    return tmp_path
+
+
+def _program(**given):
+    return Program(**{"argv": ("x",), "environment": {}, "mounts": (), **given})
+
+
+def _paths(steps, kind):
+    return {step.path: step for step in steps if isinstance(step, kind)}
+
+
+def test_links_and_folders_of_the_system_are_reproduced_as_they_are(machine):
+    steps = view(_program(), machine)
+    assert Link("/bin", "usr/bin") in steps
+    assert _paths(steps, Bind)["/lib64"] == Bind(str(machine / "lib64"), "/lib64")
+    assert _paths(steps, Bind)["/usr"] == Bind(str(machine / "usr"), "/usr")
+    assert "/sbin" not in {step.path for step in steps}
+
+
+def test_of_etc_only_what_is_harmless_is_shown(machine):
+    steps = view(_program(), machine)
+    shown = {path for path in _paths(steps, Bind) if path.startswith("/etc")}
+    assert shown == {"/etc/services", "/etc/ssl/certs"}
+
+
+def test_nothing_of_the_machine_is_writable_but_the_mounts(machine):
+    mounts = (Mount(machine, "/opt/ml", writable=True), Mount(machine / "usr", "/opt/tools"))
+    steps = view(_program(mounts=mounts), machine)
+    assert [step.path for step in steps if isinstance(step, Bind) and step.writable] == ["/opt/ml"]
+
+
+def test_a_link_in_etc_is_followed_unless_it_leads_into_usr(machine):
+    (machine / "run").mkdir()
+    (machine / "run" / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+    (machine / "etc" / "resolv.conf").symlink_to("../run/resolv.conf")
+    (machine / "etc" / "localtime").symlink_to("/usr/bin/env")
+    (machine / "etc" / "timezone").symlink_to("nowhere")
+    steps = view(_program(), machine)
+    assert Bind(str(machine / "run" / "resolv.conf"), "/etc/resolv.conf") in steps
+    assert Link("/etc/localtime", os.path.realpath("/usr/bin/env")) in steps
+    assert "/etc/timezone" not in {step.path for step in steps}
+
+
+def test_users_and_hosts_are_made_for_the_program(machine):
+    files = _paths(view(_program(hostname="algo-2", hosts={"algo-1": "10.0.0.1"}), machine), File)
+    assert files["/etc/hosts"].content.splitlines()[2:] == [b"127.0.0.1 algo-2", b"10.0.0.1 algo-1"]
+    assert files["/etc/hostname"].content == b"algo-2\n"
+    assert [line.split(b":")[0] for line in files["/etc/passwd"].content.splitlines()] == [b"root", b"nobody"]
+
+
+def test_mounts_keep_their_order_and_come_after_all_else(machine):
+    mounts = (
+        Mount(machine / "usr", "/opt/ml"),
+        Mount(machine / "etc", "/opt/ml/b"),
+        Mount(machine / "sys", "/opt/ml/a"),
+    )
+    steps = view(_program(mounts=mounts, working_directory="/opt/ml/a"), machine)
+    assert [step.path for step in steps[-6:] if isinstance(step, Bind)] == [
+        "/opt/ml",
+        "/opt/ml/b",
+        "/opt/ml/a",
+    ]
+    assert steps[-1] == Folder("/opt/ml/a")
+
+
+def test_the_source_of_a_mount_is_shown_without_links(machine):
+    (machine / "link").symlink_to(machine / "usr")
+    steps = view(_program(mounts=(Mount(machine / "link", "/opt/ml"),)), machine)
+    assert Bind(str(machine / "usr"), "/opt/ml") in steps
+
+
+def test_only_the_graphics_cards_own_devices_are_shown(machine):
+    (machine / "dev" / "nvidia0").symlink_to("/dev/null")  # a character device without being root
+    (machine / "dev" / "nvidia1").write_text("not a device")
+    (machine / "dev" / "sda").symlink_to("/dev/null")
+    devices = [step.path for step in view(_program(), machine) if isinstance(step, Bind) and step.device]
+    assert devices == ["/dev/nvidia0"]
+
+
+@pytest.mark.parametrize(
+    ("given", "failure"),
+    [
+        ({"argv": ()}, ClientFailure),
+        ({"argv": ("",)}, ClientFailure),
+        ({"argv": ("x", "a\0b")}, ClientFailure),
+        ({"environment": {"": "x"}}, ClientFailure),
+        ({"environment": {"A=B": "x"}}, ClientFailure),
+        ({"environment": {"A": "secret\0"}}, ClientFailure),
+        ({"working_directory": "here"}, InternalFailure),
+        ({"mounts": (Mount("/usr", "/opt/../etc"),)}, InternalFailure),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused_without_repeating_values(machine, given, failure):
+    with pytest.raises(failure) as refusal:
+        view(_program(**given), machine)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_source_that_is_not_there_is_named(machine):
+    with pytest.raises(InternalFailure, match=r"gone.*/opt/ml"):
+        view(_program(mounts=(Mount(machine / "gone", "/opt/ml"),)), machine)

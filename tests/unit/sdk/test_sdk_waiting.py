@@ -1,0 +1,285 @@
+"""Following a job: what is printed, when it ends, and what is raised. Time is the test's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from sdk_fakes import FakeBoto
+
+from penstock.client import waiting
+from penstock.exceptions import CapacityError, UnexpectedStatusException
+from penstock.processing import ProcessingJob
+from penstock.session import Session
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.sleeps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(waiting, "time", clock)
+    return clock
+
+
+class Server:
+    """A job whose status and log lines depend on the time."""
+
+    def __init__(self, boto: FakeBoto, clock: Clock, ends: float, status: str = "Completed", **more: Any) -> None:
+        self.clock, self.ends, self.status, self.more = clock, ends, status, more
+        self.lines: dict[str, list[tuple[float, str]]] = {}
+        self.instances = 1
+        boto.answers["describe_processing_job"] = self.describe
+        boto.answers["describe_log_streams"] = self.streams
+        boto.answers["get_log_events"] = self.events
+
+    def describe(self, ProcessingJobName: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        ended = self.clock.now >= self.ends
+        return {
+            "ProcessingJobName": ProcessingJobName,
+            "ProcessingJobStatus": self.status if ended else "InProgress",
+            "ProcessingResources": {"ClusterConfig": {"InstanceCount": self.instances}},
+            **(self.more if ended else {}),
+        }
+
+    def _seen(self, stream: str) -> list[dict[str, Any]]:
+        lines = self.lines.get(stream, [])
+        return [{"timestamp": int(at * 1000), "message": text} for at, text in lines if at <= self.clock.now]
+
+    def streams(self, logStreamNamePrefix: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        names = [name for name in sorted(self.lines) if name.startswith(logStreamNamePrefix) and self._seen(name)]
+        return {"logStreams": [{"logStreamName": name} for name in names]}
+
+    def events(
+        self,
+        logStreamName: str,  # noqa: N803 - AWS's name
+        startFromHead: bool,  # noqa: N803 - AWS's name
+        nextToken: str = "0",  # noqa: N803 - AWS's name
+        limit: int = 2,
+        **_: Any,
+    ) -> dict[str, Any]:
+        seen = self._seen(logStreamName)
+        if not startFromHead:
+            return {"events": seen[-limit:], "nextForwardToken": "-"}
+        page = seen[int(nextToken) : int(nextToken) + limit]
+        return {"events": page, "nextForwardToken": str(int(nextToken) + len(page))}
+
+
+@pytest.fixture
+def serve(local: FakeBoto, clock: Clock) -> Callable[..., Server]:
+    return lambda *arguments, **more: Server(local, clock, *arguments, **more)
+
+
+def test_lines_are_printed_as_they_come_and_all_of_them(
+    serve: Callable[..., Server], clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(5.0)
+    # The last lines are written in the moment in which the job ends.
+    server.lines = {"j/algo-1": [(1.0, "one"), (1.0, "two"), (1.0, "three"), (5.0, "four"), (5.0, "five")]}
+    ProcessingJob(Session(), "j", [], []).wait()
+    assert capsys.readouterr().out.splitlines() == ["one", "two", "three", "four", "five"]
+    assert clock.now - 5.0 <= waiting.SLOWEST
+    assert max(clock.sleeps) <= waiting.SLOWEST
+    assert min(clock.sleeps) == waiting.QUICKEST
+
+
+def test_news_make_it_quick_again(serve: Callable[..., Server], clock: Clock) -> None:
+    server = serve(4.0)
+    server.lines = {"j/algo-1": [(2.0, "one")]}
+    ProcessingJob(Session(), "j", [], []).wait()
+    slow = clock.sleeps.index(waiting.SLOWEST)
+    assert waiting.QUICKEST in clock.sleeps[slow:]
+
+
+def test_instances_are_merged_by_time(serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]) -> None:
+    server = serve(0.0)
+    server.instances = 2
+    server.lines = {"j/algo-1": [(-3.0, "a"), (-1.0, "c")], "j/algo-2": [(-2.0, "b")], "other/algo-1": [(-9, "x")]}
+    Session().logs_for_processing_job("j")
+    assert capsys.readouterr().out.splitlines() == ["a", "b", "c"]
+
+
+def test_a_stream_that_comes_late_is_found(
+    serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(5.0)
+    server.instances = 2
+    server.lines = {"j/algo-1": [(1.0, "a")], "j/algo-2": [(3.0, "b")]}
+    Session().logs_for_processing_job("j", wait=True)
+    assert capsys.readouterr().out.splitlines() == ["a", "b"]
+
+
+def test_without_wait_it_does_not_wait(
+    serve: Callable[..., Server], clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(1000.0)
+    server.lines = {"j/algo-1": [(0.0, "so far")]}
+    Session().logs_for_processing_job("j")
+    assert capsys.readouterr().out == "so far\n"
+    assert clock.sleeps == []
+
+
+def test_colours_are_for_terminals(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    server = serve(0.0)
+    server.instances = 2
+    server.lines = {"j/algo-1": [(-2.0, "a")], "j/algo-2": [(-1.0, "b")]}
+    Session().logs_for_processing_job("j")
+    assert capsys.readouterr().out == "\x1b[34ma\x1b[0m\n\x1b[35mb\x1b[0m\n"
+
+
+def test_dots_while_nothing_is_there(
+    serve: Callable[..., Server], local: FakeBoto, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(31.0)
+    server.lines = {"j/algo-1": [(25.0, "late")]}
+    missing = ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "DescribeLogStreams")
+
+    def streams(**request: Any) -> dict[str, Any]:
+        if server.clock.now < 12:
+            raise missing
+        return server.streams(**request)
+
+    local.answers["describe_log_streams"] = streams
+    ProcessingJob(Session(), "j", [], []).wait()
+    assert capsys.readouterr().out == "..\nlate\n"
+
+
+def test_a_failure_carries_reason_and_last_lines(serve: Callable[..., Server]) -> None:
+    server = serve(1.0, "Failed", FailureReason="AlgorithmError: exit code 1")
+    server.lines = {"j/algo-1": [(0.5, f"line {n}") for n in range(30)]}
+    with pytest.raises(UnexpectedStatusException) as caught:
+        ProcessingJob(Session(), "j", [], []).wait()
+    text = str(caught.value)
+    assert text.startswith(
+        "Error for Processing job j: Failed. Reason: AlgorithmError: exit code 1. Check troubleshooting guide"
+    )
+    assert text.splitlines()[-20:] == [f"  line {n}" for n in range(10, 30)]
+    assert "line 9\n" not in text
+    assert caught.value.actual_status == "Failed"
+    assert caught.value.allowed_statuses == ["Completed", "Stopped"]
+
+
+def test_a_failure_without_logs_reads_the_last_lines(
+    serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(1.0, "Failed")
+    server.lines = {"j/algo-1": [(0.5, "why")]}
+    with pytest.raises(UnexpectedStatusException, match=r"Reason: \(No reason provided\)\.[^\n]*\n[^\n]*\n  why$"):
+        ProcessingJob(Session(), "j", [], []).wait(logs=False)
+    assert capsys.readouterr().out == "*"
+
+
+def test_a_failure_whose_log_can_t_be_read_is_a_failure(
+    serve: Callable[..., Server], local: FakeBoto, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(0.0, "Failed", FailureReason="CapacityError: no machine")
+    local.answers["describe_log_streams"] = ClientError({"Error": {"Code": "AccessDenied"}}, "DescribeLogStreams")
+    with pytest.raises(CapacityError, match="no machine"):
+        ProcessingJob(Session(), "j", [], []).wait(logs=False)
+    assert "The log of j can't be read" in caplog.text
+
+
+def test_a_stop_is_a_warning(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
+    serve(0.0, "Stopped")
+    with caplog.at_level(logging.WARNING):
+        ProcessingJob(Session(), "j", [], []).wait()
+    assert "Job ended with status 'Stopped' rather than 'Completed'." in caplog.text
+
+
+def test_status_characters_come_at_the_pace_of_poll(
+    serve: Callable[..., Server], clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(12.0)
+    description = Session().wait_for_processing_job("j", poll=5)
+    assert description["ProcessingJobStatus"] == "Completed"
+    assert capsys.readouterr().out == "..!"
+    assert clock.now - 12.0 <= waiting.SLOWEST
+
+
+def test_aws_itself_is_asked_at_its_own_pace(boto: FakeBoto, clock: Clock) -> None:
+    Server(boto, clock, 12.0)
+    session = Session(boto_session=boto)
+
+    class Meta:
+        endpoint_url = "https://api.sagemaker.us-east-1.amazonaws.com"
+
+    client = boto.client("sagemaker")
+    client.meta = Meta()  # type: ignore[attr-defined]
+    session.sagemaker_client = client
+    session.wait_for_processing_job("j", poll=5)
+    assert clock.sleeps == [5, 5, 5]
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for(
+    serve: Callable[..., Server], local: FakeBoto, clock: Clock
+) -> None:
+    server = serve(60.0)
+
+    def describe(**request: Any) -> dict[str, Any]:
+        if 10 < clock.now < 40:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+        return server.describe(**request)
+
+    local.answers["describe_processing_job"] = describe
+    ProcessingJob(Session(), "j", [], []).wait(logs=False)
+    assert clock.now >= 60.0
+
+
+def test_a_server_that_stays_away_is_an_error(local: FakeBoto, clock: Clock) -> None:
+    local.answers["describe_processing_job"] = EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(EndpointConnectionError):
+        ProcessingJob(Session(), "j", [], []).wait()
+    assert clock.now >= waiting.PATIENCE
+
+
+@pytest.mark.parametrize("logs", [True, False])
+def test_an_interrupted_wait_says_that_the_job_goes_on(
+    serve: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
+    logs: bool,
+) -> None:
+    serve(60.0)
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clock, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ProcessingJob(Session(), "j", [], []).wait(logs=logs)
+    said = capsys.readouterr().err
+    assert "penstock stop j" in said
+    assert "penstock logs -f j" in said
+
+
+def test_many_streams_are_read_page_by_page(local: FakeBoto) -> None:
+    def pages(nextToken: str | None = None, **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        if nextToken is None:
+            return {"logStreams": [{"logStreamName": "j/algo-1"}], "nextToken": "t"}
+        assert nextToken == "t"
+        return {"logStreams": [{"logStreamName": "j/algo-2"}]}
+
+    local.answers["describe_log_streams"] = pages
+    assert waiting.stream_names(local.client("logs"), "j") == ["j/algo-1", "j/algo-2"]
+
+
