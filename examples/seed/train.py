@@ -30,7 +30,7 @@ def main():
     booster = xgb.train(parameters, matrix, num_boost_round=arguments.rounds)
 
     with tempfile.TemporaryDirectory() as folder:
-        # JSON: the format that XGBoost 1.3 and all later versions read.
+        # JSON is read by the version that wrote it and by all later ones.
         path = Path(folder, "model.json")
         booster.save_model(str(path))
         raw = path.read_bytes()

@@ -459,6 +459,18 @@ def test_a_restart_keeps_data_and_ports(store):
         again.stop()
 
 
+def test_nothing_stays_behind_outside_the_folder(store):
+    store.start()
+    store.wait_ready(READY)
+    wait_until_whole(store)
+    outside = [path for path in unix_sockets(store) if not path.is_relative_to(store._folder)]
+    assert outside
+    process = store._process.pid
+    store.stop()
+    assert [path for path in outside if path.exists()] == []
+    assert not Path(f"/proc/{process}").exists()
+
+
 def test_other_ports_after_a_restart_when_they_are_taken_and_the_data_is_still_there(store):
     store.start()
     store.wait_ready(READY)

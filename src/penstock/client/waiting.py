@@ -227,15 +227,21 @@ def _describe(connection: Connection, job: str) -> dict[str, Any]:
 
 def _patiently(call: Callable[..., Any], request: dict[str, Any]) -> Any:
     """What `call` answers to `request`, asked again and again for `PATIENCE` seconds while no server answers."""
-    from botocore.exceptions import HTTPClientError  # noqa: PLC0415 - comes with boto3
+    # Both come with boto3; neither is the other's base.
+    from botocore.exceptions import ConnectionError as NoConnection  # noqa: PLC0415
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415
 
     begun = time.monotonic()
+    told = False
     while True:
         try:
             return call(**request)
-        except HTTPClientError:
+        except (HTTPClientError, NoConnection) as error:
             if time.monotonic() - begun >= PATIENCE:
                 raise
+            if not told:
+                logger.warning("The server does not answer (%s); waiting for it up to %d s.", error, PATIENCE)
+                told = True
             time.sleep(SLOWEST)
 
 

@@ -11,6 +11,7 @@ It holds a lock, so the kernel tells whether it lives, and the next server finds
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -131,6 +132,7 @@ class EmbeddedStore:
         """End the process that holds the folder's lock, whoever started it. No effect when none does."""
         if held(self._lock):
             end_holders(self._lock, STOP_GRACE)
+            _sweep(Ports.remembered(self._ports_file) or self._ports)
         if self._process is not None:
             self._process.wait()
             self._process = None
@@ -185,6 +187,14 @@ class EmbeddedStore:
         except OSError as error:
             return f"Its log can't be read: {error}."
         return "\n".join((f"The end of its log, {self._log}:", *lines[-_LOG_LINES:]))
+
+
+def _sweep(ports: Ports) -> None:
+    """Remove the sockets that weed makes in /tmp beside its gRPC ports, at paths of its own, and leaves behind."""
+    for part in ("admin", "filer", "master", "s3", "volume"):
+        port = getattr(ports, f"{part}_grpc")
+        with contextlib.suppress(OSError):  # another user's, then; it harms nobody
+            Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock").unlink(missing_ok=True)  # noqa: S108  # weed's choice
 
 
 def _options(data: Path, ports: Ports) -> list[str]:

@@ -25,6 +25,10 @@ def main() -> None:
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    # What the server ignores or blocks must not be inherited by the program.
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
     folder.pid.write_text(str(os.getpid()))
     run = Run.from_json(folder.run.read_text())

@@ -39,7 +39,7 @@ class Program:
     hosts: Mapping[str, str] = field(default_factory=dict)
     """Lines of `/etc/hosts` beyond localhost: name -> address. The program's own name is 127.0.0.1 unless said here."""
     network: bool = True
-    """True: the machine's network, its loopback and abstract Unix sockets included. False: a loopback of its own alone."""
+    """True: the machine's, with its loopback and its abstract Unix sockets. False: a loopback of its own alone."""
 
 
 class Running(Protocol):

@@ -111,14 +111,13 @@ class Tree:
 
         It can't be reused under our hands: process 1 alone reaps it, and then ends.
         """
-        try:
-            for child in Path(f"/proc/{self._first}/task/{self._first}/children").read_text().split():
-                status = Path(f"/proc/{child}/status").read_text()
-                numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
-                if numbers.split()[-1] == _PROGRAM:
-                    return int(child)
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # ended meanwhile
+        for path in Path("/proc").glob("[0-9]*/status"):
+            try:
+                fields = dict(line.split(":", 1) for line in path.read_text().splitlines())
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # ended meanwhile
+            if int(fields["PPid"]) == self._first and fields["NSpid"].split()[-1] == _PROGRAM:
+                return int(path.parent.name)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from penstock.engines.base import Life, Remains
@@ -25,7 +26,9 @@ class FakeRun:
 
 
 class FakeEngine:
-    """Knobs: `start_error` makes every start fail; `runs` holds what tests look at and change."""
+    """Knobs: `start_error` makes every start fail; `on_start` and `on_stop` are called with the run that was
+    started or asked to stop, and may change it; `runs` holds what tests look at and change.
+    """
 
     name = "fake"
 
@@ -33,6 +36,8 @@ class FakeEngine:
         self.runs: dict[str, FakeRun] = {}
         self.forgotten: list[str] = []
         self.start_error: str | None = None
+        self.on_start: Callable[[FakeRun], None] = lambda _: None
+        self.on_stop: Callable[[FakeRun], None] = lambda _: None
 
     def prepare(self, run: Run) -> str:
         """Remember the run."""
@@ -49,6 +54,7 @@ class FakeEngine:
             raise InternalFailure(f"{handle} is alive already")
         found.life = Life.ALIVE
         found.starts += 1
+        self.on_start(found)
 
     def probe(self, handle: str) -> Life:
         """Whatever the test has set."""
@@ -60,6 +66,7 @@ class FakeEngine:
         found = self.runs.get(handle)
         if found is not None and found.life is Life.ALIVE:
             found.stops += 1
+            self.on_stop(found)
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """What the test has left there."""

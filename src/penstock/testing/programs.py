@@ -187,6 +187,10 @@ class ProgramSuite(LifeSuite):
         with pytest.raises(InternalFailure, match="not-there"):
             run(runtime, "/bin/true", mounts=(Mount(tmp_path / "not-there", "/opt/ml"),))
 
+    def test_a_mount_that_cannot_be_made_fails_the_start(self, runtime: Runtime, tmp_path: Path) -> None:
+        with pytest.raises(InternalFailure, match="Read-only file system"):
+            run(runtime, "/bin/true", mounts=(Mount(tmp_path, "/usr/penstock/was/here"),))
+
     def test_a_link_in_a_mount_does_not_lead_the_next_one_outside(
         self, runtime: Runtime, tmp_path: Path
     ) -> None:

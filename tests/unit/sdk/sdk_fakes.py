@@ -12,7 +12,9 @@ ROLE = "arn:aws:iam::111122223333:role/r"
 class FakeClient:
     """A boto3 client of one service: records calls, and answers with what `answers` has for the operation."""
 
-    def __init__(self, service: str, calls: list[tuple[str, dict[str, Any]]], answers: dict[str, Any]) -> None:
+    def __init__(
+        self, service: str, calls: list[tuple[str, dict[str, Any]]], answers: dict[str, Any]
+    ) -> None:
         self._service, self._calls, self._answers = service, calls, answers
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -30,7 +32,9 @@ class FakeClient:
 
     def upload_file(self, path: str, bucket: str, key: str, **more: Any) -> None:
         extra = more.get("ExtraArgs") or {}
-        self._calls.append(("upload_file", {"Uri": f"s3://{bucket}/{key}", "Body": Path(path).read_bytes(), **extra}))
+        self._calls.append(
+            ("upload_file", {"Uri": f"s3://{bucket}/{key}", "Body": Path(path).read_bytes(), **extra})
+        )
 
 
 class FakeBoto:
@@ -45,7 +49,9 @@ class FakeBoto:
                 "Account": "111122223333",
                 "Arn": "arn:aws:sts::111122223333:assumed-role/me/session",
             },
-            "get_role": lambda RoleName: {"Role": {"Arn": f"arn:aws:iam::111122223333:role/path/{RoleName}"}},
+            "get_role": lambda **request: {
+                "Role": {"Arn": f"arn:aws:iam::111122223333:role/path/{request['RoleName']}"}
+            },
         }
 
     def client(self, service: str, **arguments: Any) -> FakeClient:

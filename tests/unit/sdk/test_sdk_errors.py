@@ -34,15 +34,16 @@ def framework(session: Session) -> FrameworkProcessor:
 
 
 def no_command(session: Session) -> None:
-    ScriptProcessor(ROLE, "r/i:1", None, 1, "ml.m5.large", sagemaker_session=session).run("script.py", wait=False)
+    ScriptProcessor(ROLE, "r/i:1", None, 1, "ml.m5.large", sagemaker_session=session).run(
+        "script.py", wait=False
+    )
 
 
 CASES: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
     "logs without wait": (
         lambda s: processor(s).run(wait=False),
         ValueError,
-        "Logs can only be shown if wait is set to True. "
-        "Please either set wait to True or set logs to False.",
+        "Logs can only be shown if wait is set to True. Please either set wait to True or set logs to False.",
     ),
     "no role": (
         lambda s: Processor(image_uri="i", sagemaker_session=s),
@@ -78,8 +79,10 @@ CASES: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
             [ProcessingInput("hdfs://b/x", "/opt/ml/processing/a")], wait=False, logs=False
         ),
         ValueError,
-        "source hdfs://b/x of the input input-1: url scheme hdfs is not recognized. "
-        "Please pass a file path or S3 url",
+        (
+            "source hdfs://b/x of the input input-1: url scheme hdfs is not recognized. "
+            "Please pass a file path or S3 url"
+        ),
     ),
     "a script that is missing": (
         lambda s: script(s).run("nope.py", wait=False),
@@ -136,14 +139,18 @@ CASES: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
             ROLE, 1, "ml.p3.2xlarge", "4.26", py_version="py39", sagemaker_session=s
         ),
         ValueError,
-        "tensorflow_version and pytorch_version are both None. "
-        "Specify either tensorflow_version or pytorch_version.",
+        (
+            "tensorflow_version and pytorch_version are both None. "
+            "Specify either tensorflow_version or pytorch_version."
+        ),
     ),
     "hugging face on both": (
         lambda s: HuggingFaceProcessor(ROLE, 1, "ml.p3.2xlarge", "4.26", "2.6", "1.13", sagemaker_session=s),
         ValueError,
-        "tensorflow_version and pytorch_version are both not None. "
-        "Specify only tensorflow_version or pytorch_version.",
+        (
+            "tensorflow_version and pytorch_version are both not None. "
+            "Specify only tensorflow_version or pytorch_version."
+        ),
     ),
     "an image for inference": (
         lambda s: retrieve("sklearn", "us-east-1", "1.2-1", image_scope="inference"),
@@ -163,7 +170,9 @@ def test_refused(name: str, session: Session, boto: FakeBoto) -> None:
     assert boto.requests("create_processing_job") == []
 
 
-def test_a_missing_local_input_is_named_before_any_upload(session: Session, boto: FakeBoto, tree: Any) -> None:
+def test_a_missing_local_input_is_named_before_any_upload(
+    session: Session, boto: FakeBoto, tree: Any
+) -> None:
     inputs = [
         ProcessingInput("data", "/opt/ml/processing/a"),
         ProcessingInput("nope.csv", "/opt/ml/processing/b", "late"),

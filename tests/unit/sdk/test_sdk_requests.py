@@ -234,7 +234,9 @@ def test_outputs(session: Session, boto: FakeBoto) -> None:
         ProcessingOutput("/opt/ml/processing/p", "s3://b/p", "named", "Continuous"),
         ProcessingOutput("/opt/ml/processing/q", "file:///tmp/q"),
         ProcessingOutput(
-            output_name="fs", app_managed=True, feature_store_output=FeatureStoreOutput(feature_group_name="g")
+            output_name="fs",
+            app_managed=True,
+            feature_store_output=FeatureStoreOutput(feature_group_name="g"),
         ),
     ]
     plain(session, output_kms_key="ok").run(outputs=outputs, wait=False, logs=False, job_name="j")
@@ -287,9 +289,7 @@ def test_arguments_experiment_and_a_role_by_name(session: Session, boto: FakeBot
 
 
 def test_a_script_is_the_last_input_and_ends_the_command(session: Session, boto: FakeBoto) -> None:
-    processor = ScriptProcessor(
-        ROLE, "r/i:1", ["python3", "-v"], 1, "ml.m5.large", sagemaker_session=session
-    )
+    processor = ScriptProcessor(ROLE, "r/i:1", ["python3", "-v"], 1, "ml.m5.large", sagemaker_session=session)
     data = ProcessingInput("s3://b/x", "/opt/ml/processing/a")
     processor.run("script.py", [data], wait=False, job_name="j", kms_key="k")
     assert boto.job["AppSpecification"]["ContainerEntrypoint"] == [
@@ -460,7 +460,12 @@ OWN = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
             f"{DLC}/huggingface-pytorch-training:1.13-transformers4.26-gpu-py39-cu117-ubuntu20.04",
             "huggingface",
         ),
-        (SKLearnProcessor, {"framework_version": "1.2-1"}, f"{OWN}/sagemaker-scikit-learn:1.2-1-cpu-py3", None),
+        (
+            SKLearnProcessor,
+            {"framework_version": "1.2-1"},
+            f"{OWN}/sagemaker-scikit-learn:1.2-1-cpu-py3",
+            None,
+        ),
     ],
 )
 def test_images_and_job_names_of_frameworks(
@@ -542,9 +547,7 @@ def test_defaults_from_the_configuration(boto: FakeBoto) -> None:
         network_config=NetworkConfig(enable_network_isolation=False),
         sagemaker_session=session,
     )
-    processor.run(
-        outputs=[ProcessingOutput("/opt/ml/processing/o")], wait=False, logs=False, job_name="j"
-    )
+    processor.run(outputs=[ProcessingOutput("/opt/ml/processing/o")], wait=False, logs=False, job_name="j")
     assert boto.job["RoleArn"] == ROLE
     assert boto.job["Environment"] == {"E": "1"}
     assert boto.job["Tags"] == [{"Key": "own", "Value": "1"}, {"Key": "t", "Value": "v"}]
@@ -553,12 +556,16 @@ def test_defaults_from_the_configuration(boto: FakeBoto) -> None:
         "VpcConfig": {"Subnets": ["s-1"]},
     }
     assert boto.job["ProcessingOutputConfig"]["KmsKeyId"] == "okey"
-    assert boto.job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"].startswith("s3://configured/")
+    assert boto.job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"].startswith(
+        "s3://configured/"
+    )
     assert boto.job["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == "vkey"
 
 
 def test_a_job_is_found_again(session: Session, boto: FakeBoto) -> None:
-    plain(session).run([ProcessingInput("s3://b/x", "/opt/ml/processing/a")], wait=False, logs=False, job_name="j")
+    plain(session).run(
+        [ProcessingInput("s3://b/x", "/opt/ml/processing/a")], wait=False, logs=False, job_name="j"
+    )
     boto.answers["describe_processing_job"] = boto.job | {
         "ProcessingOutputConfig": {
             "KmsKeyId": "ok",

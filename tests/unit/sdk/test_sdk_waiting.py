@@ -41,7 +41,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 class Server:
     """A job whose status and log lines depend on the time."""
 
-    def __init__(self, boto: FakeBoto, clock: Clock, ends: float, status: str = "Completed", **more: Any) -> None:
+    def __init__(
+        self, boto: FakeBoto, clock: Clock, ends: float, status: str = "Completed", **more: Any
+    ) -> None:
         self.clock, self.ends, self.status, self.more = clock, ends, status, more
         self.lines: dict[str, list[tuple[float, str]]] = {}
         self.instances = 1
@@ -63,7 +65,9 @@ class Server:
         return [{"timestamp": int(at * 1000), "message": text} for at, text in lines if at <= self.clock.now]
 
     def streams(self, logStreamNamePrefix: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - AWS's name
-        names = [name for name in sorted(self.lines) if name.startswith(logStreamNamePrefix) and self._seen(name)]
+        names = [
+            name for name in sorted(self.lines) if name.startswith(logStreamNamePrefix) and self._seen(name)
+        ]
         return {"logStreams": [{"logStreamName": name} for name in names]}
 
     def events(
@@ -107,10 +111,16 @@ def test_news_make_it_quick_again(serve: Callable[..., Server], clock: Clock) ->
     assert waiting.QUICKEST in clock.sleeps[slow:]
 
 
-def test_instances_are_merged_by_time(serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]) -> None:
+def test_instances_are_merged_by_time(
+    serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
     server = serve(0.0)
     server.instances = 2
-    server.lines = {"j/algo-1": [(-3.0, "a"), (-1.0, "c")], "j/algo-2": [(-2.0, "b")], "other/algo-1": [(-9, "x")]}
+    server.lines = {
+        "j/algo-1": [(-3.0, "a"), (-1.0, "c")],
+        "j/algo-2": [(-2.0, "b")],
+        "other/algo-1": [(-9, "x")],
+    }
     Session().logs_for_processing_job("j")
     assert capsys.readouterr().out.splitlines() == ["a", "b", "c"]
 
@@ -183,7 +193,9 @@ def test_a_failure_without_logs_reads_the_last_lines(
 ) -> None:
     server = serve(1.0, "Failed")
     server.lines = {"j/algo-1": [(0.5, "why")]}
-    with pytest.raises(UnexpectedStatusException, match=r"Reason: \(No reason provided\)\.[^\n]*\n[^\n]*\n  why$"):
+    with pytest.raises(
+        UnexpectedStatusException, match=r"Reason: \(No reason provided\)\.[^\n]*\n[^\n]*\n  why$"
+    ):
         ProcessingJob(Session(), "j", [], []).wait(logs=False)
     assert capsys.readouterr().out == "*"
 
@@ -192,7 +204,9 @@ def test_a_failure_whose_log_can_t_be_read_is_a_failure(
     serve: Callable[..., Server], local: FakeBoto, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve(0.0, "Failed", FailureReason="CapacityError: no machine")
-    local.answers["describe_log_streams"] = ClientError({"Error": {"Code": "AccessDenied"}}, "DescribeLogStreams")
+    local.answers["describe_log_streams"] = ClientError(
+        {"Error": {"Code": "AccessDenied"}}, "DescribeLogStreams"
+    )
     with pytest.raises(CapacityError, match="no machine"):
         ProcessingJob(Session(), "j", [], []).wait(logs=False)
     assert "The log of j can't be read" in caplog.text
@@ -281,5 +295,3 @@ def test_many_streams_are_read_page_by_page(local: FakeBoto) -> None:
 
     local.answers["describe_log_streams"] = pages
     assert waiting.stream_names(local.client("logs"), "j") == ["j/algo-1", "j/algo-2"]
-
-

@@ -1,0 +1,70 @@
+"""What an environment is, as a value and as the record kept beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+#: Told what is being done, one plain sentence at a time.
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An interpreter and packages, complete and compiled, that nobody writes to any more."""
+
+    digest: str
+    """Hash of the lock, the interpreter and the platform; names the folder."""
+    prefix: Path
+    """The virtual environment. It is relocatable: inside a job's walls it lies elsewhere."""
+    python: str
+    """The interpreter's full version, `3.11.7`."""
+    interpreter: str
+    """Absolute path of the interpreter that the environment was made from, links resolved."""
+    visible: tuple[str, ...]
+    """Folders that the interpreter needs at the same absolute path inside the walls; none for one under /usr."""
+    packages: Mapping[str, str]
+    """Name -> version of all that is installed."""
+    deviations: tuple[str, ...] = ()
+    """Where it differs from the image, one plain sentence each."""
+    notes: tuple[str, ...] = ()
+    """What else its user should know."""
+    lock: str = field(default="", repr=False)
+    """Exact versions with hashes, in the form of a requirements file."""
+
+    @property
+    def minor(self) -> str:
+        """`3.11`."""
+        return ".".join(self.python.split(".")[:2])
+
+    def to_json(self) -> str:
+        """The form kept on disk and in a job's record."""
+        return json.dumps({**asdict(self), "prefix": str(self.prefix)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Environment:
+        """Read what `to_json` wrote; members of other versions are ignored.
+
+        Raises:
+            ValueError, KeyError, TypeError: The text is no such record.
+        """
+        known = {f.name for f in fields(cls)}
+        data = {k: v for k, v in json.loads(text).items() if k in known}
+        data["prefix"] = Path(data["prefix"])
+        for name in ("visible", "deviations", "notes"):
+            data[name] = tuple(data.get(name, ()))
+        return cls(**data)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """`1.10.2` -> (1, 10, 2), reading up to the first part that is no number; trailing zeros don't count."""
+    numbers: list[int] = []
+    for part in version.split("+")[0].split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

@@ -1,0 +1,173 @@
+"""From an image URI to an environment: parse, look in the cache, else resolve and install."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from penstock.environments.cache import cached, digest_of, prefix_of
+from penstock.environments.interpreters import Interpreter, at_hand, candidates, fetch
+from penstock.environments.model import Environment, Progress
+from penstock.environments.resolve import Resolution, locked, resolve
+from penstock.environments.settings import fingerprint
+from penstock.environments.uv import UvError, only_wheels, uv
+from penstock.errors import ClientFailure, InternalFailure, UnknownImage
+from penstock.images.contents import Contents, contents
+from penstock.images.uris import Image, parse
+
+
+def prepare(
+    image_uri: str,
+    folder: Path,
+    *,
+    strict: bool,
+    progress: Progress,
+    interpreters: Sequence[Interpreter] | None = None,
+) -> Environment:
+    """The environment that stands in for an image: from the cache in milliseconds, else built.
+
+    Args:
+        image_uri: Any image URI that `penstock.images.uris.parse` understands.
+        folder: Where environments are cached.
+        strict: Whether a deviation from the image's Python, framework or pinned packages is an error.
+        progress: Told what is done when it takes time.
+        interpreters: What to choose from, instead of all that this machine has.
+
+    Raises:
+        ClientFailure: The image names no environment, or `strict` and the environment deviates.
+        InternalFailure: The environment can't be built here.
+    """
+    try:
+        image = parse(image_uri)
+        wanted = contents(image)
+    except UnknownImage as error:
+        raise ClientFailure(str(error)) from error
+
+    def build(work: Path, lock: int) -> Environment:
+        progress(f"Preparing the environment of {image.framework} {image.version} (Python {wanted.python})")
+        choice = _interpreters(wanted.python, folder, progress) if interpreters is None else interpreters
+        resolution = resolve(wanted, choice, folder=work, progress=progress)
+        if strict:
+            _refuse_deviations(image_uri, resolution.deviations)
+        return _install(resolution, wanted, folder, work, lock, progress)
+
+    environment = cached(
+        folder,
+        _key(image, wanted, interpreters),
+        build,
+        progress=progress,
+        interpreters=(lambda: candidates(folder)) if interpreters is None else None,
+    )
+    if strict:
+        _refuse_deviations(image_uri, environment.deviations)
+    return environment
+
+
+def install(
+    lock_text: str,
+    venv: Path,
+    interpreter: str,
+    *,
+    options: Sequence[str],
+    progress: Progress,
+    hold: int,
+) -> dict[str, str]:
+    """Make the virtual environment `venv` with exactly what `lock_text` says; returns name -> installed version.
+
+    Bytecode is compiled here, once, because jobs see the environment read-only: without it every import of
+    every job would compile anew.
+
+    Raises:
+        UvError: A package can't be fetched, built or does not have the hash that the lock says.
+    """
+    work = venv.parent
+    uv("venv", "--quiet", "--relocatable", "--no-project", "--python", interpreter, venv, folder=work, hold=hold)
+    lock_file = work / "requirements.lock"
+    lock_file.write_text(lock_text, "utf-8")
+    uv(
+        *("pip", "install", "--python", venv / "bin/python", "--no-deps", "--compile-bytecode", "--no-editable"),
+        *(*options, "--requirements", lock_file),
+        folder=work,
+        progress=progress,
+        hold=hold,
+        extra={"UV_COMPILE_BYTECODE_TIMEOUT": "600"},
+    )
+    return installed(venv)
+
+
+def installed(venv: Path) -> dict[str, str]:
+    """Name -> version of the packages in a virtual environment."""
+    found = (re.fullmatch(r"(.+?)-([^-]+)\.dist-info", one.name) for one in venv.glob("lib/python3*/site-packages/*"))
+    return dict(sorted((match[1].lower().replace("_", "-"), match[2]) for match in found if match))
+
+
+def _install(
+    resolution: Resolution, wanted: Contents, folder: Path, work: Path, hold: int, progress: Progress
+) -> Environment:
+    began = time.monotonic()
+    interpreter = resolution.interpreter
+    for sentence in resolution.deviations:
+        progress(sentence)
+    progress(f"Installing {len(locked(resolution.lock))} packages for Python {interpreter.version}")
+    digest = digest_of(resolution.lock, interpreter.identity, _platform())
+    prefix = prefix_of(folder, digest)
+    packages = installed(prefix)
+    if not prefix.is_dir():
+        try:
+            packages = install(
+                resolution.lock,
+                work / "venv",
+                interpreter.path,
+                options=only_wheels(wanted.sources),
+                progress=progress,
+                hold=hold,
+            )
+        except UvError as error:
+            raise InternalFailure(f"uv could not install the packages of the environment: {error}") from error
+    progress(f"Environment {digest} is ready after {time.monotonic() - began:.1f} s")
+    return Environment(
+        digest=digest,
+        prefix=prefix,
+        python=interpreter.version,
+        interpreter=interpreter.path,
+        visible=interpreter.visible,
+        packages=packages,
+        deviations=resolution.deviations,
+        notes=wanted.notes,
+        lock=resolution.lock,
+    )
+
+
+def _platform() -> str:
+    """What wheels are chosen by, besides the interpreter."""
+    return " ".join((platform.system(), platform.machine(), *platform.libc_ver()))
+
+
+def _interpreters(minor: str, folder: Path, progress: Progress) -> list[Interpreter]:
+    """All at hand, with one of `minor` fetched by uv when there is none and it can be."""
+    found = at_hand(folder)
+    if any(one.minor == minor for one in found):
+        return found
+    fetched = fetch(minor, folder, progress)
+    return [*found, fetched] if fetched else found
+
+
+def _key(image: Image, wanted: Contents, interpreters: Sequence[Interpreter] | None) -> str:
+    """A file name for all that decides what the image comes to; gpu and cpu images, and all accounts, share it."""
+    given = [one.identity for one in interpreters or ()]
+    recipe = json.dumps([asdict(wanted), given, interpreters is None], sort_keys=True)
+    name = re.sub(r"[^\w.-]", "-", f"{image.framework}-{image.version}-python{wanted.python}")
+    return f"{name}-{digest_of(recipe, fingerprint())[:12]}"
+
+
+def _refuse_deviations(image_uri: str, deviations: Sequence[str]) -> None:
+    if deviations:
+        raise ClientFailure(
+            f"Strict versions are asked for, and the environment of {image_uri} would differ: {'; '.join(deviations)}. "
+            f"Install what is missing, or allow differences by unsetting PENSTOCK_STRICT_VERSIONS."
+        )

@@ -1,0 +1,126 @@
+"""One real server for all end-to-end tests of a run, with a home of its own and environments that are kept."""
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+from penstock.client import local_server, record
+from penstock.config import Settings
+from penstock.home import Home
+
+ROOT = Path(__file__).parents[2]
+
+#: Built once and kept between runs: a PyTorch environment takes a minute.
+ENVIRONMENTS = Path(os.environ.get("PENSTOCK_ENVIRONMENTS") or ROOT / ".cache" / "environments")
+
+
+def stop_server(home):
+    """End the server of a home, if one runs, and wait for it."""
+    import signal
+    import time
+
+    running = Home(home).server()
+    if running is not None:
+        os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while Home(home).held():
+        assert time.monotonic() < deadline, "the server does not end"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A fresh home that the environment points to, and no AWS settings of whoever runs the tests."""
+    path = tmp_path_factory.mktemp("home")
+    kept = dict(os.environ)
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "SAGEMAKER_", "PENSTOCK_")):
+            del os.environ[name]
+    os.environ.update(
+        PENSTOCK_HOME=str(path),
+        PENSTOCK_ENVIRONMENTS=str(ENVIRONMENTS),
+        PENSTOCK_STOP_GRACE="5",
+        PENSTOCK_PORT="11550",
+    )
+    yield path
+    stop_server(path)
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.fixture
+def address(home):
+    """The server's address; started when it does not run."""
+    return local_server.ensure()
+
+
+@pytest.fixture
+def session(address):
+    from penstock.session import Session
+
+    return Session()
+
+
+@pytest.fixture
+def s3(session):
+    return session.boto_session.client("s3")
+
+
+@pytest.fixture
+def told(address):
+    """Penstock's own record of a job."""
+    return lambda name: record.fetch(address, name)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a script and returns its path."""
+
+    def write(text, name="script.py"):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def settings(home):
+    return Settings.read()
+
+
+@pytest.fixture
+def processor(session):
+    """Makes a ScriptProcessor in the plain Python environment."""
+    from penstock.processing import ScriptProcessor
+
+    def make(**changes):
+        return ScriptProcessor(
+            **{
+                "image_uri": "python:3.11",
+                "command": ["python3"],
+                "instance_count": 1,
+                "instance_type": "ml.m5.xlarge",
+                "sagemaker_session": session,
+                **changes,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def objects(s3):
+    """The objects below an S3 URI: relative key -> bytes."""
+
+    def read(uri):
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [o["Key"] for page in pages for o in page.get("Contents", [])]
+        return {
+            k.removeprefix(prefix).lstrip("/"): s3.get_object(Bucket=bucket, Key=k)["Body"].read()
+            for k in keys
+        }
+
+    return read
