@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,13 +102,15 @@ def start_server(settings: Settings) -> ServerRecord:
                 "PENSTOCK_HOME": str(home.path),
             },
         )
+    # It outlives us; but as long as we live, somebody must wait for it when it ends.
+    threading.Thread(target=process.wait, name="reap server", daemon=True).start()
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         record = home.server()
         if record is not None:
             return record
         # When two clients start at once, one of the servers gives way; both clients then find the other.
-        if process.poll() is not None and not home.held():
+        if process.returncode is not None and not home.held():
             raise ServerUnavailable(f"The Penstock server could not be started: {_last_lines(log)}")
         time.sleep(0.01)
     raise ServerUnavailable(f"The Penstock server did not answer within {_START_SECONDS:.0f} s. See {log}.")

@@ -63,7 +63,10 @@ def candidates(folder: Path, environ: Mapping[str, str] | None = None) -> list[s
     env = os.environ if environ is None else environ
     home = Path(env.get("HOME") or Path.home())
     pyenv = Path(env.get("PYENV_ROOT") or home / ".pyenv")
-    managed = Path(env.get("UV_PYTHON_INSTALL_DIR") or Path(env.get("XDG_DATA_HOME") or home / ".local/share") / "uv/python")
+    managed = Path(
+        env.get("UV_PYTHON_INSTALL_DIR")
+        or Path(env.get("XDG_DATA_HOME") or home / ".local/share") / "uv/python"
+    )
     shims = str(pyenv / "shims")
     path = [one for one in env.get("PATH", "").split(os.pathsep) if one and one.rstrip("/") != shims]
     system = ["/usr/bin", "/usr/local/bin", *path]

@@ -26,7 +26,7 @@ from penstock.runtimes.base import Mount
 LAYER = "/opt/venv"
 BASE = "/opt/penstock/env"
 #: Console scripts that uv and pip write into a relocatable environment find their python beside themselves.
-_RELOCATABLE = b"#!/bin/sh\n'''exec' \"$(dirname -- \"$(realpath -- \"$0\")\")\"/"
+_RELOCATABLE = b'#!/bin/sh\n\'\'\'exec\' "$(dirname -- "$(realpath -- "$0")")"/'
 
 
 @dataclass(frozen=True)

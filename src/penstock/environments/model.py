@@ -61,7 +61,7 @@ class Environment:
 def version_numbers(version: str) -> tuple[int, ...]:
     """`1.10.2` -> (1, 10, 2), reading up to the first part that is no number; trailing zeros don't count."""
     numbers: list[int] = []
-    for part in version.split("+")[0].split("."):
+    for part in version.split("+", maxsplit=1)[0].split("."):
         if not part.isdigit():
             break
         numbers.append(int(part))

@@ -86,11 +86,29 @@ def install(
         UvError: A package can't be fetched, built or does not have the hash that the lock says.
     """
     work = venv.parent
-    uv("venv", "--quiet", "--relocatable", "--no-project", "--python", interpreter, venv, folder=work, hold=hold)
+    uv(
+        "venv",
+        "--quiet",
+        "--relocatable",
+        "--no-project",
+        "--python",
+        interpreter,
+        venv,
+        folder=work,
+        hold=hold,
+    )
     lock_file = work / "requirements.lock"
     lock_file.write_text(lock_text, "utf-8")
     uv(
-        *("pip", "install", "--python", venv / "bin/python", "--no-deps", "--compile-bytecode", "--no-editable"),
+        *(
+            "pip",
+            "install",
+            "--python",
+            venv / "bin/python",
+            "--no-deps",
+            "--compile-bytecode",
+            "--no-editable",
+        ),
         *(*options, "--requirements", lock_file),
         folder=work,
         progress=progress,
@@ -102,7 +120,10 @@ def install(
 
 def installed(venv: Path) -> dict[str, str]:
     """Name -> version of the packages in a virtual environment."""
-    found = (re.fullmatch(r"(.+?)-([^-]+)\.dist-info", one.name) for one in venv.glob("lib/python3*/site-packages/*"))
+    found = (
+        re.fullmatch(r"(.+?)-([^-]+)\.dist-info", one.name)
+        for one in venv.glob("lib/python3*/site-packages/*")
+    )
     return dict(sorted((match[1].lower().replace("_", "-"), match[2]) for match in found if match))
 
 

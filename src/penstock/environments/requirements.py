@@ -1,1 +1,232 @@
-def add_requirements(): ...
+"""A job's requirements.txt on top of an environment, made once for each content.
+
+As with `pip install -r` in the image: what the environment has is kept unless the requirements ask otherwise, and
+what they don't reach is not touched. The new environment starts as hard links to the old one, bytecode included, so
+only what is added costs time. A requirement that has no wheel is built from source. That runs its build script on
+this machine outside any walls, with none of the caller's variables but those that compilers need.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from penstock.environments.cache import cached, digest_of, prefix_of
+from penstock.environments.model import Environment, Progress
+from penstock.environments.prepare import installed
+from penstock.environments.settings import fingerprint
+from penstock.environments.uv import UvError, uv
+from penstock.errors import ClientFailure
+
+#: One requirement of a lock: its first line names it, its hashes follow.
+_ENTRY = re.compile(r"^(?![ \t#])(?P<name>[A-Za-z0-9][\w.-]*)?.*(?:\n[ \t]+\S.*)*\n?", re.MULTILINE)
+#: Options of a requirements file that name another file or folder.
+_NAMES_PATH = re.compile(r"^(-r|-c|-e|-f|--requirement|--constraint|--editable|--find-links)[ =]*")
+
+
+def add_requirements(
+    environment: Environment, requirements: Path, folder: Path, *, progress: Progress
+) -> Environment:
+    """The environment with `requirements` installed on top, from the cache or built.
+
+    Args:
+        environment: What to start from; it is not changed.
+        requirements: A requirements file. What it names by path (`-r`, `-c`, `./package`) has to lie in its folder.
+        folder: Where environments are cached.
+        progress: Told what is done when it takes time.
+
+    Raises:
+        ClientFailure: The file can't be read, a requirement can't be met, fetched or built; with uv's reason.
+    """
+    root = requirements.parent.resolve()
+    content = _content(requirements, root)
+    key = f"requirements-{digest_of(environment.digest, content, fingerprint())}"
+
+    def build(work: Path, lock: int) -> Environment:
+        progress(f"Installing {requirements.name} on top of the environment")
+        began = time.monotonic()
+        try:
+            asked = _entries(_compile(environment, requirements, work, lock, progress))
+            had = _entries(environment.lock)
+            added = {name: text for name, text in asked.items() if _head(text) != _head(had.get(name, ""))}
+            if not added:
+                return environment
+            merged = _text({**had, **added})
+            digest = digest_of(environment.digest, merged, content)
+            _link_tree(environment.prefix, work / "venv")
+            _install(_text(added), work / "venv", requirements, lock, progress)
+        except UvError as error:
+            raise ClientFailure(_explained(requirements, error)) from error
+        progress(f"{requirements.name} is installed after {time.monotonic() - began:.1f} s")
+        return Environment(
+            digest=digest,
+            prefix=prefix_of(folder, digest),
+            python=environment.python,
+            interpreter=environment.interpreter,
+            visible=environment.visible,
+            packages=installed(work / "venv"),
+            deviations=environment.deviations,
+            notes=environment.notes,
+            lock=merged,
+        )
+
+    return cached(folder, key, build, progress=progress)
+
+
+def _compile(environment: Environment, requirements: Path, work: Path, hold: int, progress: Progress) -> str:
+    """What the requirements come to. uv prefers the versions that the output file already has."""
+    output = work / "asked.lock"
+    output.write_text(environment.lock, "utf-8")
+    uv(
+        *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--no-sources"),
+        *("--python", environment.interpreter, "--output-file", output, requirements.resolve()),
+        # Paths in the file are meant from the folder it lies in, where a job's script starts.
+        folder=requirements.resolve().parent,
+        progress=progress,
+        hold=hold,
+    )
+    return output.read_text("utf-8")
+
+
+def _install(added: str, venv: Path, requirements: Path, hold: int, progress: Progress) -> None:
+    lock = venv.parent / "added.lock"
+    lock.write_text(added, "utf-8")
+    uv(
+        *(
+            "pip",
+            "install",
+            "--python",
+            venv / "bin/python",
+            "--no-deps",
+            "--no-editable",
+            "--requirements",
+            lock,
+        ),
+        folder=requirements.resolve().parent,
+        progress=progress,
+        hold=hold,
+    )
+    # Compiles what has no bytecode yet. A file that can't be compiled (a template, say) is no failure.
+    subprocess.run(
+        [
+            venv / "bin/python",
+            "-I",
+            "-m",
+            "compileall",
+            "-q",
+            "-j",
+            "0",
+            *venv.glob("lib/python3*/site-packages"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(hold,),
+        check=False,
+    )
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Make `target` a copy of `source` by hard links, or real copies where links aren't allowed.
+
+    uv and compileall replace files and never write into them, so the source stays as it is.
+    """
+
+    def link(one: str, other: str) -> None:
+        try:
+            os.link(one, other, follow_symlinks=False)
+        except OSError:
+            shutil.copy2(one, other)
+
+    shutil.copytree(source, target, symlinks=True, copy_function=link)
+
+
+def _text(entries: Mapping[str, str]) -> str:
+    return "".join(text if text.endswith("\n") else text + "\n" for text in entries.values())
+
+
+def _head(entry: str) -> str:
+    """Name and version, without the hashes that follow."""
+    return entry.split(" \\\n", maxsplit=1)[0].strip()
+
+
+def _entries(lock: str) -> dict[str, str]:
+    """Normalised name (or the whole line, for a path) -> the requirement with its hashes."""
+    found = (match for match in _ENTRY.finditer(lock) if match[0].strip())
+    return {re.sub(r"[-_.]+", "-", match["name"] or match[0]).lower(): match[0] for match in found}
+
+
+def _content(requirements: Path, root: Path) -> str:
+    """All that the requirements say and refer to, as a text to be hashed.
+
+    Raises:
+        ClientFailure: A file can't be read, or lies outside the folder of the requirements.
+    """
+    said: list[str] = []
+    waiting, seen = [requirements.resolve()], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            text = path.read_text("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise ClientFailure(f"The requirements file {path.name} can't be read: {reason}.") from error
+        said.append(text)
+        for line in text.replace("\\\n", " ").splitlines():
+            for kind, named in _paths(line, path, root):
+                if kind in {"-r", "-c", "--requirement", "--constraint"}:
+                    waiting.append(named)
+                else:
+                    said += _tree(named)
+    return "\0".join(said)
+
+
+def _paths(line: str, file: Path, root: Path) -> list[tuple[str, Path]]:
+    """Files and folders that a line names, with the option it names them by."""
+    line = re.sub(r"(^|\s)#.*", "", line).strip()
+    option = _NAMES_PATH.match(line)
+    kind = option[1] if option else ""
+    named = line[option.end() :] if option else re.sub(r"^[\w.\[\], -]+@\s*", "", line)
+    try:
+        text = next(iter(shlex.split(named)), "")
+    except ValueError:
+        return []
+    text = re.sub(r"^file:(//(localhost)?(?=/))?", "", text)
+    if not text or "://" in text or not (kind or "/" in text or text == "."):
+        return []
+    # A nested file is named from the file that names it, a package from where pip would run.
+    start = file.parent if kind in {"-r", "-c", "--requirement", "--constraint"} else root
+    path = (start / re.sub(r"\[[^]]*\]$", "", text)).resolve()
+    if kind not in {"-f", "--find-links"} and not path.is_relative_to(root):
+        raise ClientFailure(
+            f"{file.name} names {text}, which lies outside the folder of the requirements file; "
+            f"put it beside the file."
+        )
+    return [(kind, path)] if kind or path.exists() else []
+
+
+def _tree(path: Path) -> list[str]:
+    """Names and hashes of the files of a local package."""
+    files = sorted(one for one in path.rglob("*") if ".git" not in one.parts) if path.is_dir() else [path]
+    said = []
+    for one in files:
+        if one.is_file() and not one.is_symlink():
+            with one.open("rb") as file:
+                said.append(f"{one.relative_to(path)} {hashlib.file_digest(file, 'sha256').hexdigest()}")
+    return said
+
+
+def _explained(requirements: Path, error: UvError) -> str:
+    advice = (
+        "Mend the requirement" if error.unsatisfiable else "Mend it, or the network and index settings of pip"
+    )
+    return f"{requirements.name} can't be installed: {error} {advice}, then run the job again."

@@ -69,7 +69,9 @@ def resolve(
             return Resolution(interpreter, lock, deviations(wanted, interpreter, locked(lock), ordered))
         if attempt is _exact and wanted.framework:
             names = ", ".join(name + version for name, version in wanted.framework.items())
-            progress(f"No wheel of {names} for the Python interpreters of this machine; taking the nearest version")
+            progress(
+                f"No wheel of {names} for the Python interpreters of this machine; taking the nearest version"
+            )
     raise InternalFailure(
         f"No version of {', '.join(wanted.framework) or 'the packages'} can be installed here. {failures[-1]}"
     )
@@ -95,8 +97,12 @@ def deviations(
     said: list[str] = []
     if interpreter.minor != wanted.python:
         has_it = any(one.minor == wanted.python for one in at_hand)
-        names = " and ".join(f"{name} {version.removeprefix('==')}" for name, version in wanted.framework.items())
-        reason = f"{names} has no wheel for it" if has_it else f"no {wanted.python} interpreter on this machine"
+        names = " and ".join(
+            f"{name} {version.removeprefix('==')}" for name, version in wanted.framework.items()
+        )
+        reason = (
+            f"{names} has no wheel for it" if has_it else f"no {wanted.python} interpreter on this machine"
+        )
         said.append(f"image has Python {wanted.python}, this environment has {interpreter.version}: {reason}")
     for name, specifier in wanted.framework.items():
         if not _meets(specifier, got[name]):
@@ -133,7 +139,9 @@ def _near(wanted: Contents, interpreter: Interpreter, folder: Path) -> str:
         below = {name: "<" + _plain(specifier) for name, specifier in wanted.framework.items()}
         lock = _compile(below, wanted, interpreter, folder)
     got = locked(lock)
-    return _with_companions({name: "==" + got[name] for name in wanted.framework}, wanted, interpreter, folder)
+    return _with_companions(
+        {name: "==" + got[name] for name in wanted.framework}, wanted, interpreter, folder
+    )
 
 
 def _with_companions(
@@ -173,7 +181,7 @@ def _compile(
 
 
 def _above(specifier: str) -> str:
-    return ">=" + _plain(specifier) if specifier.startswith("==") else specifier.split(",")[0]
+    return ">=" + _plain(specifier) if specifier.startswith("==") else specifier.split(",", maxsplit=1)[0]
 
 
 def _same_major(specifier: str) -> str:

@@ -29,7 +29,7 @@ _LISTS = ("extra-index-url", "find-links", "trusted-host")
 
 
 def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """pip's options as pip itself would find them: lists separated by a space, missing local folders left out.
+    """Pip's options as pip itself would find them: lists separated by a space, missing local folders left out.
 
     The order is pip's: the machine's file, the user's, PIP_CONFIG_FILE's, then PIP_* variables; the section
     `[install]` goes over `[global]` whatever file it stands in.
@@ -106,7 +106,16 @@ def pip_environment(environ: Mapping[str, str] | None = None) -> tuple[dict[str,
 def fingerprint(environ: Mapping[str, str] | None = None) -> str:
     """All settings that decide which packages are found, as a text to be hashed and never shown."""
     env = uv_environment(environ)
-    names = ("UV_INDEX", "UV_DEFAULT", "UV_EXTRA", "UV_FIND", "UV_NO_INDEX", "UV_EXCLUDE", "UV_TORCH", "UV_OVERRIDE")
+    names = (
+        "UV_INDEX",
+        "UV_DEFAULT",
+        "UV_EXTRA",
+        "UV_FIND",
+        "UV_NO_INDEX",
+        "UV_EXCLUDE",
+        "UV_TORCH",
+        "UV_OVERRIDE",
+    )
     more = ("UV_CONSTRAINT", "UV_PRERELEASE", "UV_CONFIG_FILE", "UV_NO_BINARY", "UV_NO_BUILD")
     return "\n".join(f"{name}={env[name]}" for name in sorted(env) if name.startswith((*names, *more)))
 
@@ -140,7 +149,9 @@ _PLAIN: Mapping[str, tuple[str, ...]] = {
 
 def _files(env: Mapping[str, str]) -> list[Path]:
     home = Path(env.get("HOME") or Path.home())
-    machine = [Path(folder) / "pip" for folder in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":") if folder]
+    machine = [
+        Path(folder) / "pip" for folder in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":") if folder
+    ]
     user = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
     files = [*(folder / "pip.conf" for folder in machine), Path("/etc/pip.conf")]
     files += [home / ".pip/pip.conf", user / "pip/pip.conf"]

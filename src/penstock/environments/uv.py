@@ -17,6 +17,17 @@ from penstock.errors import InternalFailure, PenstockError
 #: Colours, and everything else that starts with an escape.
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PASSWORD = re.compile(r"(?<=://)[^/\s@]+@")
+#: What uv says on its way, which explains no error.
+_STEPS = (
+    "Downloading ",
+    "Downloaded ",
+    "Building ",
+    "Built ",
+    "Resolved ",
+    "Prepared ",
+    "Installed ",
+    "Using Python ",
+)
 _UNSATISFIABLE = "No solution found"
 
 
@@ -89,7 +100,9 @@ def uv(
                 timer.cancel()
     if code != 0:
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
-        raise UvError(text[-900:] if len(text) > 900 else text, unsatisfiable=_UNSATISFIABLE in text)
+        # The beginning says what failed, the end why.
+        short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"
+        raise UvError(short, unsatisfiable=_UNSATISFIABLE in text)
     return output
 
 
@@ -106,13 +119,20 @@ def find_uv() -> str:
     except (ImportError, FileNotFoundError):
         found = shutil.which("uv")
     if found is None:
-        raise InternalFailure("uv, which builds environments, is not installed: pip install 'penstock[server]'.")
+        raise InternalFailure(
+            "uv, which builds environments, is not installed: pip install 'penstock[server]'."
+        )
     return found
 
 
 def clean(text: str) -> str:
     """A line of uv's without colours, decoration and passwords."""
-    return _PASSWORD.sub("****@", _ANSI.sub("", text)).strip(" \t\n│├╰─▶×")
+    return (
+        _PASSWORD.sub("****@", _ANSI.sub("", text))
+        .strip(" \t\n│├╰─▶\u00d7")
+        .removeprefix("error: ")
+        .removeprefix("cause: ")
+    )
 
 
 def _listen(process: subprocess.Popen[str], lines: list[str], progress: Progress | None) -> None:
@@ -120,10 +140,11 @@ def _listen(process: subprocess.Popen[str], lines: list[str], progress: Progress
     assert process.stderr is not None  # it was asked for
     for raw in process.stderr:
         line = clean(raw)
-        if line:
+        if line.startswith(_STEPS):
+            if progress and line.startswith(("Downloading ", "Building ")):
+                progress(line)
+        elif line:
             lines.append(line)
-        if progress and line.startswith(("Downloading ", "Building ")):
-            progress(line)
 
 
 def only_wheels(sources: Sequence[str] = ()) -> list[str]:

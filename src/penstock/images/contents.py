@@ -41,9 +41,13 @@ def contents(image: Image) -> Contents:
         return Contents(python=image.version)
     about = frameworks()[image.framework]
     if "unavailable" in about:
-        raise UnknownImage(f"Penstock has no environment for {image.framework} images: {about['unavailable']}.")
+        raise UnknownImage(
+            f"Penstock has no environment for {image.framework} images: {about['unavailable']}."
+        )
     if image.py_version == "py2":
-        raise UnknownImage(f"The {image.framework} {image.version} image with py2 needs Python 2, which uv can't build.")
+        raise UnknownImage(
+            f"The {image.framework} {image.version} image with py2 needs Python 2, which uv can't build."
+        )
     known, entry = _entry(image, about)
     python = _python(image, about, entry)
     packages = {**about.get("packages", {}), **entry.get("packages", {})}
@@ -98,9 +102,9 @@ def _era(python: str) -> Mapping[str, str]:
 
 def _at_its_word(version: str) -> str:
     """`2.9.0` is itself; `1.5-1` is some 1.5 in its first build; `2.9` is any 2.9."""
-    numbers = version.split("-")[0]
+    numbers = version.split("-", maxsplit=1)[0]
     return f"=={numbers}" if numbers.count(".") >= 2 else f"=={numbers}.*"
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("-py")[0]))
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("-py", maxsplit=1)[0]))

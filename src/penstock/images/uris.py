@@ -118,7 +118,9 @@ def parse_framework(text: str, region: str = "us-east-1", instance_type: str | N
     version, _, base = rest.partition("+")
     known = [*frameworks(), "python"]
     if name not in known:
-        raise UnknownImage(f"{name!r} is no framework that Penstock knows{_nearest(name, known)}: {', '.join(known)}.")
+        raise UnknownImage(
+            f"{name!r} is no framework that Penstock knows{_nearest(name, known)}: {', '.join(known)}."
+        )
     about = frameworks().get(name, {})
     if name == "huggingface" and not base:
         newest = list(about["versions"])[-1]

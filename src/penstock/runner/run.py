@@ -6,6 +6,7 @@ uploaded whether it succeeded, failed or was stopped: nothing is lost.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -96,9 +97,9 @@ def _run_program(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, 
 def _prepare_environment(run: Run, journal: Journal, log: LogWriter) -> Environment:
     image = run.request["AppSpecification"]["ImageUri"]
     environment = prepare(image, Path(run.environments), strict=run.strict_versions, progress=log.note)
-    for deviation in environment.deviations:
-        log.note(f"Note: {deviation}")
-    journal.note(environment=environment.to_json())
+    for text in (*environment.deviations, *environment.notes):
+        log.note(f"Note: {text}")
+    journal.note(environment=json.loads(environment.to_json()))
     return environment
 
 
@@ -132,7 +133,7 @@ def _install(
     """Install a source folder's requirements into an environment of their own, once per content."""
     text = found.save(folder.path / "requirements")
     environment = add_requirements(base, text, Path(run.environments), progress=log.note)
-    journal.note(environment=environment.to_json())
+    journal.note(environment=json.loads(environment.to_json()))
     return environment
 
 
@@ -155,10 +156,10 @@ def _program(
     network = run.request.get("NetworkConfig") or {}
     return Program(
         argv=argv,
-        environment=contract.environment(run, layer.path_entries, {**layer.environment, **variables}),
+        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables}),
         mounts=(
             *layer.mounts,
-            *(Mount(path, str(path)) for path in visible),
+            *(Mount(Path(path), path) for path in visible),
             Mount(folder.scratch, "/tmp", writable=True),  # noqa: S108 - the job's own
             Mount(folder.ml, "/opt/ml", writable=True),
         ),
