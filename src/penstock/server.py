@@ -29,7 +29,6 @@ from penstock.errors import ConfigurationError, PenstockError
 from penstock.home import AlreadyServed, Home, Keys, ServerRecord
 from penstock.job.life import Job
 from penstock.job.run import Run
-from penstock.objectstore.base import ObjectStore
 from penstock.objectstore.choose import choose
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
@@ -51,6 +50,7 @@ def serve(settings: Settings) -> None:
         AlreadyServed: Another server holds the home.
         ConfigurationError: Something is not as it must be; the message says what.
     """
+    os.umask(0o077)
     home = Home(settings.home)
     home.make()
     with home.hold(), _Server(settings, home) as server:
@@ -64,11 +64,11 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = keys_of(settings, home)
-        self._objects = object_store(settings, self._keys)
-        # Started first and side by side: it takes a second, the rest of the server a third of that.
-        self._objects.start()
         self._socket = _listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
+        self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
+        # Started early and side by side: it takes a second, the rest of the server a third of that.
+        self._objects.start()
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
         self._endpoint = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
         self._store = open_sqlite(settings.home / "penstock.db")
@@ -79,15 +79,16 @@ class _Server:
         )
         self._ready = threading.Event()
         self._not_ready: str | None = None
+        self._beginning = threading.Thread(target=self._begin_work, name="begin", daemon=True)
         context = Context(
             self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
         )
-        gateway = S3Gateway(self._objects.access, not settings.external_s3, self._verify, now)
+        gateway = S3Gateway(lambda: self._objects.access, not settings.external_s3, self._verify, now)
         self._application = Application(context, self._secret_of, gateway, self._status, self._wait_ready)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._begin_work, name="begin", daemon=True).start()
         self._home.announce(self._record())
+        self._beginning.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,15 +98,13 @@ class _Server:
             _log.warning("%d job(s) go on without the server; the object store stays up for them", len(alive))
         else:
             self._objects.stop()
+        self._beginning.join()
         self._store.close()
 
     def run(self) -> None:
         """Answer requests until a signal comes."""
-        # uvicorn raises the signal again once it has ended in good order; by then there is nothing to kill.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
         config = uvicorn.Config(
-            self._application,  # type: ignore[arg-type] # uvicorn's own ASGI types are narrower than the spec's
+            self._application,
             loop="uvloop",
             http="httptools",
             lifespan="off",
@@ -116,7 +115,11 @@ class _Server:
             timeout_graceful_shutdown=3,
         )
         _log.info("Penstock %s serves at %s (home %s)", __version__, self._endpoint, self._settings.home)
-        uvicorn.Server(config).run(sockets=[self._socket])
+        server = uvicorn.Server(config)
+        # Before uvicorn has taken the signals over, and after, when it raises those again that it has obeyed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+        server.run(sockets=[self._socket])
 
     def _begin_work(self) -> None:
         """Start jobs only once the store can take their bytes."""
@@ -129,6 +132,7 @@ class _Server:
             self._ready.set()
             return
         _log.info("objects are kept at %s", self._objects.access.endpoint or "AWS S3")
+        self._home.announce(self._record())  # the store may have had to move to other ports
         self._dispatcher.start()
         self._ready.set()
 
@@ -192,11 +196,6 @@ def keys_of(settings: Settings, home: Home) -> Keys:
             )
         return Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
     return home.keys()
-
-
-def object_store(settings: Settings, keys: Keys) -> ObjectStore:
-    """The object store that the settings ask for."""
-    return choose(settings, keys.access_key_id, keys.secret_access_key, settings.port + 1)
 
 
 def _listen(host: str, port: int) -> socket.socket:

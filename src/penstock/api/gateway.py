@@ -27,17 +27,26 @@ class S3Gateway:
 
     def __init__(
         self,
-        access: S3Access,
+        access: Callable[[], S3Access],
         own: bool,
         check: Callable[[signature.SignedRequest], signature.Caller],
         clock: Callable[[], int],
     ) -> None:
         self._clock = clock
-        self._access = access
+        self._read_access = access
         self._own = own
         self._check = check
-        self._endpoint = access.endpoint or f"https://s3.{access.region}.amazonaws.com"
         self._pool: httpcore.AsyncConnectionPool | None = None
+
+    @property
+    def _access(self) -> S3Access:
+        """Read anew each time: the store may move to other ports while it starts."""
+        return self._read_access()
+
+    @property
+    def _endpoint(self) -> str:
+        access = self._access
+        return access.endpoint or f"https://s3.{access.region}.amazonaws.com"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on and its answer back.

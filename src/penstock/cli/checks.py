@@ -29,7 +29,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at all that jobs need on this machine."""
-    return [*_system(), *_parts(), *_walls(settings), *_home(settings), *_interpreters()]
+    return [*_system(), *_parts(), *_walls(settings), *_home(settings), *_interpreters(settings)]
 
 
 def _system() -> Iterator[Finding]:
@@ -76,7 +76,9 @@ def _walls(settings: Settings) -> Iterator[Finding]:
 def _home(settings: Settings) -> Iterator[Finding]:
     nearest = next(p for p in (settings.home, *settings.home.parents) if p.exists())
     if not os.access(nearest, os.W_OK):
-        yield Finding("home", "missing", f"{settings.home} can't be written", "export PENSTOCK_HOME=a folder of yours")
+        yield Finding(
+            "home", "missing", f"{settings.home} can't be written", "export PENSTOCK_HOME=a folder of yours"
+        )
         return
     free = shutil.disk_usage(nearest).free
     text = f"{settings.home}, {free / (1 << 30):.0f} GiB free"
@@ -91,10 +93,12 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("server", "ok", "none runs; one is started when it is needed")
 
 
-def _interpreters() -> Iterator[Finding]:
+def _interpreters(settings: Settings) -> Iterator[Finding]:
     from penstock.environments.interpreters import at_hand  # noqa: PLC0415 - looks through folders
 
-    versions = sorted({i.minor for i in at_hand()}, key=lambda v: [int(n) for n in v.split(".")])
+    versions = sorted(
+        {i.minor for i in at_hand(settings.environments)}, key=lambda v: [int(n) for n in v.split(".")]
+    )
     yield Finding(
         "interpreters",
         "ok",

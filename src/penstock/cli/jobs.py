@@ -270,7 +270,7 @@ def _fetch_local(session: Session, outputs: list[tuple[ProcessingOutput, Path | 
     for output, folder in outputs:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            S3Downloader.download(output.destination, str(folder), sagemaker_session=session)
+            S3Downloader.download(str(output.destination), str(folder), sagemaker_session=session)
             show.note(f"{output.output_name}: {folder}")
 
 

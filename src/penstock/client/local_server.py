@@ -47,9 +47,7 @@ def ensure(start: bool = True) -> Address:
     record = home.server()
     if record is None:
         if not start:
-            raise ServerUnavailable(
-                f"No Penstock server runs for {home.path}. Start one with `penstock up`."
-            )
+            raise ServerUnavailable(f"No Penstock server runs for {home.path}. Start one with `penstock up`.")
         record = start_server(settings)
     _wait_ready(record)
     return address(settings, home, record)
@@ -88,8 +86,7 @@ def start_server(settings: Settings) -> ServerRecord:
     home = Home(settings.home)
     home.make()
     log = home.path / "server.log"
-    with log.open("ab") as file:
-        file.truncate(0)
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "penstock.server"],
             stdin=subprocess.DEVNULL,

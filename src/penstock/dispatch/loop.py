@@ -55,7 +55,8 @@ class Dispatcher:
         """Begin to work, after what a crash left behind of ended jobs is removed."""
         active = [h.handle for job in self._store.active_jobs() for h in self._store.hosts(job.uid)]
         self._engine.sweep({handle for handle in active if handle is not None})
-        self._thread.start()
+        if not self._ending.is_set():
+            self._thread.start()
 
     def wake(self) -> None:
         """Something has changed: look at once."""
@@ -65,7 +66,8 @@ class Dispatcher:
         """End after the pass under way. Runners go on."""
         self._ending.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _loop(self) -> None:
         while not self._ending.is_set():

@@ -89,9 +89,10 @@ class LocalEngine:
         return Life.DEAD
 
     def stop(self, handle: str) -> None:
-        """SIGTERM to the runner, whose pid is true because the lock is held."""
+        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives."""
         if self.probe(handle) is not Life.ALIVE:
             return
+        (self._folder / handle / "stop").touch()
         with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
             os.kill(int((self._folder / handle / "pid").read_text()), signal.SIGTERM)
 

@@ -1,12 +1,12 @@
 """Image URI -> Python environment on disk, built by uv and cached by content.
 
-Read in this order: `prepare.py` (the flow), `resolve.py` (which interpreter, which versions), `cache.py` (one
+Read in this order: `build.py` (the flow), `resolve.py` (which interpreter, which versions), `cache.py` (one
 builder at a time, nothing half-built), `requirements.py` (what a job adds), `layer.py` (what a script may change).
 """
 
+from penstock.environments.build import prepare
 from penstock.environments.layer import Layer, job_layer
 from penstock.environments.model import Environment
-from penstock.environments.prepare import prepare
 from penstock.environments.requirements import add_requirements
 from penstock.environments.settings import pip_environment
 

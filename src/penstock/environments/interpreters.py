@@ -58,8 +58,13 @@ class Interpreter:
         return f"{self.path} {self.version}"
 
 
-def candidates(folder: Path, environ: Mapping[str, str] | None = None) -> list[str]:
-    """Paths at which interpreters lie, the system's first, each file once; none has been run."""
+def candidates(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Paths at which interpreters lie, the system's first, each file once; none has been run.
+
+    Args:
+        folder: The cache of environments, for the interpreters that were fetched into it.
+        environ: The process's own when None.
+    """
     env = os.environ if environ is None else environ
     home = Path(env.get("HOME") or Path.home())
     pyenv = Path(env.get("PYENV_ROOT") or home / ".pyenv")
@@ -71,14 +76,14 @@ def candidates(folder: Path, environ: Mapping[str, str] | None = None) -> list[s
     path = [one for one in env.get("PATH", "").split(os.pathsep) if one and one.rstrip("/") != shims]
     system = ["/usr/bin", "/usr/local/bin", *path]
     found = [f"{place}/python3.{n}" for place in dict.fromkeys(system) for n in range(_OLDEST, _NEWEST)]
-    for kept in (pyenv / "versions", managed, _fetched(folder)):
+    for kept in (pyenv / "versions", managed, *([_fetched(folder)] if folder else ())):
         found += sorted(str(one) for one in _glob(kept) if _NAME.fullmatch(one.name))
     found.append(getattr(sys, "_base_executable", sys.executable))
     real = (os.path.realpath(one) for one in found if os.access(one, os.X_OK) and Path(one).is_file())
     return list(dict.fromkeys(real))
 
 
-def at_hand(folder: Path, environ: Mapping[str, str] | None = None) -> list[Interpreter]:
+def at_hand(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> list[Interpreter]:
     """All interpreters of this machine that work for the current user, one for each minor version."""
     first: dict[str, Interpreter] = {}
     for path in candidates(folder, environ):

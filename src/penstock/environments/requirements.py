@@ -18,9 +18,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from penstock.environments.build import installed
 from penstock.environments.cache import cached, digest_of, prefix_of
 from penstock.environments.model import Environment, Progress
-from penstock.environments.prepare import installed
 from penstock.environments.settings import fingerprint
 from penstock.environments.uv import UvError, uv
 from penstock.errors import ClientFailure

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from penstock.environments.model import Progress
@@ -86,8 +87,10 @@ def uv(
         try:
             if stdin is not None:
                 assert process.stdin is not None  # it was asked for above
-                process.stdin.write(stdin)
-                process.stdin.close()
+                # One that has already ended tells why below.
+                with suppress(BrokenPipeError):
+                    process.stdin.write(stdin)
+                    process.stdin.close()
             assert process.stdout is not None  # as well
             output = process.stdout.read()
             code = process.wait()

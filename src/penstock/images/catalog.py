@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 
 @cache
 def catalog() -> Mapping[str, Any]:
     """The whole catalogue; its members are described in its own `about`."""
-    read: Mapping[str, Any] = json.loads(files(__package__).joinpath("catalog.json").read_text("utf-8"))
+    read: Mapping[str, Any] = json.loads(Path(__file__).with_name("catalog.json").read_text("utf-8"))
     return read
 
 

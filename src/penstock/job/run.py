@@ -46,6 +46,8 @@ class Run:
     walls: str = "auto"
     strict_versions: bool = False
     stop_grace: int = 120
+    patience: float = 3600.0
+    """Seconds for which a run that has ended waits for a server to take its last words."""
     version: int = VERSION
 
     @property

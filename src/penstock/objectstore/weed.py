@@ -36,6 +36,8 @@ STOP_GRACE = 10.0
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.01
 _LOG_LINES = 15
+#: How often the store moves to other ports when somebody else takes one of its own in the moment of its start.
+_MOVES = 3
 
 
 class EmbeddedStore:
@@ -73,6 +75,8 @@ class EmbeddedStore:
         self._ports_file = self._folder / "ports.json"
         self._ports = Ports.remembered(self._ports_file) or Ports.choose(self._folder, port)
         self._process: subprocess.Popen[bytes] | None = None
+        self._moves = 0
+        self._stopped = False
 
     @property
     def access(self) -> S3Access:
@@ -90,6 +94,7 @@ class EmbeddedStore:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)
             with try_lock(self._lock) as lock:
+                self._stopped = False
                 if lock is None:
                     self._adopt()
                 else:
@@ -114,6 +119,10 @@ class EmbeddedStore:
                 status, seen = 0, str(error)
             if status in {http.HTTPStatus.OK, http.HTTPStatus.CONFLICT}:  # made now, or there already
                 return
+            if not alive and self._port_was_lost() and self._moves < _MOVES:
+                self._moves += 1
+                self.start()
+                continue
             if not alive:
                 raise ConfigurationError(f"The object store (weed) has ended by itself. {self._log_end()}")
             if status == http.HTTPStatus.FORBIDDEN:
@@ -130,6 +139,7 @@ class EmbeddedStore:
 
     def stop(self) -> None:
         """End the process that holds the folder's lock, whoever started it. No effect when none does."""
+        self._stopped = True
         if held(self._lock):
             end_holders(self._lock, STOP_GRACE)
             _sweep(Ports.remembered(self._ports_file) or self._ports)
@@ -180,6 +190,12 @@ class EmbeddedStore:
             )
         finally:
             os.close(descriptor)
+
+    def _port_was_lost(self) -> bool:
+        """Whether somebody else took one of the ports between our choice and weed's use of it."""
+        return not self._stopped and any(
+            words in self._log_end() for words in ("Port allocation failed", "address already in use")
+        )
 
     def _log_end(self) -> str:
         try:

@@ -31,6 +31,8 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
     folder.pid.write_text(str(os.getpid()))
+    if folder.stop.exists():
+        stop.set()
     run = Run.from_json(folder.run.read_text())
     reporter = Reporter(run, folder.log, refused=stop.set)
     log = LogWriter(folder.log, now, reporter.changed)
@@ -38,6 +40,8 @@ def main() -> None:
     reporter.start(journal)
     conduct(run, folder, journal, log, stop)
     reporter.finish()
+    journal.close()
+    log.close()
 
 
 main()

@@ -23,6 +23,11 @@ class RunFolder:
         return self.path / "pid"
 
     @property
+    def stop(self) -> Path:
+        """Exists when the run was asked to stop, perhaps before the runner could take signals."""
+        return self.path / "stop"
+
+    @property
     def journal(self) -> Path:
         """Events, one JSON line each, on disk before they count."""
         return self.path / "journal"

@@ -45,6 +45,10 @@ class Journal:
         with self._lock:
             return self._events[sequence:]
 
+    def close(self) -> None:
+        """Nothing follows."""
+        self._file.close()
+
     def _append(self, kind: str, data: dict[str, Any]) -> None:
         with self._lock:
             event = HostEvent(len(self._events) + 1, kind, self._clock(), data)

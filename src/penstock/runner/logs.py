@@ -40,6 +40,10 @@ class LogWriter:
             self._write([self._rest])
             self._rest = b""
 
+    def close(self) -> None:
+        """Nothing follows."""
+        self._file.close()
+
     def _write(self, lines: list[bytes]) -> None:
         with self._lock:
             self._last = max(self._last, self._clock())

@@ -20,8 +20,6 @@ from penstock.runner.journal import Journal
 
 _CHUNK = 1 << 20
 _LONGEST_PAUSE = 2.0
-#: How long a run that has ended waits for a server. The server reads the journal of a runner that is gone.
-_PATIENCE = 3600.0
 
 
 class Refused(Exception):
@@ -57,6 +55,7 @@ class Reporter:
         self._all_said.set()
         self._changed.set()
         self._thread.join()
+        self._disconnect()
 
     def _loop(self) -> None:
         pause = 0.05
@@ -72,7 +71,7 @@ class Reporter:
                 return
             except (OSError, http.client.HTTPException):
                 self._disconnect()
-                if finishing and time.monotonic() - last_answer > _PATIENCE:
+                if finishing and time.monotonic() - last_answer > self._run.patience:
                     return
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

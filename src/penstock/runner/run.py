@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 import time
 import traceback
@@ -69,8 +70,8 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
     except Exception as error:  # noqa: BLE001 - the last resort: a job never hangs on an error of ours
         traceback.print_exc()
         reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
-    for reason in reasons:
-        log.note(reason)
+    for one in reasons:
+        log.note(one)
     outcome = "failed" if reasons else "halted" if ended is not None and ended.halted else "succeeded"
     reason = "; ".join(reasons)[:1024] or None
     journal.ended(outcome, reason, None if ended is None else ended.exit_code, message)
@@ -231,11 +232,12 @@ def _exit_message(path: Path) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None  # none was written, or it is a link, which is never followed
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            data = file.read(_MESSAGE_BYTES + 1)
-        except OSError:
-            return None  # a folder, say
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        data = os.read(descriptor, _MESSAGE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     try:
         return data[:_MESSAGE_BYTES].decode("utf-8") or None
     except UnicodeDecodeError as error:

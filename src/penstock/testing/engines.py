@@ -23,7 +23,9 @@ class EngineSuite:
         short_run: the same with a program that ends at once.
     """
 
-    def test_a_handle_depends_on_nothing_but_the_run(self, engine: Engine, long_run: Callable[[str], Run]) -> None:
+    def test_a_handle_depends_on_nothing_but_the_run(
+        self, engine: Engine, long_run: Callable[[str], Run]
+    ) -> None:
         """A start that was never written down can be found again."""
         run = long_run("algo-1")
         assert engine.prepare(run) == engine.prepare(run)
@@ -43,7 +45,9 @@ class EngineSuite:
         engine.stop(handle)
         until_dead(engine, handle)
 
-    def test_a_living_runner_is_not_started_again(self, engine: Engine, long_run: Callable[[str], Run]) -> None:
+    def test_a_living_runner_is_not_started_again(
+        self, engine: Engine, long_run: Callable[[str], Run]
+    ) -> None:
         """A job never runs twice at the same time."""
         handle = engine.prepare(long_run("algo-1"))
         engine.start(handle)

@@ -63,6 +63,7 @@ class TestLogs:
         os.close(writing)
         pump.join()
         os.close(reading)
+        log.close()
         data = (tmp_path / "log").read_bytes()
         assert log.size == len(data)
         return data
@@ -84,6 +85,7 @@ class TestLogs:
         log = LogWriter(tmp_path / "log", lambda: next(times), lambda: None)
         for text in "abc":
             log.note(text)
+        log.close()
         stamps = [line.split(b" ")[0] for line in (tmp_path / "log").read_bytes().splitlines()]
         assert stamps == [b"9", b"9", b"12"]
 
@@ -263,7 +265,8 @@ class TestReporter:
         log.note("hello")
         journal.ended("succeeded", None, 0, None)
         reporter.finish()
-        reporter._disconnect()
+        journal.close()
+        log.close()
 
     def test_log_and_events_arrive_and_the_end_comes_last(self, tmp_path, server):
         self.report(tmp_path, run(server.url))

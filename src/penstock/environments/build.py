@@ -100,16 +100,11 @@ def install(
     lock_file = work / "requirements.lock"
     lock_file.write_text(lock_text, "utf-8")
     uv(
-        *(
-            "pip",
-            "install",
-            "--python",
-            venv / "bin/python",
-            "--no-deps",
-            "--compile-bytecode",
-            "--no-editable",
-        ),
-        *(*options, "--requirements", lock_file),
+        *("pip", "install", "--no-deps", "--compile-bytecode", "--python"),
+        venv / "bin/python",
+        *options,
+        "--requirements",
+        lock_file,
         folder=work,
         progress=progress,
         hold=hold,
