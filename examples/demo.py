@@ -5,10 +5,14 @@ patients; Efron et al., 2004), with Penstock's own SDK: the same code as on Sage
 Run it with `make demo`.
 """
 
+import itertools
 import json
 import sys
 import time
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 from penstock.client import local_server, record
 from penstock.processing import FrameworkProcessor, ProcessingInput, ProcessingOutput
@@ -17,8 +21,6 @@ from penstock.s3 import S3Downloader
 from penstock.session import Session
 from penstock.sklearn.processing import SKLearnProcessor
 from penstock.xgboost import XGBoost
-from rich.console import Console
-from rich.table import Table
 
 SEED = Path(__file__).parent / "seed"
 PHASES = ("queued", "preparing", "downloading", "running", "uploading")
@@ -103,8 +105,12 @@ def main():
     show_phases(jobs)
     show_objects(session, bucket, home)
     show_metrics(f"{home}/evaluation/evaluation.json", session)
-    console.print(f"\nall of it took {time.monotonic() - began:.1f} s; the server stays up at {address.endpoint}")
-    console.print("next: .venv/bin/penstock jobs | .venv/bin/penstock describe NAME | .venv/bin/penstock down")
+    console.print(
+        f"\nall of it took {time.monotonic() - began:.1f} s; the server stays up at {address.endpoint}"
+    )
+    console.print(
+        "next: .venv/bin/penstock jobs | .venv/bin/penstock describe NAME | .venv/bin/penstock down"
+    )
 
 
 def watch(processor, title):
@@ -134,7 +140,7 @@ def show_phases(jobs):
     table = Table("job", *PHASES, "total", title="\nSeconds in each phase", title_justify="left", box=None)
     for name, told in jobs:
         reached = sorted(told["phases"].items(), key=lambda item: item[1])
-        took = {p: (end - at) / 1000 for (p, at), (_, end) in zip(reached, reached[1:], strict=False)}
+        took = {p: (end - at) / 1000 for (p, at), (_, end) in itertools.pairwise(reached)}
         total = (told["ended_at"] - told["created_at"]) / 1000
         table.add_row(name, *(f"{took.get(p, 0):.2f}" for p in PHASES), f"{total:.2f}")
     console.print(table)
@@ -143,7 +149,11 @@ def show_phases(jobs):
 def show_objects(session, bucket, home):
     table = Table("object", "bytes", title="\nIn S3", title_justify="left", box=None)
     prefix = home.removeprefix(f"s3://{bucket}/")
-    pages = session.boto_session.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    pages = (
+        session.boto_session.client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=bucket, Prefix=prefix)
+    )
     for item in sorted((o for page in pages for o in page["Contents"]), key=lambda o: o["Key"]):
         table.add_row(f"s3://{bucket}/{item['Key']}", str(item["Size"]))
     console.print(table)
@@ -151,7 +161,9 @@ def show_objects(session, bucket, home):
 
 def show_metrics(uri, session):
     report = json.loads(S3Downloader.read_file(uri, sagemaker_session=session))
-    table = Table("metric", "value", "standard deviation", title="\nevaluation.json", title_justify="left", box=None)
+    table = Table(
+        "metric", "value", "standard deviation", title="\nevaluation.json", title_justify="left", box=None
+    )
     for group in report.values():
         for name, metric in group.items():
             table.add_row(name, f"{metric['value']:.2f}", f"{metric['standard_deviation']:.2f}")

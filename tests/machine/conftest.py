@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from penstock.client import local_server, record
 from penstock.config import Settings
 from penstock.home import Home

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import boto3
 import pytest
+from conftest import stop_server
+
 from penstock.exceptions import UnexpectedStatusException
 from penstock.home import Home
 from penstock.network import NetworkConfig
 from penstock.processing import FrameworkProcessor, ProcessingInput, ProcessingOutput
 from penstock.sklearn import SKLearn
-
-from conftest import stop_server
 
 pytestmark = pytest.mark.machine
 

@@ -1,6 +1,7 @@
 """The engine of this machine, with real runners that report to nobody: there is no server."""
 
 import pytest
+
 from penstock.engines.local import LocalEngine
 from penstock.job.run import Run, S3Access
 from penstock.testing.engines import EngineSuite

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from penstock.processing import ProcessingInput, ProcessingOutput
 from penstock.sklearn.processing import SKLearnProcessor
 from penstock.xgboost.processing import XGBoostProcessor
@@ -27,7 +28,9 @@ def work(home):
 
 @pytest.fixture(scope="module")
 def dataset(work):
-    processor = SKLearnProcessor("1.2-1", role="r/r", instance_type="ml.m5.large", instance_count=1)
+    processor = SKLearnProcessor(
+        "1.2-1", role="arn:aws:iam::000000000000:role/r", instance_type="ml.m5.large", instance_count=1
+    )
     processor.run(
         code=str(SEED / "dataset.py"),
         outputs=[ProcessingOutput(source="/opt/ml/processing/output", destination=f"{work}/raw")],
@@ -74,7 +77,9 @@ def test_the_preprocessing_sample(preprocessed, work, objects, told, session):
 
 @pytest.mark.parametrize("instance_type", ["ml.m5.large", "local"])
 def test_the_evaluation_sample(preprocessed, work, objects, tmp_path, told, instance_type):
-    trainer = XGBoostProcessor("1.3-1", role="r/r", instance_type="ml.m5.large", instance_count=1)
+    trainer = XGBoostProcessor(
+        "1.3-1", role="arn:aws:iam::000000000000:role/r", instance_type="ml.m5.large", instance_count=1
+    )
     trainer.run(
         code=str(SEED / "train.py"),
         inputs=[ProcessingInput(source=f"{work}/train", destination="/opt/ml/processing/train")],

@@ -12,10 +12,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from conftest import ENVIRONMENTS, stop_server
+
 from penstock.home import Home
 from penstock.objectstore.weed import EmbeddedStore
-
-from conftest import ENVIRONMENTS, stop_server
 
 pytestmark = pytest.mark.machine
 

@@ -26,8 +26,10 @@ class FakeRun:
 
 
 class FakeEngine:
-    """Knobs: `start_error` makes every start fail; `on_start` and `on_stop` are called with the run that was
-    started or asked to stop, and may change it; `runs` holds what tests look at and change.
+    """An engine that starts nothing.
+
+    Knobs: `start_error` makes every start fail; `on_start` and `on_stop` are called with the run that was started
+    or asked to stop, and may change it; `runs` holds what tests look at and change.
     """
 
     name = "fake"

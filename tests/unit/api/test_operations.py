@@ -8,6 +8,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
 from penstock.api import logs, processing, tags
 from penstock.api.app import LARGEST_BODY, OPERATIONS, Application
 from penstock.api.context import Context

@@ -2,6 +2,7 @@ import itertools
 import threading
 
 import pytest
+
 from penstock.dispatch.loop import Dispatcher
 from penstock.engines.base import Life
 from penstock.job.events import HostEvent

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+
 from penstock.dispatch.settle import moment, to_stop, verdict
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Job, Phase, Reached, Succeeded

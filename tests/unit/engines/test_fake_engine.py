@@ -1,4 +1,5 @@
 import pytest
+
 from penstock.engines.base import Life
 from penstock.job.events import HostEvent
 from penstock.job.run import Run, S3Access

@@ -1,4 +1,5 @@
 import pytest
+
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access

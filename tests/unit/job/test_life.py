@@ -1,6 +1,7 @@
 import itertools
 
 import pytest
+
 from penstock.errors import IllegalMove
 from penstock.job.life import (
     MOVES,

@@ -7,6 +7,7 @@ import tarfile
 import threading
 
 import pytest
+
 from penstock.errors import ClientFailure
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access

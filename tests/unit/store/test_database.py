@@ -3,13 +3,14 @@ import threading
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import create_engine, inspect, text
+
 from penstock.errors import ConfigurationError, Conflict
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
 from penstock.store import schema
 from penstock.store.database import JobQuery, open_sqlite
 from penstock.store.tables import metadata
-from sqlalchemy import create_engine, inspect, text
 
 
 @pytest.fixture

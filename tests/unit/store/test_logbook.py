@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.store.logbook import Logbook
 
 LINES = b"".join(b"%d line %d\n" % (100 + n // 3, n) for n in range(1000))
@@ -31,7 +32,7 @@ def test_half_a_line_is_no_event_yet(tmp_path):
 def test_reading_goes_on_where_it_ended(book):
     events = list(book.forward("j", "algo-1", 0))
     assert len(events) == 1000
-    assert [e.message for e in book.forward("j", "algo-1", events[499].end)][0] == "line 500"
+    assert next(e.message for e in book.forward("j", "algo-1", events[499].end)) == "line 500"
 
 
 @given(st.integers(90, 450))
