@@ -304,10 +304,10 @@ class ProgramSuite(LifeSuite):
         said = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-        wheres = [(Mount(tmp_path / name, "/opt/ml", writable=True),) for name in ("one", "two")]
+        mounts_of = [(Mount(tmp_path / name, "/opt/ml", writable=True),) for name in ("one", "two")]
         with (
-            self.playing_script(runtime, source, hostname="one", mounts=wheres[0]) as (_, first),
-            self.playing_script(runtime, source, hostname="two", mounts=wheres[1]) as (_, second),
+            self.playing_script(runtime, source, hostname="one", mounts=mounts_of[0]) as (_, first),
+            self.playing_script(runtime, source, hostname="two", mounts=mounts_of[1]) as (_, second),
         ):
             said = [os.read(first, 99).split(), os.read(second, 99).split()]
         assert [words[0] for words in said] == [b"one", b"two"]

@@ -1,0 +1,38 @@
+"""Plain tables, the machine they were measured on, and medians."""
+
+import os
+import platform
+import statistics
+from pathlib import Path
+
+
+def show(title, columns, rows):
+    print(f"\n{title}")
+    texts = [[str(c) for c in columns], *[[str(c) for c in row] for row in rows]]
+    widths = [max(len(row[n]) for row in texts) for n in range(len(columns))]
+    for row in texts:
+        print(
+            "  ".join(
+                cell.ljust(width) if n == 0 else cell.rjust(width)
+                for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+        )
+
+
+def machine():
+    memory = int(
+        next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line).split()[1]
+    )
+    load = os.getloadavg()[0]
+    return (
+        f"{os.cpu_count()} cores, {memory >> 20} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, load {load:.1f}"
+    )
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def spread(values):
+    return f"{min(values):.0f}-{max(values):.0f}"
