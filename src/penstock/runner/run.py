@@ -205,10 +205,12 @@ def _halt(
         log.note(
             f"The time limit of {limit} s (MaxRuntimeInSeconds) is reached: the program is asked to end."
         )
-    running.terminate()
-    if running.wait(run.stop_grace) is None:
-        log.note(f"The program did not end within {run.stop_grace} s of SIGTERM: it is killed.")
-        running.kill()
+    try:
+        running.terminate()
+        if running.wait(run.stop_grace) is None:
+            log.note(f"The program did not end within {run.stop_grace} s of SIGTERM: it is killed.")
+    finally:
+        running.kill()  # whatever came between: a program that must end does
 
 
 def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:

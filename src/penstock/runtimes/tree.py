@@ -113,7 +113,8 @@ class Tree:
         """
         for path in Path("/proc").glob("[0-9]*/status"):
             try:
-                fields = dict(line.split(":", 1) for line in path.read_text().splitlines())
+                # A process may be named by any bytes: latin-1 reads them all.
+                fields = dict(line.split(":", 1) for line in path.read_text("latin-1").splitlines())
             except (FileNotFoundError, ProcessLookupError):
                 continue  # ended meanwhile
             if int(fields["PPid"]) == self._first and fields["NSpid"].split()[-1] == _PROGRAM:

@@ -277,6 +277,21 @@ class ProgramSuite(LifeSuite):
             running.terminate()
             assert running.wait(PATIENCE) == 33
 
+    def test_terminate_is_not_misled_by_an_odd_name(self, runtime: Runtime) -> None:
+        """A process may call itself by any bytes, also ones that are no text."""
+        source = """
+            import os, signal
+            with open("/proc/self/comm", "wb") as name:
+                name.write(b"\\xff\\xfePPid: 1")
+            os.write(1, b"ready")
+            while True:
+                signal.pause()
+        """
+        with self.playing_script(runtime, source) as (running, output):
+            _read_exactly(output, 5)
+            running.terminate()
+            assert running.wait(PATIENCE) == 128 + signal.SIGTERM
+
     def test_the_tree_dies_with_its_runner(self, runtime: Runtime) -> None:
         reading, writing = os.pipe()
         runner = subprocess.Popen(
