@@ -235,3 +235,27 @@ def test_a_store_that_does_not_answer_is_named(penstock):
     )
     assert "http://127.0.0.1:9" in done.stderr
     assert "a-secret" not in done.stderr
+
+
+def test_the_other_walls(penstock, tmp_path):
+    """Where bubblewrap is not installed, or not wanted, unshare gives a job the same paths."""
+    script = tmp_path / "s.py"
+    script.write_text(
+        "import os; print(sorted(os.listdir('/opt/ml')), os.getpid() != 1, os.listdir('/root'))\n"
+        "open('/opt/ml/processing/output/o/x', 'w').write('there')\n"
+    )
+    done = penstock("run", "--output", f"o={tmp_path}/out", str(script), PENSTOCK_WALLS="unshare")
+    assert "['config', 'output', 'processing'] True []" in done.stdout
+    assert (tmp_path / "out" / "x").read_text() == "there"
+
+
+def test_an_environment_that_differs_is_an_error_when_versions_are_strict(penstock, tmp_path):
+    script = tmp_path / "s.py"
+    script.write_text("print('ran')")
+    lenient = penstock("run", "--image", "python:3.14", str(script))
+    assert "image has Python 3.14" in lenient.stdout
+    assert "ran" in lenient.stdout
+    penstock("down")
+    strict = penstock("run", "--image", "python:3.14", str(script), code=1, PENSTOCK_STRICT_VERSIONS="1")
+    assert "3.14" in strict.stderr
+    assert "ran" not in strict.stdout
