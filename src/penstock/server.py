@@ -39,6 +39,7 @@ _log = logging.getLogger("penstock")
 #: The store is asked for below the API's port range; both lie below the ephemeral ports (32768).
 _PORTS_TRIED = 200
 _STORE_SECONDS = 60.0
+_WATCH_SECONDS = 1.0
 #: The exit code of `serve` when the home is served already.
 ALREADY_SERVED = 3
 
@@ -78,6 +79,7 @@ class _Server:
             self._store, self._logbook, self._engine, self._make_run, now, settings.slots
         )
         self._ready = threading.Event()
+        self._ending = threading.Event()
         self._not_ready: str | None = None
         self._beginning = threading.Thread(target=self._begin_work, name="begin", daemon=True)
         context = Context(
@@ -92,13 +94,16 @@ class _Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ending.set()
         self._dispatcher.close()
         alive = [j for j in self._store.active_jobs() if j.phases.get("preparing")]
         if alive:
             _log.warning("%d job(s) go on without the server; the object store stays up for them", len(alive))
-        else:
+        self._beginning.join(_STORE_SECONDS if alive else 0)
+        if not alive:
             self._objects.stop()
-        self._beginning.join()
+            self._beginning.join()
+            self._objects.stop()  # should it have been started anew in just this moment
         self._store.close()
 
     def run(self) -> None:
@@ -135,6 +140,23 @@ class _Server:
         self._home.announce(self._record())  # the store may have had to move to other ports
         self._dispatcher.start()
         self._ready.set()
+        self._watch_store()
+
+    def _watch_store(self) -> None:
+        """Start the object store anew when it dies, until the server ends. Transfers under way wait for it."""
+        while not self._ending.wait(_WATCH_SECONDS):
+            if self._objects.alive():
+                continue
+            _log.warning("The object store has died; it is started again")
+            self._ready.clear()
+            try:
+                self._objects.start()
+                self._objects.wait_ready(_STORE_SECONDS)
+            except PenstockError as error:
+                _log.error("%s", error)  # noqa: TRY400 - the sentence says it all
+                continue
+            self._home.announce(self._record())
+            self._ready.set()
 
     def _wait_ready(self) -> None:
         self._ready.wait(_STORE_SECONDS)

@@ -256,7 +256,7 @@ def test_a_stop_ends_the_program_and_loses_nothing(processor, session, script, o
     assert description["ProcessingJobStatus"] == "Stopped"
     assert "FailureReason" not in description
     uri = description["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
-    assert set(objects(uri)) == {"first.txt", "last.txt"} if handler else {"first.txt"}
+    assert set(objects(uri)) == ({"first.txt", "last.txt"} if handler else {"first.txt"})
 
 
 def test_a_program_that_ignores_a_stop_is_killed_after_its_grace(processor, session, script):
@@ -597,9 +597,14 @@ def test_a_job_that_ends_while_no_server_runs_is_told_by_the_next_one(processor,
     assert job.latest_job.describe()["ProcessingJobStatus"] == "Completed"
 
 
-def test_a_runner_that_is_killed_fails_its_job_and_leaves_no_process(processor, session, script, home):
+def test_a_runner_that_is_killed_fails_its_job_leaves_no_process_and_loses_no_output(
+    processor, session, script, home, objects
+):
     job = processor()
-    job.run(code=script("import time; print('ready'); time.sleep(600)"), wait=False)
+    code = script(
+        "import time; open('/opt/ml/processing/out/x', 'w').write('x'); print('ready'); time.sleep(600)"
+    )
+    job.run(code=code, outputs=[output()], wait=False)
     name = job.latest_job.job_name
     until(lambda: "ready" in log_lines(session, name))
     (pid,) = [int(p.read_text()) for p in home.glob(f"runs/{name}-*/*/pid")]
@@ -609,6 +614,44 @@ def test_a_runner_that_is_killed_fails_its_job_and_leaves_no_process(processor, 
     with pytest.raises(UnexpectedStatusException, match="ended without a report"):
         job.latest_job.wait(logs=False)
     until(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
+    uri = job.latest_job.describe()["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+    assert objects(uri) == {"x": b"x"}
+
+
+def test_a_store_that_dies_is_started_again_and_nothing_is_lost(processor, session, script, objects, home):
+    """kill -9 of the object store while a program runs."""
+    job = processor()
+    code = script(
+        """
+        import pathlib, time
+        print("ready")
+        time.sleep(2)
+        pathlib.Path("/opt/ml/processing/out/x").write_text("x")
+        """
+    )
+    job.run(code=code, outputs=[output()], wait=False)
+    name = job.latest_job.job_name
+    until(lambda: "ready" in log_lines(session, name))
+    weed = [
+        int(p)
+        for p in filter(str.isdigit, os.listdir("/proc"))
+        if str(home / "store").encode() in _command(p) and b"weed" in _command(p)
+    ]
+    assert weed
+    for pid in weed:
+        os.kill(pid, signal.SIGKILL)
+    job.latest_job.wait(logs=False)
+    description = job.latest_job.describe()
+    assert description["ProcessingJobStatus"] == "Completed", description.get("FailureReason")
+    uri = description["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
+    assert objects(uri) == {"x": b"x"}
+
+
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _descendants(pid):

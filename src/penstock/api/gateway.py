@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"expect"}
 
 
+_ENCRYPTION = b"x-amz-server-side-encryption"
+
+
+class _ClientGone(Exception):
+    """The client has left in the middle of its request: nobody is left to answer."""
+
+
 class S3Gateway:
     """Passes requests to the object store."""
 
@@ -57,15 +64,19 @@ class S3Gateway:
         import httpcore  # noqa: PLC0415 - most clients go to the store directly
 
         if self._pool is None:
-            self._pool = httpcore.AsyncConnectionPool(max_connections=64, keepalive_expiry=15)
+            self._pool = httpcore.AsyncConnectionPool(max_connections=256, keepalive_expiry=15)
         headers = [(k, v) for k, v in scope["headers"] if k not in _HOP]
         if not self._own:
             headers = self._signed_anew(scope, headers)
+        elif (_ENCRYPTION, b"aws:kms") in headers:
+            # The embedded store has no KMS and answers 500 to what SageMaker's SDK asks for every source archive.
+            headers = self._signed_anew(scope, [h for h in headers if not h[0].startswith(_ENCRYPTION)])
         request = httpcore.Request(
             scope["method"],
             httpcore.URL(self._endpoint.rstrip("/") + "/"),
             headers=headers,
             content=_body(receive) if _has_body(headers) else None,
+            extensions={"timeout": {"connect": 5, "pool": 10}},
         )
         request.url.target = _target(scope)
         started = False
@@ -80,6 +91,12 @@ class S3Gateway:
                 await send({"type": "http.response.body", "body": b""})
             finally:
                 await response.aclose()
+        except _ClientGone:
+            return
+        except httpcore.PoolTimeout as error:
+            raise Fault(
+                "SlowDown", "Too many transfers at once; use AWS_ENDPOINT_URL_S3 instead.", 503
+            ) from error
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             if started:
                 raise  # the answer is cut off: so must be the connection
@@ -134,7 +151,7 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionAbortedError("the client has gone")
+            raise _ClientGone
         if chunk := message.get("body", b""):
             yield chunk
         more = message.get("more_body", False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -77,7 +78,7 @@ def filter_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]
     start, end = params.get("startTime", 0), params.get("endTime")
     limit = params.get("limit", PAGE_EVENTS)
     places = place(params.get("nextToken")) or {}
-    if not isinstance(places, dict):
+    if not isinstance(places, dict) or not all(type(p) is int and 0 <= p < 1 << 50 for p in places.values()):
         raise invalid("The nextToken is not one that FilterLogEvents returned.")
     words = _words(params.get("filterPattern") or "")
     book = context.logbook
@@ -86,7 +87,7 @@ def filter_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]
             places[host.log_stream] = book.position_of_time(host.job_uid, host.name, start)
 
     def read(number: int, host: Host) -> Iterator[tuple[int, int, LogEvent]]:
-        for event in book.forward(host.job_uid, host.name, int(places[host.log_stream])):
+        for event in book.forward(host.job_uid, host.name, places[host.log_stream]):
             yield event.at, number, event
 
     found: list[dict[str, Any]] = []
@@ -127,7 +128,7 @@ def _place_of(text: str | None) -> tuple[str | None, int | None]:
     if text is None:
         return None, None
     direction, _, number = text.partition("/")
-    if direction not in {"f", "b"} or not number.isdigit():
+    if direction not in {"f", "b"} or not re.fullmatch("[0-9]{1,15}", number):
         raise invalid("The specified nextToken is invalid.")
     return direction, int(number)
 

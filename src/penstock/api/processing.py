@@ -63,13 +63,22 @@ def list_jobs(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         descending=params.get("SortOrder", "Ascending") == "Descending",
     )
     after = place(params.get("NextToken"))
-    if after is not None and not (isinstance(after, list) and len(after) == 2):
+    if after is not None and not _is_place(after, query):
         raise invalid("The NextToken is not one that ListProcessingJobs returned.")
     jobs, following = context.store.list_jobs(query, params.get("MaxResults", _PAGE), after)
     return {
         "ProcessingJobSummaries": [summary(job) for job in jobs],
         "NextToken": None if following is None else token(following),
     }
+
+
+def _is_place(after: Any, query: JobQuery) -> bool:
+    """Whether a token holds what such a query sorts by, and a name."""
+    if not (isinstance(after, list) and len(after) == 2 and isinstance(after[1], str)):
+        return False
+    if query.sort_by == "CreationTime":
+        return type(after[0]) is int and 0 <= after[0] < 1 << 63
+    return isinstance(after[0], str)
 
 
 def stop(context: Context, params: Mapping[str, Any]) -> None:

@@ -42,6 +42,8 @@ def _existing(context: Context, arn: str) -> str:
     """The job's ARN as stored. ARNs are compared without regard to case: clients lower-case them."""
     kind, _, name = arn.rpartition(":")[2].partition("/")
     job = context.store.job(name) if kind == "processing-job" else None
+    if kind == "processing-job" and job is None:
+        job = context.store.job_of_arn(arn)  # a search through all jobs, so only for who changed the letters
     if job is None or job.arn.lower() != arn.lower():
         raise invalid(f"The resource {arn} does not exist.")
     return job.arn

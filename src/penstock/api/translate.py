@@ -92,7 +92,7 @@ def place(text: str | None) -> Any:
         return None
     try:
         return json.loads(base64.urlsafe_b64decode(text.encode()))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid("The NextToken is not one that this operation returned.") from error
 
 

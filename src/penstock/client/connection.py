@@ -108,7 +108,9 @@ class Connection:
     @property
     def has_kms(self) -> bool:
         """Whether S3 can encrypt by keys of a KMS; stores other than AWS refuse such requests."""
-        return not self.is_local or self.address.s3_endpoint is None
+        if self.is_local:
+            return self.address.s3_endpoint is None
+        return _is_aws_host(self.s3)
 
     @property
     def region(self) -> str:
@@ -145,6 +147,10 @@ class Connection:
         """Whether calls go to AWS itself, which limits how often one may ask."""
         if self.is_local:
             return False
-        endpoint = getattr(getattr(self.sagemaker, "meta", None), "endpoint_url", None)
-        host = urlparse(endpoint).hostname if isinstance(endpoint, str) else None
-        return host is not None and host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+        return _is_aws_host(self.sagemaker)
+
+
+def _is_aws_host(client: Any) -> bool:
+    endpoint = getattr(getattr(client, "meta", None), "endpoint_url", None)
+    host = urlparse(endpoint).hostname if isinstance(endpoint, str) else None
+    return host is not None and host.endswith((".amazonaws.com", ".amazonaws.com.cn"))

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from penstock.dispatch.settle import moment, to_stop, verdict
+from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
 from penstock.errors import Conflict, JobFailure
 from penstock.job.events import Host, HostEvent
@@ -25,6 +25,8 @@ from penstock.store.logbook import Logbook
 
 _log = logging.getLogger(__name__)
 
+#: The phases in which a runner that died may have left outputs behind: another one is started to save them.
+_WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
 #: How often runners are asked whether they live. A dead one is noticed within this time.
 PROBE_SECONDS = 1.0
 
@@ -47,6 +49,7 @@ class Dispatcher:
         self._make_run = make_run
         self._clock = clock
         self._slots = slots
+        self._salvaged: set[str] = set()
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
@@ -91,6 +94,9 @@ class Dispatcher:
                     taken += job.instance_count
             except Conflict:
                 self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
+            except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
+                taken += job.instance_count
+                _log.exception("Job %s can't be carried on; it is tried again", job.name)
         for job in waiting:
             # First in, first out. A job larger than the machine runs alone.
             if taken and taken + job.instance_count > self._slots:
@@ -146,7 +152,7 @@ class Dispatcher:
         event = verdict(job, hosts)
         if event is None:
             return False
-        moved = advance(job, event, moment(job, hosts, event, self._clock()))
+        moved = advance(catch_up(job, hosts), event, moment(job, hosts, event, self._clock()))
         self._store.save_job(moved)
         if moved.phase.final:
             _log.info(
@@ -174,11 +180,19 @@ class Dispatcher:
         remains = self._engine.remains(host.handle, self._logbook.size(job.uid, host.name))
         if remains.log:
             self._logbook.append(job.uid, host.name, self._logbook.size(job.uid, host.name), remains.log)
-        current = self._store.apply_events(job.uid, host.name, remains.events) or host
+        try:
+            current = self._store.apply_events(job.uid, host.name, remains.events) or host
+        except ValueError as error:  # a journal that no runner of ours wrote so
+            self._report_for(host, f"InternalServerError: The journal of {host.name} can't be read: {error}.")
+            return
         if current.ended:
             return
         if life is Life.NEVER_STARTED:
             self._report_for(current, None)
+            return
+        if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
+            self._salvaged.add(host.handle)
+            self._start(current)
             return
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from penstock.job.events import Host
 from penstock.job.life import Event, Failed, Halted, Job, Phase, Reached, Succeeded
@@ -39,6 +40,18 @@ def moment(job: Job, hosts: Sequence[Host], event: Event, now: int) -> int:
         reached = [max(h.phases.values(), default=0) for h in hosts]
     earliest = max(job.phases.values(), default=job.created_at)
     return max(earliest, min(max(reached, default=0), now))
+
+
+def catch_up(job: Job, hosts: Sequence[Host]) -> Job:
+    """`job` with the phases that its hosts have passed unseen, when several reports came at once.
+
+    The start is when the first host began to fetch inputs; a phase is reached with the last host.
+    """
+    begun = [h.phases[Phase.DOWNLOADING] for h in hosts if Phase.DOWNLOADING in h.phases]
+    passed = {p.value: [h.phases[p] for h in hosts if p in h.phases] for p in _WORKING[1:]}
+    reached = {name: max(times) for name, times in passed.items() if len(times) == len(hosts)}
+    started = min(begun) if job.started_at is None and begun else job.started_at
+    return replace(job, phases={**reached, **job.phases}, started_at=started)
 
 
 def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:

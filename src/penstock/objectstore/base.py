@@ -27,6 +27,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def alive(self) -> bool:
+        """Whether what `start` started still runs. A store of the user's own is not ours to watch: True."""
+        ...
+
     def stop(self) -> None:
         """End what `start` started. A store of the user's own is left alone."""
         ...

@@ -19,6 +19,10 @@ class ExternalStore:
     def start(self) -> None:
         """Nothing: it runs already."""
 
+    def alive(self) -> bool:
+        """It is somebody else's to watch."""
+        return True
+
     def stop(self) -> None:
         """Nothing: it isn't ours."""
 

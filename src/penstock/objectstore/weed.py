@@ -137,6 +137,10 @@ class EmbeddedStore:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def alive(self) -> bool:
+        """Whether a process holds the folder's lock."""
+        return held(self._lock)
+
     def stop(self) -> None:
         """End the process that holds the folder's lock, whoever started it. No effect when none does."""
         self._stopped = True

@@ -16,7 +16,7 @@ from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
 from penstock.runner.report import Reporter
-from penstock.runner.run import Stop, conduct
+from penstock.runner.run import Stop, conduct, salvage
 
 
 def main() -> None:
@@ -38,7 +38,10 @@ def main() -> None:
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
     reporter.start(journal)
-    conduct(run, folder, journal, log, stop)
+    if journal.after(0):
+        salvage(run, folder, journal, log)
+    else:
+        conduct(run, folder, journal, log, stop)
     reporter.finish()
     journal.close()
     log.close()

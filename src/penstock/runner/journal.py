@@ -14,14 +14,14 @@ from penstock.job.life import Phase
 
 
 class Journal:
-    """An append-only file of events, numbered from 1."""
+    """An append-only file of events, numbered from 1. What an earlier runner of the run wrote is read at first."""
 
     def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
+        self._events = _read(path)
         self._file = path.open("ab")
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
-        self._events: list[HostEvent] = []
 
     def phase(self, phase: Phase) -> None:
         """The run has come to `phase`."""
@@ -58,3 +58,13 @@ class Journal:
                 os.fdatasync(self._file.fileno())
             self._events.append(event)
         self._changed()
+
+
+def _read(path: Path) -> list[HostEvent]:
+    """The events of a runner that died; a last line that it did not finish is cut off."""
+    events: list[HostEvent] = []
+    if path.exists():
+        whole = path.read_bytes().rpartition(b"\n")[0]
+        events = [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]
+        os.truncate(path, len(whole) + 1 if events else 0)
+    return events

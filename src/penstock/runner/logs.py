@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -21,11 +22,13 @@ class LogWriter:
         self._lock = threading.Lock()
         self._last = 0
         self._rest = b""
-        self.size = self._file.tell()
+        self.size = _end_line(path)
+        self.failure: OSError | None = None
+        """Why lines are missing: the disk is full, say."""
 
     def note(self, text: str) -> None:
         """A line of Penstock's own."""
-        self._write([f"[penstock] {line}".encode() for line in text.splitlines() or [""]])
+        self._write([f"[penstock] {line}".encode("utf-8", "replace") for line in text.splitlines() or [""]])
 
     def follow(self, source: int) -> None:
         """Take all bytes from the descriptor `source` until its end."""
@@ -50,6 +53,32 @@ class LogWriter:
             stamp = b"%d " % self._last
             pieces = [line[i : i + LONGEST] for line in lines for i in range(0, len(line) or 1, LONGEST)]
             data = b"".join(stamp + piece.removesuffix(b"\r") + b"\n" for piece in pieces)
-            self._file.write(data)
-            self.size += len(data)
+            self._keep(data)
         self._changed()
+
+    def _keep(self, data: bytes) -> None:
+        """Write what can be written; what can't is remembered. The program is never held up by it."""
+        if self.failure is not None:
+            return
+        begun = self.size
+        try:
+            while data:
+                written = self._file.write(data)
+                self.size += written
+                data = data[written:]
+        except OSError as error:
+            self.failure = error
+            with contextlib.suppress(OSError):  # half a line is no event
+                self._file.truncate(begun)
+                self.size = begun
+
+
+def _end_line(path: Path) -> int:
+    """The size of a log, whose last line is ended if a runner that died did not."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                size += file.write(b"\n")
+    return size

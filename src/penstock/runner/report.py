@@ -31,7 +31,9 @@ class Reporter:
 
     def __init__(self, run: Run, log: Path, refused: Callable[[], None]) -> None:
         self._run = run
-        self._log = log
+        # Kept open: once the end has been heard, the run's folder is removed under our hands.
+        log.touch()
+        self._log = log.open("rb")
         self._refused = refused
         self._changed = threading.Event()
         self._all_said = threading.Event()
@@ -56,6 +58,7 @@ class Reporter:
         self._changed.set()
         self._thread.join()
         self._disconnect()
+        self._log.close()
 
     def _loop(self) -> None:
         pause = 0.05
@@ -86,12 +89,11 @@ class Reporter:
         assert self._journal is not None
         # The events first, then the log up to now: what an event tells (the end) must not overtake the log.
         events = self._journal.after(self._sequence_sent)
-        with self._log.open("rb") as file:
-            file.seek(self._log_sent)
-            while data := file.read(_CHUNK):
-                reply = self._post(f"log?offset={self._log_sent}", data)
-                self._log_sent = int(reply["size"])
-                file.seek(self._log_sent)
+        self._log.seek(self._log_sent)
+        while data := self._log.read(_CHUNK):
+            reply = self._post(f"log?offset={self._log_sent}", data)
+            self._log_sent = int(reply["size"])
+            self._log.seek(self._log_sent)
         if events:
             body = json.dumps({"events": [e.to_json() for e in events]}).encode()
             self._sequence_sent = int(self._post("events", body)["sequence"])

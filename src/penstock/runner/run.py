@@ -44,7 +44,8 @@ class _Halted(Exception):
 class _Ended:
     """How the program ended. `halted`: by a stop or the time limit."""
 
-    exit_code: int
+    exit_code: int | None
+    """None: it was stopped before the program was started."""
     halted: bool
 
 
@@ -58,11 +59,15 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
         if ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
             reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
+        if log.failure is not None:
+            reasons.append(InternalFailure(f"The log could not be kept on disk: {log.failure}.").reason)
         journal.phase(Phase.UPLOADING)
-        _upload(run, folder, journal, log)
-        message = _exit_message(folder.ml / "output" / "message")
+        try:
+            message = _exit_message(folder.ml / "output" / "message")
+        finally:
+            _upload(run, folder, journal, log)
     except _Halted:
-        ended = _Ended(0, halted=True)
+        ended = _Ended(None, halted=True)
     except JobFailure as failure:
         reasons.append(failure.reason)
     except PenstockError as error:
@@ -74,7 +79,27 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
         log.note(one)
     outcome = "failed" if reasons else "halted" if ended is not None and ended.halted else "succeeded"
     reason = "; ".join(reasons)[:1024] or None
-    journal.ended(outcome, reason, None if ended is None else ended.exit_code, message)
+    journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
+
+
+def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:
+    """Conclude for a runner that died while its program ran: upload what the program had written by then."""
+    reasons = [
+        InternalFailure(
+            f"The runner of {run.host} ended without a report; it was killed or it crashed, and its program with "
+            "it. What the program had written by then was uploaded."
+        ).reason
+    ]
+    log.note(reasons[0])
+    try:
+        journal.phase(Phase.UPLOADING)
+        _upload(run, folder, journal, log)
+    except JobFailure as failure:
+        reasons.append(failure.reason)
+    except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
+        traceback.print_exc()
+        reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
+    journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
 def _run_program(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> _Ended:

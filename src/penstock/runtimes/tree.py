@@ -39,7 +39,7 @@ _KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
 _JOIN_SESSION_KEYRING = 1
 
 #: The main program's number within its own namespace.
-_PROGRAM = "2"
+_PROGRAM = b"2"
 
 _LONGEST_COMPLAINT = 700
 
@@ -113,11 +113,12 @@ class Tree:
         """
         for path in Path("/proc").glob("[0-9]*/status"):
             try:
-                # A process may be named by any bytes: latin-1 reads them all.
-                fields = dict(line.split(":", 1) for line in path.read_text("latin-1").splitlines())
-            except (FileNotFoundError, ProcessLookupError):
+                # Bytes: a process may call itself anything, and its name stands in here.
+                lines = [line.partition(b":") for line in path.read_bytes().split(b"\n")]
+            except OSError:
                 continue  # ended meanwhile
-            if int(fields["PPid"]) == self._first and fields["NSpid"].split()[-1] == _PROGRAM:
+            fields = {name: value for name, _, value in lines}
+            if int(fields[b"PPid"]) == self._first and fields[b"NSpid"].split()[-1] == _PROGRAM:
                 return int(path.parent.name)
         return None
 

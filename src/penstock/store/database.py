@@ -22,6 +22,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     or_,
     select,
@@ -91,6 +92,14 @@ class Store:
         with self._reading() as c:
             row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
         return None if row is None else _job(row)
+
+    def job_of_arn(self, arn: str) -> Job | None:
+        """The job with that ARN, in whatever letter case; the exact one first."""
+        query = select(jobs).where(func.lower(jobs.c.arn) == arn.lower())
+        with self._reading() as c:
+            rows = list(c.execute(query))
+        rows.sort(key=lambda row: row.arn != arn)
+        return _job(rows[0]) if rows else None
 
     def save_job(self, job: Job) -> None:
         """Store a job that `advance` has moved by one version.
@@ -185,7 +194,8 @@ class Store:
 
     def hosts_by_stream_prefix(self, prefix: str, after: str | None, limit: int) -> list[Host]:
         """Hosts whose log stream's name starts with `prefix`, by that name, beginning after `after`."""
-        where = [hosts.c.log_stream.startswith(prefix, autoescape=True)] if prefix else []
+        # A range and not LIKE, which SQLite answers without regard to case.
+        where = [hosts.c.log_stream >= prefix, hosts.c.log_stream < prefix + "\U0010ffff"] if prefix else []
         if after is not None:
             where.append(hosts.c.log_stream > after)
         with self._reading() as c:

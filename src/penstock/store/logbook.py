@@ -62,8 +62,9 @@ class Logbook:
         except FileNotFoundError:
             return
         with file:
-            file.seek(start)
-            position = start
+            # A place that is not the beginning of a line (nobody was told it) is moved to the next one.
+            file.seek(max(0, start - 1))
+            position = start if start == 0 else start - 1 + len(file.readline())
             for line in file:
                 if not line.endswith(b"\n"):
                     return

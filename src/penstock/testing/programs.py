@@ -282,7 +282,7 @@ class ProgramSuite(LifeSuite):
         source = """
             import os, signal
             with open("/proc/self/comm", "wb") as name:
-                name.write(b"\\xff\\xfePPid: 1")
+                name.write(b"\\xff\\r\\x85PPid: 1")
             os.write(1, b"ready")
             while True:
                 signal.pause()

@@ -126,6 +126,62 @@ def test_a_runner_that_died_without_a_word_fails_the_job_with_its_last_words(wor
     assert "Killed" in job.failure_reason
 
 
+def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_saves_outputs(world):
+    world.submit("a")
+    world.dispatcher.step()
+    world.report("a", kind="phase", phase="running")
+    world.run("a").life = Life.DEAD
+    world.dispatcher.step()
+    assert world.run("a").starts == 2
+    assert not world.phase("a").final
+    world.run("a").life = Life.DEAD
+    world.dispatcher.step()
+    assert world.run("a").starts == 2
+    assert world.phase("a") is Phase.FAILED
+
+
+def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, caplog):
+    world.submit("a")
+    world.submit("b")
+    world.dispatcher.step()
+    real = world.engine.probe
+
+    def broken(handle):
+        if handle.startswith("a-"):
+            raise RuntimeError("broken")
+        return real(handle)
+
+    monkeypatch.setattr(world.engine, "probe", broken)
+    world.report("b", outcome="succeeded")
+    world.submit("c")
+    world.dispatcher.step()
+    assert world.phase("b") is Phase.COMPLETED
+    assert world.phase("c") is Phase.PREPARING
+    assert "a can't be carried on" in caplog.text
+
+
+def test_a_journal_that_makes_no_sense_ends_its_job(world):
+    world.submit("a")
+    world.dispatcher.step()
+    world.run("a").life = Life.DEAD
+    world.run("a").left = [HostEvent(1, "phase", 5, {"phase": "bogus"})]
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.FAILED
+    assert "journal" in world.store.job("a").failure_reason
+
+
+def test_reports_that_come_all_at_once_leave_no_phase_out(world):
+    world.submit("a")
+    world.dispatcher.step()
+    for sequence, phase in enumerate(("preparing", "downloading", "running", "uploading"), 1):
+        world.report("a", kind="phase", sequence=sequence, phase=phase)
+    world.report("a", sequence=5, outcome="succeeded")
+    world.dispatcher.step()
+    job = world.store.job("a")
+    assert job.started_at == job.phases["downloading"]
+    assert set(job.phases) == {"queued", "preparing", "downloading", "running", "uploading", "completed"}
+
+
 def test_what_a_dead_runner_left_on_disk_counts_as_reported(world):
     world.submit("a")
     world.dispatcher.step()
