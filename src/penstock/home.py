@@ -61,13 +61,9 @@ class Home:
         Raises:
             ConfigurationError: It can't be made or written.
         """
-        try:
+        with self._usable():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
-        except OSError as error:
-            raise ConfigurationError(
-                f"The home folder {self.path} can't be used: {error.strerror}. Set PENSTOCK_HOME to a folder of yours."
-            ) from error
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -75,8 +71,10 @@ class Home:
 
         Raises:
             AlreadyServed: Another process holds it.
+            ConfigurationError: The folder can't be written.
         """
-        descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._usable():
+            descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,6 +82,8 @@ class Home:
             record = self.server()
             where = f" at {record.endpoint} (process {record.pid})" if record else ""
             raise AlreadyServed(f"A Penstock server already runs for {self.path}{where}.") from None
+        # What a dead server told of itself must not be taken for our word: its port may be somebody else's now.
+        (self.path / "server.json").unlink(missing_ok=True)
         try:
             yield
         finally:
@@ -91,9 +91,14 @@ class Home:
             os.close(descriptor)
 
     def held(self) -> bool:
-        """Whether a server holds this home now."""
+        """Whether a server holds this home now.
+
+        Raises:
+            ConfigurationError: The folder is a file, or somebody else's.
+        """
         try:
-            descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CLOEXEC)
+            with self._usable():
+                descriptor = os.open(self.path / "server.lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
@@ -118,17 +123,35 @@ class Home:
         self._write("server.json", json.dumps(asdict(record), indent=2))
 
     def keys(self) -> Keys:
-        """The generated key pair, made at the first call."""
+        """The generated key pair, made at the first call.
+
+        Raises:
+            ConfigurationError: It can't be read, or not be written.
+        """
         path = self.path / "keys.json"
         try:
-            return Keys(**json.loads(path.read_text()))
+            with self._usable():
+                return Keys(**json.loads(path.read_text()))
         except FileNotFoundError:
             pass
         letters = string.ascii_uppercase + "234567"
         identifier = "AKIAPENSTOCK" + "".join(secrets.choice(letters) for _ in range(8))
         keys = Keys(identifier, secrets.token_urlsafe(30))
-        self._write("keys.json", json.dumps(asdict(keys), indent=2))
+        with self._usable():
+            self._write("keys.json", json.dumps(asdict(keys), indent=2))
         return keys
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Tell what to do when the system refuses a file of this home. That one is missing passes through."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ConfigurationError(
+                f"The home folder {self.path} can't be used: {error.strerror}. Set PENSTOCK_HOME to a folder of yours."
+            ) from error
 
     def _write(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.{os.getpid()}"

@@ -21,6 +21,7 @@ from penstock._version import __version__
 from penstock.api.app import Application
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway
+from penstock.api.protocol import BoundedProtocol
 from penstock.clock import now
 from penstock.config import Settings
 from penstock.dispatch.loop import Dispatcher
@@ -111,7 +112,7 @@ class _Server:
         config = uvicorn.Config(
             self._application,
             loop="uvloop",
-            http="httptools",
+            http=BoundedProtocol,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -153,7 +154,7 @@ class _Server:
                 self._objects.start()
                 self._objects.wait_ready(_STORE_SECONDS)
             except PenstockError as error:
-                _log.error("%s", error)  # noqa: TRY400 - the sentence says it all
+                _log.error("%s", error)
                 continue
             self._home.announce(self._record())
             self._ready.set()
@@ -184,7 +185,7 @@ class _Server:
             region=self._settings.region,
             token=token,
             report_url=self._endpoint,
-            address_file=str(self._settings.home / "server.json"),
+            home=str(self._settings.home),
             s3=self._objects.access,
             environments=str(self._settings.environments),
             walls=self._settings.walls,

@@ -36,7 +36,7 @@ class TestLocalEngine(EngineSuite):
                 region="us-east-1",
                 token="t",
                 report_url="http://127.0.0.1:9",
-                address_file=None,
+                home=None,
                 s3=s3,
                 environments=str(settings.environments),
                 stop_grace=1,

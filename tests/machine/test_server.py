@@ -259,3 +259,46 @@ def test_an_environment_that_differs_is_an_error_when_versions_are_strict(pensto
     strict = penstock("run", "--image", "python:3.14", str(script), code=1, PENSTOCK_STRICT_VERSIONS="1")
     assert "3.14" in strict.stderr
     assert "ran" not in strict.stdout
+
+
+def test_a_head_without_end_is_cut_off(penstock):
+    penstock("up")
+    with socket.create_connection(("127.0.0.1", 12550), 10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, as the kernel likes
+            for _ in range(1000):
+                connection.sendall(b"x" * 10_000)
+    assert json.loads(penstock("status", "--json").stdout)["running"]
+
+
+def test_who_has_no_key_takes_no_place_from_others(penstock, env):
+    """Unsigned uploads that never send their body hold nothing back."""
+    penstock("up")
+    idle = [socket.create_connection(("127.0.0.1", 12550), 10) for _ in range(300)]
+    try:
+        for connection in idle:
+            connection.sendall(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        client = "import boto3; print(len(boto3.client('s3').list_buckets()['Buckets']))"
+        shell = f'eval "$({PENSTOCK} env)"; unset AWS_ENDPOINT_URL_S3; {sys.executable} -c "{client}"'
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=env, timeout=30)
+        assert done.stdout.strip() == "1", done.stderr
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_the_store_takes_what_sagemakers_sdk_sends_through_the_one_endpoint(penstock, env):
+    """Encryption by a KMS that is not there, checksums in trailers, large bodies, a bucket of any name."""
+    penstock("up")
+    client = (
+        "import boto3, io, os; s3 = boto3.client('s3'); data = os.urandom(20_000_000); b = 'penstock'; "
+        "s3.create_bucket(Bucket=b); "
+        "s3.put_object(Bucket=b, Key='runs/kms', Body=b'x', ServerSideEncryption='aws:kms'); "
+        "s3.upload_fileobj(io.BytesIO(data), b, 'status', ExtraArgs={'ServerSideEncryption': 'aws:kms'}); "
+        "s3.put_object(Bucket=b, Key='crc', Body=b'x', ChecksumAlgorithm='CRC32'); "
+        "print(s3.get_object(Bucket=b, Key='status')['Body'].read() == data, "
+        "s3.get_object(Bucket=b, Key='runs/kms', Range='bytes=0-0')['Body'].read())"
+    )
+    shell = f'eval "$({PENSTOCK} env)"; unset AWS_ENDPOINT_URL_S3; {sys.executable} -c "{client}"'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=env, timeout=60)
+    assert done.stdout.strip() == "True b'x'", done.stderr

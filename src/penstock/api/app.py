@@ -9,7 +9,6 @@ Operations are plain functions and run in threads; only this file and the gatewa
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
@@ -75,18 +74,21 @@ class Application:
             return
         path = scope["path"]
         try:
+            claimed = signature.credential(scope["headers"], scope["query_string"])
+            service = claimed.service if claimed is not None else None
+            if service == "s3":  # first: a bucket may have any name
+                await self._serve_s3(scope, receive, send)
+                return
             if path.startswith("/penstock/runs/"):
                 response = await self._report(Request(scope, receive), path)
             elif path == "/penstock/status":
                 response = JSONResponse(await run_in_threadpool(self._status))
             elif path == "/penstock/ready":
                 response = await self._ready()
+            elif claimed is None and not _is_operation(scope):
+                await self._serve_s3(scope, receive, send)
+                return
             else:
-                claimed = signature.credential(scope["headers"], scope["query_string"])
-                service = claimed.service if claimed is not None else None
-                if service == "s3" or (claimed is None and not _is_operation(scope)):
-                    await self._serve_s3(scope, receive, send)
-                    return
                 response = await self._operate(Request(scope, receive), service)
         except ClientDisconnect:
             return  # nobody is left to answer
@@ -142,7 +144,7 @@ class Application:
                 offset = int(request.query_params.get("offset", ""))
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
                 return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
-            args = (uid, host, token, json.loads(body))
+            args = (uid, host, token, body)
             return JSONResponse(await run_in_threadpool(reports.take_events, self._context, *args))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)

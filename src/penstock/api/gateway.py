@@ -1,7 +1,7 @@
 """S3 through the one endpoint: requests signed for `s3` are passed on to the object store, byte by byte.
 
-To a store of our own they go as they are, with the Host they were signed for, and the store checks the
-signature. To a store of the user's, whose name differs, they are checked here and signed anew.
+The signature is checked here. To a store of our own a request then goes as it is, with the Host that it was signed
+for, and the store checks it again with the body. To a store of the user's, whose name differs, it is signed anew.
 """
 
 from __future__ import annotations
@@ -63,20 +63,24 @@ class S3Gateway:
         """
         import httpcore  # noqa: PLC0415 - most clients go to the store directly
 
+        # Before anything is taken for it: whoever has no key costs nothing.
+        caller = self._check(signed_request(scope, None))
         if self._pool is None:
             self._pool = httpcore.AsyncConnectionPool(max_connections=256, keepalive_expiry=15)
         headers = [(k, v) for k, v in scope["headers"] if k not in _HOP]
         if not self._own:
-            headers = self._signed_anew(scope, headers)
+            headers = self._signed_anew(scope, headers, caller)
         elif (_ENCRYPTION, b"aws:kms") in headers:
             # The embedded store has no KMS and answers 500 to what SageMaker's SDK asks for every source archive.
-            headers = self._signed_anew(scope, [h for h in headers if not h[0].startswith(_ENCRYPTION)])
+            headers = self._signed_anew(
+                scope, [h for h in headers if not h[0].startswith(_ENCRYPTION)], caller
+            )
         request = httpcore.Request(
             scope["method"],
             httpcore.URL(self._endpoint.rstrip("/") + "/"),
             headers=headers,
             content=_body(receive) if _has_body(headers) else None,
-            extensions={"timeout": {"connect": 5, "pool": 10}},
+            extensions={"timeout": {"connect": 5, "pool": 10, "read": 300, "write": 300}},
         )
         request.url.target = _target(scope)
         started = False
@@ -104,9 +108,10 @@ class S3Gateway:
                 "ServiceUnavailable", f"The object store at {self._endpoint} does not answer: {error!r}", 503
             ) from error
 
-    def _signed_anew(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Check the request's signature and sign it for the store, whose name the client does not know."""
-        caller = self._check(signed_request(scope, None))
+    def _signed_anew(
+        self, scope: Scope, headers: list[tuple[bytes, bytes]], caller: signature.Caller
+    ) -> list[tuple[bytes, bytes]]:
+        """Sign a request that was checked for the store, whose name the client does not know."""
         if caller.payload.startswith("STREAMING-AWS4"):
             raise Fault(
                 "NotImplemented",

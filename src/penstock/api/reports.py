@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import json
 from typing import Any
 
 from penstock.api.context import Context
@@ -19,13 +19,13 @@ class ReportRefused(Exception):
         self.status = status
 
 
-def take_events(context: Context, uid: str, name: str, token: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def take_events(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
     """Apply a runner's events and answer the last that was taken."""
     host = _known(context, uid, name, token)
     try:
-        events = [HostEvent.from_json(e) for e in body["events"]]
+        events = [HostEvent.from_json(e) for e in json.loads(body)["events"]]
         applied = context.store.apply_events(uid, name, events)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
     context.wake()
     # A host that has ended takes no more, but its runner may let go of all that it has said.

@@ -99,8 +99,10 @@ def _interpreters(settings: Settings) -> Iterator[Finding]:
     versions = sorted(
         {i.minor for i in at_hand(settings.environments)}, key=lambda v: [int(n) for n in v.split(".")]
     )
+    alone = len(versions) < 2
     yield Finding(
         "interpreters",
-        "ok",
+        "weak" if alone else "ok",
         f"Python {', '.join(versions)}: images of other versions are played with the nearest of these",
+        "uv python install 3.8 3.9 3.10" if alone else None,
     )

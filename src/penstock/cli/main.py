@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from penstock._version import __version__
-from penstock.cli import jobs, serving, show
+from penstock.cli import jobs, running, serving, show
 from penstock.errors import PenstockError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_i
 
 _SERVER = "The server"
 _JOBS = "Jobs"
-app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON)(jobs.run)
+app.command(rich_help_panel=_JOBS, cls=running.RunCommand)(running.run)
 app.command(rich_help_panel=_JOBS)(jobs.jobs)
 app.command(rich_help_panel=_JOBS)(jobs.describe)
 app.command(rich_help_panel=_JOBS)(jobs.logs)
@@ -69,7 +69,9 @@ def _aws_error(error: Exception) -> str | None:
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
         return str(response["Error"].get("Message") or error)
-    return str(error) if isinstance(error, (ValueError, OSError)) else None
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - 0.1 s, and only for an error
+
+    return str(error) if isinstance(error, (ValueError, OSError, BotoCoreError)) else None
 
 
 if __name__ == "__main__":

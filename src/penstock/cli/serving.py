@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli import show
-from penstock.client import local_server
+from penstock.client import alias, local_server
 from penstock.config import Settings
 from penstock.errors import PenstockError
 from penstock.home import Home, ServerRecord
@@ -94,23 +94,8 @@ def env() -> None:
     """Print `export NAME=value` lines for AWS clients; starts the server when none runs."""
     address = local_server.ensure()
     home = Settings.read().home
-    values = {
-        "AWS_ENDPOINT_URL": address.endpoint,
-        "AWS_ENDPOINT_URL_S3": address.s3_endpoint or "",
-        "AWS_ACCESS_KEY_ID": address.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": address.secret_access_key,
-        # Empty rather than left alone: a token of another account would be sent along with our keys.
-        "AWS_SESSION_TOKEN": address.session_token or "",
-        "AWS_DEFAULT_REGION": address.region,
-        "AWS_REGION": address.region,
-        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(_sagemaker_config(home, address.bucket)),
-    }
-    if address.s3_endpoint is None:
-        # Plain AWS S3: only the Processing API is here.
-        values["AWS_ENDPOINT_URL_S3"] = f"https://s3.{address.s3_region}.amazonaws.com"
-    if any(os.environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")):
-        others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-        values["NO_PROXY"] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
+    values = alias.variables(address)
+    values["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(_sagemaker_config(home, address.bucket))
     for name, value in values.items():
         print(f"export {name}={shlex.quote(value)}")
     if sys.stdout.isatty():
@@ -141,8 +126,6 @@ def python(
     script: Annotated[Path, typer.Argument(help="The script to run.")],
 ) -> None:
     """Run a script that says `from sagemaker...` on Penstock's SDK, unless the official one is installed."""
-    from penstock.client import alias  # noqa: PLC0415 - only this command needs it
-
     if not script.is_file():
         raise PenstockError(f"The script {script} does not exist.")
     alias.run_script(str(script), context.args)

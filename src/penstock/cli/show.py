@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from penstock.clock import now
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,21 +37,56 @@ def note(text: str) -> None:
     err.print(Text(text))
 
 
-def fail(message: str, hint: str | None = None) -> None:
+def fail(message: str) -> None:
     """Tell the user what failed and what to do."""
     err.print(Text.assemble(("error: ", "bold red"), message))
-    if hint:
-        err.print(Text.assemble(("hint: ", "bold"), hint))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout; a status word gets its colour."""
+    """Print a table on stdout: with colours for status words, or to a program one line per row."""
+    if not sys.stdout.isatty():
+        lines = [columns, *([" ".join(cell.split()) for cell in row] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        return
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         grid.add_column(name, overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    (out if sys.stdout.isatty() else Console(width=200, highlight=False)).print(grid)
+    out.print(grid)
+
+
+def end(told: Mapping[str, Any]) -> None:
+    """Tell how a job has ended: status, phases, outputs."""
+    note("")
+    note(f"{told['status']}: " + "  ".join(f"{phase} {took}" for phase, _, took in phases(told)[:-1]))
+    for host in told["hosts"]:
+        for output in host.get("outputs") or []:
+            note(f"{output['name']}: {output['files']} file(s), {size(output['bytes'])} in {output['uri']}")
+
+
+def failed(told: Mapping[str, Any], log: str, hint: str | None = None) -> None:
+    """Tell why a job has failed; `log` holds the last lines of its log."""
+    fail(f"The job {told['name']} failed: {told['failure_reason']}")
+    if told["exit_message"]:
+        note(f"exit message: {told['exit_message']}")
+    if "ModuleNotFoundError" in log:
+        hint = "the environment comes from --framework; --source-dir with a requirements.txt adds packages"
+    if hint:
+        err.print(Text.assemble(("hint: ", "bold"), hint))
+
+
+def phases(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Each phase of a job, when it began and how long it took."""
+    reached = sorted(told["phases"].items(), key=lambda item: item[1])
+    ends = [at for _, at in reached[1:]] + [None]
+    last = told["ended_at"] or now()
+    return [
+        (phase, moment(at), duration((until or last) - at))
+        for (phase, at), until in zip(reached, ends, strict=True)
+    ]
 
 
 def moment(ms: int | None) -> str:

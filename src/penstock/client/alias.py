@@ -13,6 +13,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from penstock.client import local_server
 from penstock.client.local_server import Address
 from penstock.errors import ConfigurationError
 
@@ -78,48 +79,60 @@ def official_is_installed() -> bool:
 def run_script(path: str, args: Sequence[str], address: Address | None = None) -> None:
     """Run a script that says `from sagemaker.processing import ...`, as `python path args` would.
 
-    It runs on Penstock's SDK; or, where SageMaker's own is installed, on that one, with the variables that
-    lead it to the local server.
+    It runs on Penstock's SDK; or, where SageMaker's own is installed, on that one. In both cases the process's
+    environment leads to the local server, for boto3 and for programs that the script starts.
 
     Args:
         path: The script.
         args: Its arguments.
-        address: The server for SageMaker's own SDK; found or started when None.
+        address: The server; found or started when None.
 
     Raises:
         ConfigurationError: There is no such script.
+        SystemExit: The script has ended itself, or by an error, which has then been printed.
     """
     script = Path(path)
     if not script.is_file():
         raise ConfigurationError(f"The script {path} does not exist, or is no file.")
-    if official_is_installed():
-        os.environ.update(variables(address or _ensure()))
-    else:
+    os.environ.update(variables(address or local_server.ensure()))
+    os.environ.pop("AWS_PROFILE", None)  # it may name a profile that this machine does not have
+    if not official_is_installed():
         install()
     sys.argv = [path, *args]
     sys.path.insert(0, str(script.absolute().parent))
-    runpy.run_path(path, run_name="__main__")
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except Exception as error:  # noqa: BLE001 - whatever the script has not caught
+        _print_error(error, path)
+        sys.exit(1)
+
+
+def _print_error(error: Exception, path: str) -> None:
+    """Print the traceback that `python path` would have printed: from the script's first frame on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != path:
+        trace = trace.tb_next
+    sys.excepthook(type(error), error.with_traceback(trace), trace)
 
 
 def variables(address: Address) -> dict[str, str]:
     """The environment variables that lead AWS's SDKs and tools to a server."""
     found = {
         "AWS_ENDPOINT_URL": address.endpoint,
-        "AWS_ENDPOINT_URL_S3": address.s3_endpoint,
+        # Plain AWS S3: only the Processing API is here.
+        "AWS_ENDPOINT_URL_S3": address.s3_endpoint or f"https://s3.{address.s3_region}.amazonaws.com",
         "AWS_ACCESS_KEY_ID": address.access_key_id,
         "AWS_SECRET_ACCESS_KEY": address.secret_access_key,
-        "AWS_SESSION_TOKEN": address.session_token,
+        # Empty rather than left alone: a token of another account would be sent along with our keys.
+        "AWS_SESSION_TOKEN": address.session_token or "",
         "AWS_DEFAULT_REGION": address.region,
         "AWS_REGION": address.region,
         "SAGEMAKER_SUPPRESS_V2_WARNING": "1",
     }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _ensure() -> Address:
-    from penstock.client import local_server  # noqa: PLC0415 - only where the official SDK is installed
-
-    return local_server.ensure()
+    if any(os.environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")):
+        others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+        found["NO_PROXY"] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
+    return found
 
 
 class _Finder(MetaPathFinder):

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
+from penstock.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from penstock.client.local_server import Address
 
@@ -21,26 +23,27 @@ class Connection:
     """The clients of a Session.
 
     Given clients and a given boto3 session are used as they are, and so is boto3's own configuration when an
-    endpoint is set in the environment. Otherwise everything goes to the local server, which is found or
-    started on first use.
+    endpoint is set in the environment that is not the local server's. Otherwise everything goes to the local
+    server, which is found or started on first use.
 
     Args:
         boto_session: The user's boto3 session.
         sagemaker_client: The user's client for the SageMaker API.
+        environment: Whether an endpoint in the environment counts.
 
     Attributes:
         is_local: Whether everything goes to the local server.
         s3_endpoint: An endpoint for S3 other than the one that boto3 finds by itself; may be set.
     """
 
-    def __init__(self, boto_session: Any = None, sagemaker_client: Any = None) -> None:
+    def __init__(
+        self, boto_session: Any = None, sagemaker_client: Any = None, *, environment: bool = True
+    ) -> None:
         self.given_session = boto_session
         self.sagemaker_client = sagemaker_client
         self.s3_endpoint: str | None = None
         self.is_local = (
-            boto_session is None
-            and sagemaker_client is None
-            and not any(os.environ.get(name) for name in ENDPOINT_VARIABLES)
+            boto_session is None and sagemaker_client is None and not (environment and _endpoint_elsewhere())
         )
 
     @cached_property
@@ -148,6 +151,22 @@ class Connection:
         if self.is_local:
             return False
         return _is_aws_host(self.sagemaker)
+
+
+def _endpoint_elsewhere() -> bool:
+    """Whether the environment leads to another server than the local one, which `penstock env` leads to."""
+    # As in boto3, the variable of the one service wins.
+    chosen = next((os.environ[name] for name in reversed(ENDPOINT_VARIABLES) if os.environ.get(name)), None)
+    if chosen is None:
+        return False
+    try:
+        from penstock.config import Settings  # noqa: PLC0415 - only when an endpoint is set
+        from penstock.home import Home  # noqa: PLC0415 - only when an endpoint is set
+
+        record = Home(Settings.read().home).server()
+    except (ConfigurationError, ImportError):  # a home that nobody can serve, or a system without file locks
+        return True
+    return record is None or chosen.rstrip("/") != record.endpoint
 
 
 def _is_aws_host(client: Any) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from penstock.client import defaults, roles
 from penstock.client.io import ProcessingInput, ProcessingOutput, name_inputs
@@ -10,8 +13,10 @@ from penstock.client.job import ProcessingJob
 from penstock.client.names import image_base, is_s3, job_name, local_path, s3_path_join, tag_list
 from penstock.local import LocalSession
 from penstock.network import NetworkConfig
-from penstock.s3 import S3Uploader
+from penstock.s3 import S3Downloader, S3Uploader
 from penstock.session import Session
+
+logger = logging.getLogger("penstock")
 
 Tags = Mapping[str, object] | Sequence[Mapping[str, str]]
 
@@ -75,6 +80,8 @@ class Processor:
         self.latest_job: ProcessingJob | None = None
         self.arguments: list[str] | None = None
         self._current_job_name: str | None = None
+        #: For outputs that shall be in a folder of this machine: where they are in S3 -> the folder.
+        self._folders: dict[str, Path] = {}
 
         wants_local = instance_type in {"local", "local_gpu"}
         if wants_local and not isinstance(sagemaker_session, LocalSession):
@@ -113,7 +120,8 @@ class Processor:
 
         Args:
             inputs: What it gets. Local sources are uploaded first.
-            outputs: What it yields.
+            outputs: What it yields. On the local server, an output whose destination is a `file://` URL is
+                fetched to that folder once the job has been waited for and is Completed.
             arguments: The program's arguments.
             wait: Return only when the job has ended.
             logs: Print the log meanwhile.
@@ -122,7 +130,7 @@ class Processor:
             kms_key: The key that encrypts what is uploaded.
 
         Raises:
-            ValueError: `logs` without `wait`, or inputs that can't be.
+            ValueError: `logs` without `wait`, or inputs that can't be, as a folder without files.
             FileNotFoundError: A local source does not exist.
             UnexpectedStatusException: The job failed (with `wait`).
             botocore.exceptions.ClientError: The server refuses the request.
@@ -147,10 +155,17 @@ class Processor:
         kms_key: str | None,
     ) -> None:
         inputs, outputs = self._normalize_args(job_name, arguments, inputs, outputs, code, kms_key)
-        self.latest_job = ProcessingJob.start_new(self, inputs, outputs, experiment_config)
-        self.jobs.append(self.latest_job)
+        job = _StartedJob.start_new(self, inputs, outputs, experiment_config)
+        job.folders = {
+            uri: self._folders[uri] for uri in (o.destination or "" for o in outputs) if uri in self._folders
+        }
+        self.latest_job = job
+        self.jobs.append(job)
         if wait:
-            self.latest_job.wait(logs=logs)
+            job.wait(logs=logs)
+        elif job.folders:
+            folders = ", ".join(map(str, job.folders.values()))
+            logger.warning("The outputs for %s are fetched by `wait()` of the job %s.", folders, job.name)
 
     def _normalize_args(
         self,
@@ -168,6 +183,7 @@ class Processor:
         self._current_job_name = self._generate_current_job_name(job_name)
         self.arguments = arguments
         name_inputs(inputs or [])
+        _refuse_empty_folders(inputs or [])
         outputs = self._normalize_outputs(outputs)
         inputs = self._include_code_in_inputs(inputs, code, kms_key)
         return self._normalize_inputs(inputs, kms_key), outputs
@@ -207,8 +223,12 @@ class Processor:
                 raise TypeError("Your outputs must be provided as ProcessingOutput objects.")
             if output.output_name is None:
                 output.output_name = f"output-{place}"
-            if not is_s3(output.destination or ""):
+            wanted = output.destination or ""
+            if not is_s3(wanted):
                 output.destination = self._place("output", output.output_name)
+                folder = local_path(wanted)
+                if "://" in wanted and folder and self.sagemaker_session.is_local:
+                    self._folders[output.destination] = Path(folder)
         return list(outputs or [])
 
     def _place(self, *path: str | None) -> str:
@@ -217,3 +237,29 @@ class Processor:
         return s3_path_join(
             "s3://", session.default_bucket(), session.default_bucket_prefix, self.current_job_name, *path
         )
+
+
+class _StartedJob(ProcessingJob):
+    """A job that was started here, and so knows which of its outputs shall be in folders of this machine."""
+
+    folders: Mapping[str, Path]
+
+    def wait(self, logs: bool = True) -> None:
+        """As of every job; then fetches those outputs, if the job is Completed."""
+        super().wait(logs)
+        if self.folders and self.describe()["ProcessingJobStatus"] == "Completed":
+            for uri, folder in self.folders.items():
+                folder.mkdir(parents=True, exist_ok=True)
+                S3Downloader.download(uri, str(folder), sagemaker_session=self.sagemaker_session)
+
+
+def _refuse_empty_folders(inputs: Sequence[ProcessingInput]) -> None:
+    """S3 has no folders: of an empty one nothing would arrive, and the job would fail."""
+    for item in inputs:
+        if item.s3_input is None or item.dataset_definition is not None or is_s3(item.s3_input.s3_uri):
+            continue
+        folder = local_path(item.s3_input.s3_uri) or ""
+        if Path(folder).is_dir() and not any(files for _, _, files in os.walk(folder)):
+            raise ValueError(
+                f"The source of the input {item.input_name}: the folder {folder} holds no files."
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections import deque
@@ -107,7 +108,8 @@ class _Log:
         self._tokens: dict[str, str] = {}
         self._dotted_at = time.monotonic()
         self._in_dots = False
-        self._colours = sys.stdout.isatty() or bool(os.environ.get("JPY_PARENT_PID"))
+        shows_colours = sys.stdout.isatty() or bool(os.environ.get("JPY_PARENT_PID"))
+        self._colours = shows_colours and not os.environ.get("NO_COLOR")
         self.last: deque[str] = deque(maxlen=SHOWN_LINES)
 
     def print_news(self) -> bool:
@@ -146,6 +148,8 @@ class _Log:
         self.last.append(message)
         if self._colours:
             message = f"\x1b[{_COLOURS[index % len(_COLOURS)]}m{message}\x1b[0m"
+        elif self._instances > 1:
+            message = f"{_host(self._streams[index])} | {message}"
         print(message, flush=True)  # noqa: T201 - its purpose
 
     def _dot(self) -> None:
@@ -154,6 +158,13 @@ class _Log:
         if now - self._dotted_at >= self._poll:
             print(".", end="", flush=True)  # noqa: T201 - its purpose
             self._dotted_at, self._in_dots = now, True
+
+
+def _host(stream: str) -> str:
+    """`algo-1` of the stream `<job>/algo-1`; AWS's streams end in a time, too."""
+    name = stream.rpartition("/")[2]
+    found = re.match(r"algo-\d+", name)
+    return found[0] if found else name
 
 
 def stream_names(client: Any, job: str) -> list[str]:

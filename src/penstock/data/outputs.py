@@ -129,6 +129,7 @@ class _Output:
     files: int = 0
     bytes: int = 0
     ended: float = 0.0
+    empty: bool = False
     skipped: list[str] = field(default_factory=list)
     failures: list[JobFailure] = field(default_factory=list)
 
@@ -221,7 +222,10 @@ def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     if not found:
-        output.skip(base, "an empty folder")
+        if base:
+            output.skip(base, "an empty folder")
+        else:
+            output.empty = True
     for entry in found:
         relative = f"{base}/{entry.name}" if base else entry.name
         try:
@@ -298,6 +302,8 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
 
 
 def _left(output: _Output, started: float, progress: Callable[[str], None]) -> Uploaded:
+    if output.empty:
+        progress(f"Output {output.name!r}: nothing was written to {output.local_path}.")
     for line in output.skipped:
         progress(f"Output {output.name!r}: not uploaded: {line}.")
     for failure in output.failures:

@@ -163,8 +163,14 @@ class Dispatcher:
             )
             for host in hosts:
                 if host.handle is not None:
-                    self._engine.forget(host.handle)
+                    self._forget(host.handle)
         return moved.phase.final
+
+    def _forget(self, handle: str) -> None:
+        try:
+            self._engine.forget(handle)
+        except OSError:
+            _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
 
     def _look_after(self, job: Job, host: Host) -> None:
         """Start a host that a crash kept from being started; conclude for one whose runner is dead."""
@@ -177,9 +183,9 @@ class Dispatcher:
             self._start(host)
             return
         # A runner that ended well may have died between its last words and our look: its remains tell.
-        remains = self._engine.remains(host.handle, self._logbook.size(job.uid, host.name))
-        if remains.log:
-            self._logbook.append(job.uid, host.name, self._logbook.size(job.uid, host.name), remains.log)
+        held = self._logbook.size(job.uid, host.name)
+        while (remains := self._engine.remains(host.handle, held)).log:
+            held = self._logbook.append(job.uid, host.name, held, remains.log)
         try:
             current = self._store.apply_events(job.uid, host.name, remains.events) or host
         except ValueError as error:  # a journal that no runner of ours wrote so

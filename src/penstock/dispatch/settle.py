@@ -51,7 +51,9 @@ def catch_up(job: Job, hosts: Sequence[Host]) -> Job:
     passed = {p.value: [h.phases[p] for h in hosts if p in h.phases] for p in _WORKING[1:]}
     reached = {name: max(times) for name, times in passed.items() if len(times) == len(hosts)}
     started = min(begun) if job.started_at is None and begun else job.started_at
-    return replace(job, phases={**reached, **job.phases}, started_at=started)
+    order = {phase.value: place for place, phase in enumerate(Phase)}
+    phases = sorted({**reached, **job.phases}.items(), key=lambda item: order[item[0]])
+    return replace(job, phases=dict(phases), started_at=started)
 
 
 def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:

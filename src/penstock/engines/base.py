@@ -29,7 +29,7 @@ class Remains:
 
     events: Sequence[HostEvent]
     log: bytes
-    """The host's log from the asked position on."""
+    """The host's log from the asked position on, or a first part of it: ask again from its end."""
     last_words: str
     """The end of the runner's own error output, to tell why it died."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
@@ -22,6 +23,11 @@ from penstock.engines.base import Life, Remains
 from penstock.errors import InternalFailure
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
+
+_log = logging.getLogger(__name__)
+
+#: How much of a dead runner's log is read at a time.
+_CHUNK = 8 << 20
 
 
 class LocalEngine:
@@ -104,12 +110,20 @@ class LocalEngine:
             with contextlib.suppress(ValueError):  # a last line cut off by the crash
                 events.append(HostEvent.from_json(json.loads(line)))
         words = _read(folder / "runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
-        return Remains(events, _read(folder / "log", log_from), words)
+        return Remains(events, _read(folder / "log", log_from, _CHUNK), words)
 
     def forget(self, handle: str) -> None:
         """Remove the run's folder, and the job's when it was the last."""
         folder = self._folder / handle
-        shutil.rmtree(folder, onerror=_make_removable)
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            pass
+        except (OSError, RecursionError):
+            # A program may leave folders without rights, or nested deeper than Python goes. Neither command
+            # follows links.
+            subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
+            subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()
 
@@ -117,26 +131,17 @@ class LocalEngine:
         """Look through all runs' folders."""
         for folder in self._folder.glob("*/*"):
             handle = f"{folder.parent.name}/{folder.name}"
-            if handle not in keep and self.probe(handle) is not Life.ALIVE:
-                self.forget(handle)
+            try:
+                if handle not in keep and self.probe(handle) is not Life.ALIVE:
+                    self.forget(handle)
+            except OSError:
+                _log.exception("The folder of run %s can't be removed", handle)
 
 
-def _read(path: Path, start: int) -> bytes:
+def _read(path: Path, start: int, most: int = -1) -> bytes:
     try:
         with path.open("rb") as file:
             file.seek(start)
-            return file.read()
+            return file.read(most)
     except FileNotFoundError:
         return b""
-
-
-def _make_removable(_function: object, path: str, _error: object) -> None:
-    """A program may leave folders without write permission; they are ours all the same."""
-    target = Path(path)
-    with contextlib.suppress(OSError):
-        target.parent.chmod(0o700)
-        if target.is_dir() and not target.is_symlink():
-            target.chmod(0o700)
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            target.unlink()

@@ -6,8 +6,17 @@ builder at a time, nothing half-built), `requirements.py` (what a job adds), `la
 
 from penstock.environments.build import prepare
 from penstock.environments.layer import Layer, job_layer
-from penstock.environments.model import Environment
-from penstock.environments.requirements import add_requirements
+from penstock.environments.model import Cancelled, Environment
+from penstock.environments.requirements import add_requirements, self_contained
 from penstock.environments.settings import pip_environment
 
-__all__ = ["Environment", "Layer", "add_requirements", "job_layer", "pip_environment", "prepare"]
+__all__ = [
+    "Cancelled",
+    "Environment",
+    "Layer",
+    "add_requirements",
+    "job_layer",
+    "pip_environment",
+    "prepare",
+    "self_contained",
+]

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from penstock.environments.cache import cached, digest_of, prefix_of
+from penstock.environments.cache import cached, complete, digest_of, prefix_of
 from penstock.environments.interpreters import Interpreter, at_hand, candidates, fetch
-from penstock.environments.model import Environment, Progress
+from penstock.environments.model import Asked, Environment, Progress, never
 from penstock.environments.resolve import Resolution, locked, resolve
 from penstock.environments.settings import fingerprint
 from penstock.environments.uv import UvError, only_wheels, uv
@@ -28,6 +28,7 @@ def prepare(
     strict: bool,
     progress: Progress,
     interpreters: Sequence[Interpreter] | None = None,
+    cancelled: Asked = never,
 ) -> Environment:
     """The environment that stands in for an image: from the cache in milliseconds, else built.
 
@@ -37,8 +38,10 @@ def prepare(
         strict: Whether a deviation from the image's Python, framework or pinned packages is an error.
         progress: Told what is done when it takes time.
         interpreters: What to choose from, instead of all that this machine has.
+        cancelled: Polled at least every 0.2 s while uv runs and while another builder is waited for.
 
     Raises:
+        Cancelled: `cancelled` said True. Nothing is left of what was begun, and no uv runs.
         ClientFailure: The image names no environment, or `strict` and the environment deviates.
         InternalFailure: The environment can't be built here.
     """
@@ -48,13 +51,15 @@ def prepare(
     except UnknownImage as error:
         raise ClientFailure(str(error)) from error
 
-    def build(work: Path, lock: int) -> Environment:
+    def build(work: Path, hold: int) -> Environment:
         progress(f"Preparing the environment of {image.framework} {image.version} (Python {wanted.python})")
-        choice = _interpreters(wanted.python, folder, progress) if interpreters is None else interpreters
-        resolution = resolve(wanted, choice, folder=work, progress=progress)
+        choice = interpreters
+        if choice is None:
+            choice = _interpreters(wanted.python, folder, progress, cancelled)
+        resolution = resolve(wanted, choice, folder=work, progress=progress, cancelled=cancelled)
         if strict:
             _refuse_deviations(image_uri, resolution.deviations)
-        return _install(resolution, wanted, folder, work, lock, progress)
+        return _install(resolution, wanted, folder, work, hold, progress, cancelled)
 
     environment = cached(
         folder,
@@ -62,6 +67,7 @@ def prepare(
         build,
         progress=progress,
         interpreters=(lambda: candidates(folder)) if interpreters is None else None,
+        cancelled=cancelled,
     )
     if strict:
         _refuse_deviations(image_uri, environment.deviations)
@@ -76,6 +82,7 @@ def install(
     options: Sequence[str],
     progress: Progress,
     hold: int,
+    cancelled: Asked,
 ) -> dict[str, str]:
     """Make the virtual environment `venv` with exactly what `lock_text` says; returns name -> installed version.
 
@@ -84,6 +91,7 @@ def install(
 
     Raises:
         UvError: A package can't be fetched, built or does not have the hash that the lock says.
+        Cancelled: It was cancelled.
     """
     work = venv.parent
     uv(
@@ -96,6 +104,7 @@ def install(
         venv,
         folder=work,
         hold=hold,
+        cancelled=cancelled,
     )
     lock_file = work / "requirements.lock"
     lock_file.write_text(lock_text, "utf-8")
@@ -109,6 +118,7 @@ def install(
         progress=progress,
         hold=hold,
         extra={"UV_COMPILE_BYTECODE_TIMEOUT": "600"},
+        cancelled=cancelled,
     )
     return installed(venv)
 
@@ -123,7 +133,13 @@ def installed(venv: Path) -> dict[str, str]:
 
 
 def _install(
-    resolution: Resolution, wanted: Contents, folder: Path, work: Path, hold: int, progress: Progress
+    resolution: Resolution,
+    wanted: Contents,
+    folder: Path,
+    work: Path,
+    hold: int,
+    progress: Progress,
+    cancelled: Asked,
 ) -> Environment:
     began = time.monotonic()
     interpreter = resolution.interpreter
@@ -133,7 +149,7 @@ def _install(
     digest = digest_of(resolution.lock, interpreter.identity, _platform())
     prefix = prefix_of(folder, digest)
     packages = installed(prefix)
-    if not prefix.is_dir():
+    if not complete(prefix):
         try:
             packages = install(
                 resolution.lock,
@@ -142,6 +158,7 @@ def _install(
                 options=only_wheels(wanted.sources),
                 progress=progress,
                 hold=hold,
+                cancelled=cancelled,
             )
         except UvError as error:
             raise InternalFailure(f"uv could not install the packages of the environment: {error}") from error
@@ -164,12 +181,12 @@ def _platform() -> str:
     return " ".join((platform.system(), platform.machine(), *platform.libc_ver()))
 
 
-def _interpreters(minor: str, folder: Path, progress: Progress) -> list[Interpreter]:
+def _interpreters(minor: str, folder: Path, progress: Progress, cancelled: Asked) -> list[Interpreter]:
     """All at hand, with one of `minor` fetched by uv when there is none and it can be."""
-    found = at_hand(folder)
+    found = at_hand(folder, cancelled=cancelled)
     if any(one.minor == minor for one in found):
         return found
-    fetched = fetch(minor, folder, progress)
+    fetched = fetch(minor, folder, progress, cancelled=cancelled)
     return [*found, fetched] if fetched else found
 
 

@@ -1,14 +1,16 @@
 """Environments on disk: found in milliseconds, built once, never half there.
 
 ```
-<folder>/<digest>/venv         an environment, complete
-<folder>/known/<key>.json      what an image's name (or a job's requirements) came to, with the whole record
-<folder>/locks/<key>.lock      flocked by the one builder of that key
-<folder>/building/<key>/       what that builder works in; renamed when complete
+<folder>/<digest>/venv            an environment, complete; never removed or replaced while it is
+<folder>/known/<key>.json         what an image's name (or a job's requirements) came to, with the whole record
+<folder>/locks/<key>.lock         flocked by the one builder of that key
+<folder>/locks/digest-<..>.lock   flocked while an environment of that digest is put in its place
+<folder>/building/<key>.<random>/ what one builder works in, and flocks; renamed when complete
 ```
 
-A builder that is killed leaves its folder in `building/` and, with its death, its lock: the next one clears up.
-uv holds the lock along with its builder, so an orphaned uv is waited for instead of met.
+A builder that is killed leaves its folder in `building/` and, with its death, the lock of its key: the next one
+starts at once, in a folder of its own. The uv of a killed builder may live on for a while. It holds the lock of
+the killed one's folder, in which it writes, and nothing else; builders clear away folders that nobody holds.
 """
 
 from __future__ import annotations
@@ -18,14 +20,18 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from penstock.environments.model import Environment, Progress
+from penstock.environments.model import Asked, Environment, Progress, leave_if, never
+from penstock.environments.uv import POLL
 
 #: Part of every key and digest: raise it when environments are built in another way.
 FORMAT = "1"
+_WAITING = "Waiting for another process that builds the environment {}"
 
 
 def digest_of(*parts: str) -> str:
@@ -40,6 +46,7 @@ def cached(
     *,
     progress: Progress,
     interpreters: Callable[[], Sequence[str]] | None = None,
+    cancelled: Asked = never,
 ) -> Environment:
     """The environment known by `key`, else the one that `build` makes.
 
@@ -47,34 +54,30 @@ def cached(
         folder: Where environments are kept; made when missing.
         key: A file name that stands for all that decides what is built.
         build: Builds into the given empty folder, which holds `venv` afterwards, and returns the record with its
-            final prefix. The descriptor is that of the lock, for uv to hold too.
+            final prefix. The descriptor holds the folder's lock, for what writes to the folder to hold too.
         progress: Told when another builder is waited for.
         interpreters: Paths of the interpreters there are. An environment that deviates from its image is made
             anew when they have changed, since a better one may have come.
+        cancelled: Polled while another builder is waited for.
+
+    Raises:
+        Cancelled: It was cancelled, here or in `build`; what was begun has been removed.
     """
     found = _find(folder, key, interpreters)
     if found is not None:
         return found
     for part in ("known", "locks", "building"):
         (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(folder / "locks" / f"{key}.lock", key, progress) as lock:
+    locks = folder / "locks"
+    with _locked(locks / f"{key}.lock", cancelled, lambda: progress(_WAITING.format(key))):
         # Somebody else may have built it meanwhile.
         found = _find(folder, key, interpreters)
         if found is not None:
             return found
-        _clear_abandoned(folder)
-        work = folder / "building" / key
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(mode=0o700)
-        try:
-            environment = build(work, lock)
-            # Two keys can come to the same content; the first one's is as good.
-            if not environment.prefix.is_dir():
-                (work / "environment.json").write_text(environment.to_json(), "utf-8")
-                shutil.rmtree(folder / environment.digest, ignore_errors=True)
-                work.rename(folder / environment.digest)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        with _working(folder, key, cancelled) as (work, hold):
+            environment = build(work, hold)
+            with _locked(locks / f"digest-{environment.digest}.lock", cancelled):
+                _publish(work, folder, environment)
         seen = list(interpreters()) if interpreters else []
         _remember(folder / "known" / f"{key}.json", environment, seen)
         return environment
@@ -85,13 +88,18 @@ def prefix_of(folder: Path, digest: str) -> Path:
     return folder / digest / "venv"
 
 
+def complete(prefix: Path) -> bool:
+    """Whether an environment is there; since they come by renaming, one that is there is whole."""
+    return (prefix / "pyvenv.cfg").is_file()
+
+
 def _find(folder: Path, key: str, interpreters: Callable[[], Sequence[str]] | None) -> Environment | None:
     try:
         known = json.loads((folder / "known" / f"{key}.json").read_text("utf-8"))
         environment = Environment.from_json(json.dumps(known["environment"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not (environment.prefix / "pyvenv.cfg").is_file() or not Path(environment.interpreter).exists():
+    if not complete(environment.prefix) or not Path(environment.interpreter).exists():
         return None
     if environment.deviations and interpreters is not None and list(interpreters()) != known.get("seen"):
         return None
@@ -106,26 +114,69 @@ def _remember(path: Path, environment: Environment, seen: list[str]) -> None:
 
 
 @contextmanager
-def _locked(path: Path, key: str, progress: Progress) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _working(folder: Path, key: str, cancelled: Asked) -> Iterator[tuple[Path, int]]:
+    """A new folder to build in and the descriptor that locks it; what is left of it in the end is removed."""
+    building = folder / "building"
+    # Nobody clears a folder between its making and its locking.
+    with _locked(folder / "locks" / "building.lock", cancelled):
+        _clear_abandoned(building)
+        work = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=building))
+        hold = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(hold, fcntl.LOCK_EX)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"Waiting for another process that builds the environment {key}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+        yield work, hold
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        os.close(hold)
+
+
+def _publish(work: Path, folder: Path, environment: Environment) -> None:
+    """Put what was built in its place, unless it is there: two keys can come to the same content.
+
+    The first one's is as good and may be in use by a job, so it stays as it is.
+    """
+    if complete(environment.prefix):
+        return
+    (work / "environment.json").write_text(environment.to_json(), "utf-8")
+    place = folder / environment.digest
+    shutil.rmtree(place, ignore_errors=True)
+    work.rename(place)
+
+
+@contextmanager
+def _locked(path: Path, cancelled: Asked, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock at `path`; `waiting` is called once when another holds it.
+
+    It is not inherited by what is started meanwhile, so it ends with this process at the latest.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not _lock(descriptor):
+            if waiting:
+                waiting()
+                waiting = None
+            leave_if(cancelled)
+            time.sleep(POLL)
+        yield
     finally:
         os.close(descriptor)
 
 
-def _clear_abandoned(folder: Path) -> None:
-    """Remove what killed builders left; whose lock is held is at work."""
-    for work in (folder / "building").iterdir():
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _clear_abandoned(building: Path) -> None:
+    """Remove what killed builders left; a folder whose lock is held is still written to."""
+    for work in building.iterdir():
         with suppress(OSError):
-            descriptor = os.open(folder / "locks" / f"{work.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(work, ignore_errors=True)
+                if _lock(descriptor):
+                    shutil.rmtree(work, ignore_errors=True)
             finally:
                 os.close(descriptor)

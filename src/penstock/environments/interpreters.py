@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.environments.model import Progress
+from penstock.environments.model import Asked, Progress, leave_if, never
 from penstock.environments.uv import UvError, uv
 
 #: Python 3.6 is the oldest that uv can make an environment for; which newer ones there are, the machine says.
@@ -83,10 +83,17 @@ def candidates(folder: Path | None = None, environ: Mapping[str, str] | None = N
     return list(dict.fromkeys(real))
 
 
-def at_hand(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> list[Interpreter]:
-    """All interpreters of this machine that work for the current user, one for each minor version."""
+def at_hand(
+    folder: Path | None = None, environ: Mapping[str, str] | None = None, *, cancelled: Asked = never
+) -> list[Interpreter]:
+    """All interpreters of this machine that work for the current user, one for each minor version.
+
+    Raises:
+        Cancelled: It was cancelled; this is looked at between two interpreters.
+    """
     first: dict[str, Interpreter] = {}
     for path in candidates(folder, environ):
+        leave_if(cancelled)
         interpreter = _ask(path)
         if interpreter is not None and int(interpreter.minor.split(".")[1]) >= _OLDEST:
             first.setdefault(interpreter.minor, interpreter)
@@ -104,10 +111,13 @@ def by_nearness(interpreters: Iterable[Interpreter], minor: str) -> list[Interpr
     return sorted(interpreters, key=distance)
 
 
-def fetch(minor: str, folder: Path, progress: Progress) -> Interpreter | None:
+def fetch(minor: str, folder: Path, progress: Progress, *, cancelled: Asked = never) -> Interpreter | None:
     """Have uv download Python `minor` into `folder`; None when that can't be done here.
 
     A failure is remembered for a day: without a route to the downloads every try costs seconds.
+
+    Raises:
+        Cancelled: It was cancelled, which is not remembered.
     """
     if os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}:
         return None
@@ -123,6 +133,7 @@ def fetch(minor: str, folder: Path, progress: Progress) -> Interpreter | None:
             folder=folder,
             extra={**limits, "UV_PYTHON_DOWNLOADS": "manual"},
             timeout=180,
+            cancelled=cancelled,
         )
     except UvError as error:
         failed.write_text(f"{error}\n", "utf-8")

@@ -7,8 +7,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from penstock.errors import PenstockError
+
 #: Told what is being done, one plain sentence at a time.
 Progress = Callable[[str], None]
+#: Asked again and again whether the work is still wanted; has to answer quickly, from whatever thread.
+Asked = Callable[[], bool]
+
+
+class Cancelled(PenstockError):
+    """An environment was not made, because its caller no longer wanted it."""
+
+
+def never() -> bool:
+    """What work is asked that nobody cancels."""
+    return False
+
+
+def leave_if(cancelled: Asked) -> None:
+    """Give up when the work is no longer wanted.
+
+    Raises:
+        Cancelled: `cancelled` says so.
+    """
+    if cancelled():
+        raise Cancelled("The environment was not prepared: its preparation was cancelled.")
 
 
 @dataclass(frozen=True)

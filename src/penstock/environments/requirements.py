@@ -15,24 +15,63 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from penstock.environments.build import installed
 from penstock.environments.cache import cached, digest_of, prefix_of
-from penstock.environments.model import Environment, Progress
+from penstock.environments.model import Asked, Environment, Progress, leave_if, never
 from penstock.environments.settings import fingerprint
-from penstock.environments.uv import UvError, uv
+from penstock.environments.uv import UvError, finish, uv
 from penstock.errors import ClientFailure
 
 #: One requirement of a lock: its first line names it, its hashes follow.
 _ENTRY = re.compile(r"^(?![ \t#])(?P<name>[A-Za-z0-9][\w.-]*)?.*(?:\n[ \t]+\S.*)*\n?", re.MULTILINE)
 #: Options of a requirements file that name another file or folder.
 _NAMES_PATH = re.compile(r"^(-r|-c|-e|-f|--requirement|--constraint|--editable|--find-links)[ =]*")
+_NESTS = ("-r", "-c", "--requirement", "--constraint")
+_FOLDERS = ("-f", "--find-links")
+_NAMED = {**dict.fromkeys(_NESTS, "file"), **dict.fromkeys(_FOLDERS, "folder")}
+#: Characters that some take for the end of a line, or that no requirements file has.
+_CONTROL = re.compile(r"[^\t\n\r -~\u00a1-\u1fff]")
+_NESTED = re.compile(r"(?:-[rc]\s*|--(?:requirement|constraint)(?:\s+|\s*=\s*))([\w.][\w./-]*)")
+#: Options that name no local path, one on a line.
+_HARMLESS = re.compile(
+    r"(?:-i\s*|-f\s*|--(?:index-url|extra-index-url|find-links)(?:\s+|=))https?://[^\s$'\"\\]+"
+    r"|--(?:no-index|pre|prefer-binary|require-hashes)"
+    r"|--(?:no-binary|only-binary|trusted-host)(?:\s+|=)[\w.:,-]+"
+)
+#: A name with extras, versions, a marker and hashes.
+_REQUIREMENT = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[\w.,\s-]*\])?"
+    r"\s*\(?\s*(?:(?:===|[<>=!~]=|[<>])\s*[\w.*+!-]+\s*,?\s*)*\)?"
+    r"\s*(?:;[\w\s.<>=!~'\"(),+*-]+?)?(?:\s+--hash[=\s]\w+:[0-9a-fA-F]+)*"
+)
+#: A name that ends like this is taken for a file.
+_ARCHIVES = (
+    ".whl",
+    ".zip",
+    ".egg",
+    ".tar",
+    ".tgz",
+    ".tbz",
+    ".txz",
+    ".tlz",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".lz",
+    ".lzma",
+)
 
 
 def add_requirements(
-    environment: Environment, requirements: Path, folder: Path, *, progress: Progress
+    environment: Environment,
+    requirements: Path,
+    folder: Path,
+    *,
+    progress: Progress,
+    cancelled: Asked = never,
 ) -> Environment:
     """The environment with `requirements` installed on top, from the cache or built.
 
@@ -41,19 +80,22 @@ def add_requirements(
         requirements: A requirements file. What it names by path (`-r`, `-c`, `./package`) has to lie in its folder.
         folder: Where environments are cached.
         progress: Told what is done when it takes time.
+        cancelled: Polled at least every 0.2 s while uv runs and while another builder is waited for.
 
     Raises:
-        ClientFailure: The file can't be read, a requirement can't be met, fetched or built; with uv's reason.
+        ClientFailure: The file can't be read, names a path that is not there, or a requirement can't be met,
+            fetched or built; with uv's reason.
+        Cancelled: `cancelled` said True. Nothing is left of what was begun, and no uv or build script runs.
     """
     root = requirements.parent.resolve()
     content = _content(requirements, root)
     key = f"requirements-{digest_of(environment.digest, content, fingerprint())}"
 
-    def build(work: Path, lock: int) -> Environment:
+    def build(work: Path, hold: int) -> Environment:
         progress(f"Installing {requirements.name} on top of the environment")
         began = time.monotonic()
         try:
-            asked = _entries(_compile(environment, requirements, work, lock, progress))
+            asked = _entries(_compile(environment, requirements, work, hold, progress, cancelled))
             had = _entries(environment.lock)
             added = {name: text for name, text in asked.items() if _head(text) != _head(had.get(name, ""))}
             if not added:
@@ -61,7 +103,7 @@ def add_requirements(
             merged = _text({**had, **added})
             digest = digest_of(environment.digest, merged, content)
             _link_tree(environment.prefix, work / "venv")
-            _install(_text(added), work / "venv", requirements, lock, progress)
+            _install(_text(added), work / "venv", requirements, hold, progress, cancelled)
         except UvError as error:
             raise ClientFailure(_explained(requirements, error)) from error
         progress(f"{requirements.name} is installed after {time.monotonic() - began:.1f} s")
@@ -77,10 +119,63 @@ def add_requirements(
             lock=merged,
         )
 
-    return cached(folder, key, build, progress=progress)
+    return cached(folder, key, build, progress=progress, cancelled=cancelled)
 
 
-def _compile(environment: Environment, requirements: Path, work: Path, hold: int, progress: Progress) -> str:
+def self_contained(text: str, beside: Collection[str]) -> bool:
+    """Whether a requirements file can be installed without what lies beside it.
+
+    Args:
+        text: The file's content.
+        beside: Names, as `-r` and `-c` lines of this file give them, of files that come along with it. Their own
+            content is for the caller to look at in the same way.
+
+    Returns:
+        True when every line is a requirement from an index, an option that names no local path, or a `-r` or `-c`
+        of a name in `beside`. Requirements by URL or path, `-e`, variables (`${NAME}`) and everything that is not
+        understood make it False.
+    """
+    lines = _logical_lines(text.removeprefix("\ufeff"))
+    return lines is not None and all(_from_index(line, beside) for line in lines)
+
+
+def _logical_lines(text: str) -> list[str] | None:
+    """Lines without comments, continued ones joined; None where pip and uv might not read them alike."""
+    if _CONTROL.search(text):
+        return None
+    lines: list[str] = []
+    begun = ""
+    for raw in re.split(r"\r\n|\r|\n", text):
+        line = re.sub(r"(^|\s)#.*", "", raw)
+        # Does a comment end what was begun, and does a backslash in it go on? Alone on its line, it does neither.
+        if line != raw and (begun or (line.strip() and raw.endswith("\\"))):
+            return None
+        if line.endswith("\\"):
+            begun += line[:-1] + " "
+            continue
+        lines.append(" ".join((begun + line).split()))
+        begun = ""
+    return None if begun else [line for line in lines if line]
+
+
+def _from_index(line: str, beside: Collection[str]) -> bool:
+    nested = _NESTED.fullmatch(line)
+    if nested:
+        return nested[1].removeprefix("./") in beside
+    if line.startswith("-"):
+        return _HARMLESS.fullmatch(line) is not None
+    named = _REQUIREMENT.fullmatch(line)
+    return named is not None and not named[1].lower().endswith(_ARCHIVES)
+
+
+def _compile(
+    environment: Environment,
+    requirements: Path,
+    work: Path,
+    hold: int,
+    progress: Progress,
+    cancelled: Asked,
+) -> str:
     """What the requirements come to. uv prefers the versions that the output file already has."""
     output = work / "asked.lock"
     output.write_text(environment.lock, "utf-8")
@@ -91,11 +186,14 @@ def _compile(environment: Environment, requirements: Path, work: Path, hold: int
         folder=requirements.resolve().parent,
         progress=progress,
         hold=hold,
+        cancelled=cancelled,
     )
     return output.read_text("utf-8")
 
 
-def _install(added: str, venv: Path, requirements: Path, hold: int, progress: Progress) -> None:
+def _install(
+    added: str, venv: Path, requirements: Path, hold: int, progress: Progress, cancelled: Asked
+) -> None:
     lock = venv.parent / "added.lock"
     lock.write_text(added, "utf-8")
     uv(
@@ -112,24 +210,21 @@ def _install(added: str, venv: Path, requirements: Path, hold: int, progress: Pr
         folder=requirements.resolve().parent,
         progress=progress,
         hold=hold,
+        cancelled=cancelled,
     )
+    leave_if(cancelled)
     # Compiles what has no bytecode yet. A file that can't be compiled (a template, say) is no failure.
-    subprocess.run(
-        [
-            venv / "bin/python",
-            "-I",
-            "-m",
-            "compileall",
-            "-q",
-            "-j",
-            "0",
-            *venv.glob("lib/python3*/site-packages"),
-        ],
+    sites = venv.glob("lib/python3*/site-packages")
+    compiling = subprocess.Popen(
+        [venv / "bin/python", "-I", "-m", "compileall", "-q", "-j", "0", *sites],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=(hold,),
-        check=False,
+        start_new_session=True,
+        text=True,
     )
+    finish(compiling, cancelled=cancelled)
 
 
 def _link_tree(source: Path, target: Path) -> None:
@@ -183,7 +278,7 @@ def _content(requirements: Path, root: Path) -> str:
         said.append(text)
         for line in text.replace("\\\n", " ").splitlines():
             for kind, named in _paths(line, path, root):
-                if kind in {"-r", "-c", "--requirement", "--constraint"}:
+                if kind in _NESTS:
                     waiting.append(named)
                 else:
                     said += _tree(named)
@@ -201,17 +296,33 @@ def _paths(line: str, file: Path, root: Path) -> list[tuple[str, Path]]:
     except ValueError:
         return []
     text = re.sub(r"^file:(//(localhost)?(?=/))?", "", text)
-    if not text or "://" in text or not (kind or "/" in text or text == "."):
+    text = re.sub(r"\[[^]]*\]$", "", text)
+    local = kind or "/" in text or text in {".", ".."} or text.lower().endswith(_ARCHIVES)
+    local = local and not text.startswith("-")
+    if not text or "://" in text or not local:
         return []
     # A nested file is named from the file that names it, a package from where pip would run.
-    start = file.parent if kind in {"-r", "-c", "--requirement", "--constraint"} else root
-    path = (start / re.sub(r"\[[^]]*\]$", "", text)).resolve()
-    if kind not in {"-f", "--find-links"} and not path.is_relative_to(root):
+    path = ((file.parent if kind in _NESTS else root) / text).resolve()
+    if kind not in _FOLDERS and not path.is_relative_to(root):
         raise ClientFailure(
             f"{file.name} names {text}, which lies outside the folder of the requirements file; "
             f"put it beside the file."
         )
-    return [(kind, path)] if kind or path.exists() else []
+    if not _there(path, kind):
+        raise ClientFailure(
+            f"{file.name} says '{line}', which names something outside the requirements file, and there is no such "
+            f"{_NAMED.get(kind, 'package')}. Put it beside the file, or have the script install it from its folder."
+        )
+    return [(kind, path)]
+
+
+def _there(path: Path, kind: str) -> bool:
+    """Whether the path is what its option means: a file, a folder of wheels, or by default a package."""
+    if kind in _NESTS:
+        return path.is_file()
+    if kind in _NAMED or path.is_file():
+        return path.exists()
+    return any((path / name).is_file() for name in ("pyproject.toml", "setup.py"))
 
 
 def _tree(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.environments.interpreters import Interpreter, by_nearness
-from penstock.environments.model import Progress, version_numbers
+from penstock.environments.model import Asked, Progress, never, version_numbers
 from penstock.environments.uv import UvError, only_wheels, uv
 from penstock.errors import InternalFailure
 from penstock.images.contents import Contents
@@ -34,7 +34,12 @@ class Resolution:
 
 
 def resolve(
-    wanted: Contents, interpreters: Sequence[Interpreter], *, folder: Path, progress: Progress
+    wanted: Contents,
+    interpreters: Sequence[Interpreter],
+    *,
+    folder: Path,
+    progress: Progress,
+    cancelled: Asked = never,
 ) -> Resolution:
     """Find the interpreter and the versions nearest to `wanted`.
 
@@ -43,8 +48,10 @@ def resolve(
         interpreters: What there is to choose from.
         folder: Where uv may run.
         progress: Told what is tried.
+        cancelled: Polled while uv runs.
 
     Raises:
+        Cancelled: It was cancelled.
         InternalFailure: Nothing fits, or uv could not look (no network, a wrong index).
     """
     ordered = by_nearness(interpreters, wanted.python)
@@ -57,7 +64,7 @@ def resolve(
     for attempt in (_exact, _near):
         for interpreter in ordered:
             try:
-                lock = attempt(wanted, interpreter, folder)
+                lock = attempt(wanted, interpreter, folder, cancelled)
             except UvError as error:
                 if not error.unsatisfiable:
                     raise InternalFailure(
@@ -116,45 +123,47 @@ def deviations(
     return tuple(said)
 
 
-def _exact(wanted: Contents, interpreter: Interpreter, folder: Path) -> str:
+def _exact(wanted: Contents, interpreter: Interpreter, folder: Path, cancelled: Asked) -> str:
     """The framework's own version, and companions as near as they can be."""
     try:
-        return _compile({**wanted.framework, **wanted.packages}, wanted, interpreter, folder)
+        return _compile({**wanted.framework, **wanted.packages}, wanted, interpreter, folder, cancelled)
     except UvError as error:
         if not error.unsatisfiable or not wanted.packages:
             raise
     # Is it the framework that can't be had, or a companion? The first is answered quickest alone.
-    _compile(wanted.framework, wanted, interpreter, folder)
-    return _with_companions(wanted.framework, wanted, interpreter, folder)
+    _compile(wanted.framework, wanted, interpreter, folder, cancelled)
+    return _with_companions(wanted.framework, wanted, interpreter, folder, cancelled)
 
 
-def _near(wanted: Contents, interpreter: Interpreter, folder: Path) -> str:
+def _near(wanted: Contents, interpreter: Interpreter, folder: Path, cancelled: Asked) -> str:
     """The framework's nearest version: the lowest above its own, else the highest below."""
     above = {name: ">=" + _plain(specifier) for name, specifier in wanted.framework.items()}
     try:
-        lock = _compile(above, wanted, interpreter, folder, _LOWEST)
+        lock = _compile(above, wanted, interpreter, folder, cancelled, _LOWEST)
     except UvError as error:
         if not error.unsatisfiable:
             raise
         below = {name: "<" + _plain(specifier) for name, specifier in wanted.framework.items()}
-        lock = _compile(below, wanted, interpreter, folder)
+        lock = _compile(below, wanted, interpreter, folder, cancelled)
     got = locked(lock)
     return _with_companions(
-        {name: "==" + got[name] for name in wanted.framework}, wanted, interpreter, folder
+        {name: "==" + got[name] for name in wanted.framework}, wanted, interpreter, folder, cancelled
     )
 
 
 def _with_companions(
-    framework: Mapping[str, str], wanted: Contents, interpreter: Interpreter, folder: Path
+    framework: Mapping[str, str], wanted: Contents, interpreter: Interpreter, folder: Path, cancelled: Asked
 ) -> str:
     """Companions for a framework's version when not all can be as wanted: nearest above, else below, else any."""
     last: UvError | None = None
     for relax, resolution in ((_above, _LOWEST), (_same_major, _HIGHEST), (_any, _HIGHEST)):
         relaxed = {name: relax(specifier) for name, specifier in wanted.packages.items()}
         try:
-            chosen = locked(_compile({**framework, **relaxed}, wanted, interpreter, folder, resolution))
+            chosen = locked(
+                _compile({**framework, **relaxed}, wanted, interpreter, folder, cancelled, resolution)
+            )
             pins = {name: "==" + chosen[name] for name in relaxed}
-            return _compile({**framework, **pins}, wanted, interpreter, folder)
+            return _compile({**framework, **pins}, wanted, interpreter, folder, cancelled)
         except UvError as error:
             if not error.unsatisfiable:
                 raise
@@ -168,6 +177,7 @@ def _compile(
     wanted: Contents,
     interpreter: Interpreter,
     folder: Path,
+    cancelled: Asked,
     resolution: str = _HIGHEST,
 ) -> str:
     # Under lowest-direct pip itself would be ancient; it joins when versions are final.
@@ -177,6 +187,7 @@ def _compile(
         *("--resolution", resolution, "--python", interpreter.path, *only_wheels(wanted.sources), "-"),
         folder=folder,
         stdin="".join(f"{name}{specifier}\n" for name, specifier in {**added, **requirements}.items()),
+        cancelled=cancelled,
     )
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
-from penstock.environments.model import Progress
+from penstock.environments.model import Asked, Progress, leave_if, never
 from penstock.environments.settings import uv_environment
 from penstock.errors import InternalFailure, PenstockError
 
@@ -30,6 +33,10 @@ _STEPS = (
     "Using Python ",
 )
 _UNSATISFIABLE = "No solution found"
+#: Seconds between two looks at whether work is still wanted.
+POLL = 0.1
+#: Seconds that are given to the last lines of a process that has ended, should another hold its stderr open.
+_LAST_LINES = 2.0
 
 
 class UvError(PenstockError):
@@ -49,23 +56,27 @@ def uv(
     hold: int | None = None,
     extra: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    cancelled: Asked = never,
 ) -> str:
     """Run uv in `folder` and return what it wrote to stdout.
 
     Args:
         arguments: The subcommand and its options.
-        folder: The working directory.
+        folder: The working directory. What uv says of paths in it is told relative to it.
         stdin: What uv is to read.
         progress: Told of each download and build as it starts.
-        hold: A descriptor of a lock that uv holds too, so that a lock outlives its killed owner for as long as
-            uv still writes.
+        hold: A descriptor of a lock that uv holds too, so that a folder stays locked after its builder was
+            killed for as long as uv still writes to it.
         extra: Environment variables beyond the user's settings.
         timeout: Seconds after which uv is ended.
+        cancelled: Polled while uv runs; uv and all that it has started are killed when it says True.
 
     Raises:
         UvError: uv failed.
+        Cancelled: It was cancelled.
         InternalFailure: There is no uv on this machine.
     """
+    leave_if(cancelled)
     process = subprocess.Popen(
         [find_uv(), *map(str, arguments)],
         cwd=folder,
@@ -74,39 +85,63 @@ def uv(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=() if hold is None else (hold,),
+        start_new_session=True,
         text=True,
         errors="replace",
     )
+    assert process.stderr is not None  # it was asked for above
+    # Taken from the process, since it is read line by line while `finish` reads the rest.
+    stderr, process.stderr = process.stderr, None
     lines: list[str] = []
-    listener = threading.Thread(target=_listen, args=(process, lines, progress), daemon=True)
-    timer = threading.Timer(timeout, process.kill) if timeout else None
-    with process:
-        listener.start()
-        if timer:
-            timer.start()
-        try:
-            if stdin is not None:
-                assert process.stdin is not None  # it was asked for above
-                # One that has already ended tells why below.
-                with suppress(BrokenPipeError):
-                    process.stdin.write(stdin)
-                    process.stdin.close()
-            assert process.stdout is not None  # as well
-            output = process.stdout.read()
-            code = process.wait()
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            listener.join()
-            if timer:
-                timer.cancel()
+    listener = threading.Thread(target=_listen, args=(stderr, folder, lines, progress), daemon=True)
+    listener.start()
+    try:
+        code, output = finish(process, stdin, timeout=timeout, cancelled=cancelled)
+    finally:
+        listener.join(_LAST_LINES)
     if code != 0:
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
         # The beginning says what failed, the end why.
         short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"
         raise UvError(short, unsatisfiable=_UNSATISFIABLE in text)
     return output
+
+
+def finish(
+    process: subprocess.Popen[str],
+    stdin: str | None = None,
+    *,
+    timeout: float | None = None,
+    cancelled: Asked,
+) -> tuple[int, str]:
+    """Wait for a process that leads a session of its own; returns its code and what it wrote to a piped stdout.
+
+    Args:
+        process: Started with `start_new_session`, so that its group is its own and can be killed.
+        stdin: What it is to read.
+        timeout: Seconds after which its group is killed; the code tells.
+        cancelled: Polled every `POLL` seconds.
+
+    Raises:
+        Cancelled: It was cancelled. The group has been killed and the process is reaped.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    with process:
+        try:
+            while True:
+                try:
+                    output, _ = process.communicate(stdin, timeout=POLL)
+                except subprocess.TimeoutExpired:
+                    # What could not be sent yet is kept by the process and must not be given again.
+                    stdin = None
+                else:
+                    return process.returncode, output or ""
+                leave_if(cancelled)
+                if end is not None and time.monotonic() >= end:
+                    _kill(process)
+        except BaseException:
+            _kill(process)
+            raise
 
 
 def find_uv() -> str:
@@ -138,16 +173,30 @@ def clean(text: str) -> str:
     )
 
 
-def _listen(process: subprocess.Popen[str], lines: list[str], progress: Progress | None) -> None:
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill the whole group; only while its leader is not reaped, for then nobody else can have its number."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _listen(stderr: IO[str], folder: Path, lines: list[str], progress: Progress | None) -> None:
     """Keep what uv says for an error, and tell of what takes long."""
-    assert process.stderr is not None  # it was asked for
-    for raw in process.stderr:
-        line = clean(raw)
-        if line.startswith(_STEPS):
-            if progress and line.startswith(("Downloading ", "Building ")):
-                progress(line)
-        elif line:
-            lines.append(line)
+    with stderr:
+        for raw in stderr:
+            line = _relative(clean(raw), folder)
+            if line.startswith(_STEPS):
+                if progress and line.startswith(("Downloading ", "Building ")):
+                    progress(line)
+            elif line:
+                lines.append(line)
+
+
+def _relative(text: str, folder: Path) -> str:
+    """The text with paths in `folder` as one would write them there: its user does not know where it lies."""
+    for place in (folder.absolute().as_uri(), str(folder.absolute())):
+        text = re.sub(re.escape(place) + r"(?![\w-]|\.\w)", ".", text)
+    return text
 
 
 def only_wheels(sources: Sequence[str] = ()) -> list[str]:

@@ -1,18 +1,20 @@
 """Framework and version -> image URI as SageMaker's SDK v2 makes it, and image URI -> what it names.
 
-The rules and the error texts are those of `sagemaker.image_uris.retrieve`, which code in the field matches on.
-Two are wider here. A py_version of `py3` (the default of FrameworkProcessor) is taken as the Python 3 that the
+The rules and the beginnings of the error texts are those of `sagemaker.image_uris.retrieve`, which code in the
+field matches on. Two are wider here. A py_version of `py3` (the default of FrameworkProcessor) is taken as the Python 3 that the
 version has, where SDK v2 refuses it. And every region is accepted: none of these images is ever fetched.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.config import Settings
 from penstock.errors import UnknownImage
 from penstock.images.catalog import account, frameworks, repositories, repository_of
 
@@ -51,7 +53,7 @@ class Image:
 
 def retrieve(
     framework: str,
-    region: str,
+    region: str | None,
     version: str | None = None,
     py_version: str | None = None,
     instance_type: str | None = None,
@@ -63,7 +65,7 @@ def retrieve(
 
     Args:
         framework: `sklearn`, `xgboost`, `pytorch`, `tensorflow`, `huggingface`, `mxnet`, `spark` or `python`.
-        region: An AWS region; it decides on account and host name.
+        region: An AWS region; it decides on account and host name. The local server's when None.
         version: The newest known when None.
         py_version: `py38` and the like; may be left out where a version has only one.
         instance_type: `ml.<family>.<size>`, `local` or `local_gpu`; families g and p mean gpu.
@@ -75,6 +77,7 @@ def retrieve(
     """
     if framework == "python":
         return f"penstock-python:{version or '3.11'}"
+    region = region or Settings.read().region
     _check(framework, frameworks(), "framework")
     about = frameworks()[framework]
     versions, aliases = about["versions"], about.get("aliases", {})
@@ -247,9 +250,23 @@ def _check(value: str | None, accepted: Iterable[str], what: str) -> None:
     options = list(accepted)
     if value not in options:
         raise ValueError(
-            f"Unsupported {what}: {value}. You may need to upgrade your SDK version (pip install -U sagemaker) "
-            f"for newer {what}s. Supported {what}(s): {', '.join(options)}."
+            f"Unsupported {what}: {value}. This version of Penstock does not know it; a newer one may. "
+            f"Supported {what}(s), the nearest first: {', '.join(_by_nearness(value or '', options))}."
         )
+
+
+def _by_nearness(value: str, options: Iterable[str]) -> list[str]:
+    """The versions that differ least in their first number first, then in the second; names by their letters."""
+
+    def distance(one: str) -> tuple[list[int], float]:
+        pairs = itertools.zip_longest(_numbers(value), _numbers(one), fillvalue=0)
+        return [abs(a - b) for a, b in pairs], -difflib.SequenceMatcher(None, value, one).ratio()
+
+    return sorted(options, key=distance)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

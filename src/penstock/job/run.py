@@ -38,8 +38,9 @@ class Run:
     region: str
     token: str = field(repr=False)
     report_url: str
-    """Where reports go; when nobody answers there, the address is read anew from `address_file`."""
-    address_file: str | None
+    """Where reports go, when there is no `home` to tell."""
+    home: str | None
+    """The server's home folder on this machine: it tells whether a server runs, and where."""
     s3: S3Access
     environments: str
     """The folder of cached environments."""

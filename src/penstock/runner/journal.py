@@ -12,6 +12,9 @@ from typing import Any
 from penstock.job.events import HostEvent
 from penstock.job.life import Phase
 
+#: The largest event that is kept: well below what the server takes in one report.
+LARGEST = 1 << 20
+
 
 class Journal:
     """An append-only file of events, numbered from 1. What an earlier runner of the run wrote is read at first."""
@@ -52,7 +55,12 @@ class Journal:
     def _append(self, kind: str, data: dict[str, Any]) -> None:
         with self._lock:
             event = HostEvent(len(self._events) + 1, kind, self._clock(), data)
-            self._file.write(json.dumps(event.to_json()).encode() + b"\n")
+            line = json.dumps(event.to_json()).encode()
+            if len(line) > LARGEST:
+                # The server would refuse it, for ever; that something is missing is worth keeping.
+                event = HostEvent(event.sequence, kind, event.at, {"left_out": sorted(data)})
+                line = json.dumps(event.to_json()).encode()
+            self._file.write(line + b"\n")
             self._file.flush()
             if kind == "ended":
                 os.fdatasync(self._file.fileno())

@@ -1,7 +1,7 @@
 """Sends the log and the journal to the server, from the last place it has acknowledged, until all is taken.
 
 The log goes first, so that nobody sees a job as ended whose last lines are missing. When no server answers, the
-runner keeps trying: its journal and log are on disk, and the server's new address is in `address_file`.
+runner keeps trying: its journal and log are on disk, and the home folder tells where the next server is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.home import Home
 from penstock.job.run import Run
 from penstock.runner.journal import Journal
 
@@ -94,8 +95,9 @@ class Reporter:
             reply = self._post(f"log?offset={self._log_sent}", data)
             self._log_sent = int(reply["size"])
             self._log.seek(self._log_sent)
-        if events:
-            body = json.dumps({"events": [e.to_json() for e in events]}).encode()
+        for event in events:
+            # One by one: together they might be more than the server takes at once.
+            body = json.dumps({"events": [event.to_json()]}).encode()
             self._sequence_sent = int(self._post("events", body)["sequence"])
 
     def _post(self, what: str, body: bytes) -> dict[str, Any]:
@@ -128,10 +130,14 @@ class Reporter:
             self._connection = None
 
     def _address(self) -> str:
-        """Where the server is now: it may have been started again on another port."""
-        if self._run.address_file is not None:
-            try:
-                return str(json.loads(Path(self._run.address_file).read_text())["endpoint"])
-            except (OSError, ValueError, KeyError):
-                pass
-        return self._run.report_url
+        """Where the server is now: it may have been started again on another port.
+
+        Raises:
+            ConnectionError: None runs. Nothing is sent then: somebody else may listen where it was.
+        """
+        if self._run.home is None:
+            return self._run.report_url
+        server = Home(Path(self._run.home)).server()
+        if server is None:
+            raise ConnectionError("no server runs")
+        return server.endpoint

@@ -30,6 +30,8 @@ from penstock.runtimes.base import Mount, Program, Running, Runtime
 from penstock.runtimes.choose import choose
 
 _MESSAGE_BYTES = 1024
+#: How many of the things that an output left out stand on the job's record; the log names all.
+_SKIPPED_SHOWN = 100
 
 
 class Stop(threading.Event):
@@ -63,7 +65,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
             reasons.append(InternalFailure(f"The log could not be kept on disk: {log.failure}.").reason)
         journal.phase(Phase.UPLOADING)
         try:
-            message = _exit_message(folder.ml / "output" / "message")
+            message = _exit_message(folder.ml)
         finally:
             _upload(run, folder, journal, log)
     except _Halted:
@@ -246,19 +248,25 @@ def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> No
         access=run.s3,
         progress=log.note,
     )
-    journal.note(outputs=[asdict(one) for one in uploaded])
+    shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
+    journal.note(outputs=shown)
 
 
-def _exit_message(path: Path) -> str | None:
-    """The first KB of `/opt/ml/output/message`.
+def _exit_message(ml: Path) -> str | None:
+    """The first KB of `/opt/ml/output/message`; no link on the way to it is followed.
 
     Raises:
         ClientFailure: It is not UTF-8 (AWS fails the job, too).
     """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        output = os.open(ml / "output", flags | os.O_DIRECTORY)
+        try:
+            descriptor = os.open("message", flags, dir_fd=output)
+        finally:
+            os.close(output)
     except OSError:
-        return None  # none was written, or it is a link, which is never followed
+        return None  # none was written, or a link stands in its place
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None

@@ -38,7 +38,9 @@ class Bubblewrap:
             ]
             # By descriptor, since the environment may hold secrets and everybody can read everybody's argv.
             arguments = channels.data(b"".join(os.fsencode(option) + b"\0" for option in options))
-            return [self.path, "--args", str(arguments), "--", *_exec(program)]
+            # An ordinary user's program can't write to root's bwrap; root's program could (see `sealed`).
+            executable = channels.sealed(self.path) if os.geteuid() == 0 else self.path
+            return [executable, "--args", str(arguments), "--", *_exec(program)]
 
         return tree.start(compose, output)
 

@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import select
+import shutil
 import signal
 import subprocess
 import termios
@@ -40,6 +41,8 @@ _JOIN_SESSION_KEYRING = 1
 
 #: The main program's number within its own namespace.
 _PROGRAM = b"2"
+
+_ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 _LONGEST_COMPLAINT = 700
 
@@ -67,6 +70,19 @@ class Channels:
             file.write(content)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
+
+    def sealed(self, executable: str) -> str:
+        """A path that runs a copy of `executable` which nobody can write to.
+
+        A program can reach the file of process 1 as /proc/1/exe, past all mounts, and where it is the machine's
+        root it could write to it: the next job's walls would be its own.
+        """
+        descriptor = os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        self._handed.callback(os.close, descriptor)
+        with Path(executable).open("rb") as file, os.fdopen(descriptor, "wb", closefd=False) as copy:
+            shutil.copyfileobj(file, copy)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS)
+        return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
 Compose = Callable[[Channels], Sequence[str]]

@@ -134,9 +134,10 @@ def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_s
     world.dispatcher.step()
     assert world.run("a").starts == 2
     assert not world.phase("a").final
-    world.run("a").life = Life.DEAD
+    run = world.run("a")
+    run.life = Life.DEAD
     world.dispatcher.step()
-    assert world.run("a").starts == 2
+    assert run.starts == 2
     assert world.phase("a") is Phase.FAILED
 
 

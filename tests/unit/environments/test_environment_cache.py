@@ -1,11 +1,14 @@
 """One builder at a time, nothing half-built, found again quickly."""
 
+import fcntl
+import os
+import shutil
 import threading
 
 import pytest
 
 from penstock.environments.cache import cached, prefix_of
-from penstock.environments.model import Environment, version_numbers
+from penstock.environments.model import Cancelled, Environment, version_numbers
 
 
 def quiet(_):
@@ -21,7 +24,7 @@ def record(folder, digest="d1", **more):
 
 
 def builder(folder, calls, **more):
-    def build(work, lock):
+    def build(work, hold):
         calls.append(work)
         (work / "venv").mkdir()
         (work / "venv/pyvenv.cfg").touch()
@@ -60,8 +63,6 @@ def test_built_once_then_found(tmp_path):
 
 @pytest.mark.parametrize("gone", ["venv", "python", "known"])
 def test_what_has_gone_is_built_anew(tmp_path, gone):
-    import shutil
-
     calls = []
     environment = cached(tmp_path, "key", builder(tmp_path, calls), progress=quiet)
     if gone == "venv":
@@ -82,8 +83,83 @@ def test_two_keys_of_one_content_share_it(tmp_path):
     assert (one.deviations, two.deviations) == (("a",), ("b",))
 
 
+def test_two_keys_of_one_content_that_finish_together_leave_the_first_ones_in_place(tmp_path):
+    calls = []
+    built, published = threading.Event(), threading.Event()
+
+    def second(work, hold):
+        environment = builder(tmp_path, calls)(work, hold)
+        built.set()
+        assert published.wait(20)
+        return environment
+
+    thread = threading.Thread(target=cached, args=(tmp_path, "two", second), kwargs={"progress": quiet})
+    thread.start()
+    assert built.wait(20)
+    one = cached(tmp_path, "one", builder(tmp_path, calls), progress=quiet)
+    in_use = one.prefix.stat().st_ino
+    published.set()
+    thread.join(20)
+    assert len(calls) == 2
+    assert one.prefix.stat().st_ino == in_use
+    assert not list((tmp_path / "building").iterdir())
+    assert (tmp_path / "known/two.json").is_file()
+
+
+def test_a_digest_is_published_by_one_at_a_time(tmp_path):
+    (tmp_path / "locks").mkdir()
+    other = os.open(tmp_path / "locks/digest-d1.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    asked = []
+
+    def cancelled():
+        asked.append((tmp_path / "d1").exists())
+        return len(asked) == 2
+
+    with pytest.raises(Cancelled):
+        cached(tmp_path, "key", builder(tmp_path, []), progress=quiet, cancelled=cancelled)
+    os.close(other)
+    assert asked == [False, False]
+    assert not list((tmp_path / "building").iterdir())
+
+
+def test_half_an_environment_is_replaced(tmp_path):
+    (tmp_path / "d1/venv").mkdir(parents=True)
+    environment = cached(tmp_path, "key", builder(tmp_path, []), progress=quiet)
+    assert (environment.prefix / "pyvenv.cfg").is_file()
+
+
+def test_waiting_for_another_builder_can_be_cancelled(tmp_path):
+    (tmp_path / "locks").mkdir()
+    other = os.open(tmp_path / "locks/key.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    told, asked = [], []
+
+    def cancelled():
+        asked.append(None)
+        return len(asked) == 3
+
+    with pytest.raises(Cancelled):
+        cached(tmp_path, "key", builder(tmp_path, []), progress=told.append, cancelled=cancelled)
+    assert told == ["Waiting for another process that builds the environment key"]
+    os.close(other)
+    assert cached(tmp_path, "key", builder(tmp_path, []), progress=quiet).digest == "d1"
+
+
+def test_the_folder_of_a_killed_builder_stays_as_long_as_something_writes_to_it(tmp_path):
+    left = tmp_path / "building/key.abc"
+    left.mkdir(parents=True)
+    orphan = os.open(left, os.O_RDONLY)
+    fcntl.flock(orphan, fcntl.LOCK_EX)
+    cached(tmp_path, "key", builder(tmp_path, []), progress=quiet)
+    assert left.exists()
+    os.close(orphan)
+    cached(tmp_path, "other", builder(tmp_path, [], digest="d2"), progress=quiet)
+    assert not left.exists()
+
+
 def test_a_failed_build_leaves_nothing(tmp_path):
-    def build(work, lock):
+    def build(work, hold):
         (work / "venv").mkdir()
         raise ValueError("no")
 
@@ -105,12 +181,12 @@ def test_what_another_builder_works_in_is_left_alone(tmp_path):
     entered, go_on = threading.Event(), threading.Event()
     slow_calls = []
 
-    def slow(work, lock):
+    def slow(work, hold):
         (work / "half").touch()
         entered.set()
         assert go_on.wait(20)
         assert (work / "half").exists()
-        return builder(tmp_path, slow_calls, digest="slow")(work, lock)
+        return builder(tmp_path, slow_calls, digest="slow")(work, hold)
 
     thread = threading.Thread(target=cached, args=(tmp_path, "slow", slow), kwargs={"progress": quiet})
     thread.start()
@@ -125,10 +201,10 @@ def test_the_second_builder_of_a_key_waits_and_builds_nothing(tmp_path):
     entered, go_on, waiting = threading.Event(), threading.Event(), threading.Event()
     calls, results = [], []
 
-    def slow(work, lock):
+    def slow(work, hold):
         entered.set()
         assert go_on.wait(20)
-        return builder(tmp_path, calls)(work, lock)
+        return builder(tmp_path, calls)(work, hold)
 
     def run(progress):
         results.append(cached(tmp_path, "key", slow, progress=progress))

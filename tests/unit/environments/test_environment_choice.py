@@ -41,7 +41,7 @@ def asked(monkeypatch):
     """Replace uv by a resolver over WHEELS, and keep what it was asked."""
     calls = []
 
-    def uv(*arguments, folder, stdin):
+    def uv(*arguments, folder, stdin, cancelled):
         arguments = [str(one) for one in arguments]
         minor = int(arguments[arguments.index("--python") + 1].rsplit(".", 1)[1])
         lowest = "lowest-direct" in arguments

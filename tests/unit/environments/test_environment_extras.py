@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from penstock.environments import Cancelled, job_layer, self_contained
 from penstock.environments import build as preparing
-from penstock.environments import job_layer
 from penstock.environments import requirements as adding
 from penstock.environments.build import prepare
 from penstock.environments.interpreters import Interpreter
@@ -89,6 +89,7 @@ def test_the_content_of_nested_files_and_local_packages_counts(tmp_path):
     (tmp_path / "sub/more.txt").write_text("-c ../limits.txt\nother @ file:pkg\n")
     limits = tmp_path / "limits.txt"
     limits.write_text("plain<9\n")
+    (tmp_path / "pkg/pyproject.toml").touch()
     module = tmp_path / "pkg/module.py"
     module.write_text("x = 1\n")
     seen = {content(main)}
@@ -138,10 +139,118 @@ def test_what_comes_over_the_network_is_no_path(tmp_path, line):
     assert content(tmp_path / "requirements.txt") == line + "\n"
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path):
     (tmp_path / "requirements.txt").write_text("-r more.txt\n")
-    with pytest.raises(ClientFailure, match=r"more\.txt can't be read: No such file"):
+    (tmp_path / "more.txt").write_bytes(b"\xff\xff")
+    with pytest.raises(ClientFailure, match=r"more\.txt can't be read: it is no UTF-8 text"):
         content(tmp_path / "requirements.txt")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("-r sub/base.txt", "file"),
+        ("--constraint=limits.txt", "file"),
+        ("./mypkg", "package"),
+        ("mypkg @ ./mypkg", "package"),
+        ("mypkg-1.0-py3-none-any.whl", "package"),
+        ("-e .", "package"),
+        (".[dev]", "package"),
+        ("--find-links wheels", "folder"),
+    ],
+)
+def test_what_is_not_beside_the_file_is_told_as_it_stands_there(tmp_path, line, what):
+    (tmp_path / "requirements.txt").write_text(f"numpy\n{line}  # ours\n")
+    with pytest.raises(ClientFailure) as caught:
+        content(tmp_path / "requirements.txt")
+    assert f"requirements.txt says '{line}', which names something outside the requirements file" in str(
+        caught.value
+    )
+    assert f"no such {what}" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# only ./a comment \\\nnumpy\n",
+        "numpy",
+        "\ufeffnumpy\r\npandas\r\n",
+        "numpy==1.26.4  # pinned\n\n",
+        "scikit_learn[alldeps, x] >=1.0, !=1.1.*,<2 ; python_version < '3.12' and sys_platform == \"linux\"\n",
+        "torch (>=2.0)\n",
+        "torch===2.1.0+cpu",
+        "zope.interface~=5.0",
+        "numpy==1.26.4 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n",
+        "--index-url https://user:word@host/simple\n-i http://127.0.0.1:1/simple\n--extra-index-url=https://h/s\n",
+        "--find-links https://host/wheels/\n--pre\n--no-index\n--trusted-host host:8080\n",
+        "--only-binary=:all:\n--no-binary x,y\n--require-hashes\n",
+        "-r more.txt\n-rmore.txt\n--requirement=more.txt\n-c ./sub/limits.txt\n--constraint sub/limits.txt\n",
+    ],
+)
+def test_what_comes_from_an_index_is_self_contained(text):
+    assert self_contained(text, {"more.txt", "sub/limits.txt"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./mypkg",
+        "../mypkg",
+        "mypkg/",
+        ".",
+        ".[dev]",
+        "-e .",
+        "-e git+https://host/x.git",
+        "--editable=./x",
+        "file:///srv/pkg",
+        "name @ file:pkg",
+        "name @ https://host/x.whl",
+        "git+https://host/x.git",
+        "x-1.0-py3-none-any.whl",
+        "X.TAR.GZ",
+        "-r other.txt",
+        "-r ../more.txt",
+        "-r more.txt other.txt",
+        "-c https://host/limits.txt",
+        "-r 'more.txt'",
+        "-f wheels",
+        "--find-links=/srv/wheels",
+        "--find-links file:///srv/wheels",
+        "--index-url /srv/simple",
+        "--index-url https://${TOKEN}@host/simple",
+        "--index-url https://h/s --find-links ./wheels",
+        "--config-settings x",
+        "numpy --global-option=x",
+        "${NAME}",
+        "num\\\npy # and \\\n./x",
+        "numpy \\\n# comment\n>=1",
+        "numpy # comment \\\n./mypkg",
+        "numpy \\",
+        "numpy\u2028./mypkg",
+        "numpy\x0c",
+        "numpy pandas",
+        "numpy==",
+    ],
+)
+def test_what_names_more_or_is_not_understood_is_not_self_contained(line):
+    assert not self_contained(f"numpy\n{line}", {"more.txt"})
+    assert not self_contained(f"{line}\nnumpy\n", {"more.txt"})
+
+
+def test_a_cancelled_installation_is_no_fault_of_the_job_and_leaves_nothing(environment, tmp_path):
+    (tmp_path / "requirements.txt").write_text("nosuch\n")
+    with pytest.raises(Cancelled):
+        add_requirements(
+            environment,
+            tmp_path / "requirements.txt",
+            tmp_path / "cache",
+            progress=quiet,
+            cancelled=lambda: True,
+        )
+    assert not list((tmp_path / "cache/building").iterdir())
+    assert not list((tmp_path / "cache/known").iterdir())
 
 
 def test_uvs_reason_reaches_the_user(environment, tmp_path, monkeypatch):

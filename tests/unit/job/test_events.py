@@ -70,7 +70,7 @@ def test_a_run_comes_back_from_disk_the_same_also_from_another_version():
         region="us-east-1",
         token="secret-token",
         report_url="http://127.0.0.1:1",
-        address_file=None,
+        home=None,
         s3=S3Access("http://127.0.0.1:2", "us-east-1", "id", "secret-key"),
         environments="/e",
     )

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from penstock.errors import ClientFailure
+from penstock.home import Home, ServerRecord
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
 from penstock.runner import contract, requirements
@@ -35,7 +36,7 @@ REQUEST = {
 }
 
 
-def run(report_url="http://127.0.0.1:9", address_file=None, **request):
+def run(report_url="http://127.0.0.1:9", home=None, **request):
     hosts = tuple(sorted(f"algo-{n}" for n in range(1, 12)))
     return Run(
         job_name="j",
@@ -47,7 +48,7 @@ def run(report_url="http://127.0.0.1:9", address_file=None, **request):
         region="eu-west-1",
         token="the-token",
         report_url=report_url,
-        address_file=address_file,
+        home=home,
         s3=S3Access(None, "r", "id", "the-key"),
         environments="/e",
     )
@@ -132,31 +133,45 @@ class TestContract:
 
 
 class TestExitMessage:
-    def message(self, tmp_path, data):
-        (tmp_path / "message").write_bytes(data)
-        return _exit_message(tmp_path / "message")
+    @pytest.fixture
+    def output(self, tmp_path):
+        (tmp_path / "output").mkdir()
+        return tmp_path / "output"
 
-    def test_its_first_kilobyte(self, tmp_path):
-        assert self.message(tmp_path, b"all well") == "all well"
-        assert self.message(tmp_path, b"x" * 2000) == "x" * 1024
-        assert self.message(tmp_path, b"") is None
-        assert _exit_message(tmp_path / "none") is None
+    def message(self, output, data):
+        (output / "message").write_bytes(data)
+        return _exit_message(output.parent)
 
-    def test_a_character_cut_in_two_at_the_limit_is_left_out(self, tmp_path):
-        assert self.message(tmp_path, b"x" * 1023 + "é".encode()) == "x" * 1023
+    def test_its_first_kilobyte(self, output):
+        assert _exit_message(output.parent) is None
+        assert self.message(output, b"all well") == "all well"
+        assert self.message(output, b"x" * 2000) == "x" * 1024
+        assert self.message(output, b"") is None
 
-    def test_what_is_not_text_fails_the_job(self, tmp_path):
+    def test_a_character_cut_in_two_at_the_limit_is_left_out(self, output):
+        assert self.message(output, b"x" * 1023 + "é".encode()) == "x" * 1023
+
+    def test_what_is_not_text_fails_the_job(self, output):
         with pytest.raises(ClientFailure, match="not UTF-8"):
-            self.message(tmp_path, b"\xff\xff")
+            self.message(output, b"\xff\xff")
 
-    def test_links_folders_and_pipes_are_no_message(self, tmp_path):
-        (tmp_path / "secret").write_text("secret")
-        (tmp_path / "message").symlink_to(tmp_path / "secret")
-        assert _exit_message(tmp_path / "message") is None
-        (tmp_path / "folder").mkdir()
-        assert _exit_message(tmp_path / "folder") is None
-        os.mkfifo(tmp_path / "pipe")
-        assert _exit_message(tmp_path / "pipe") is None
+    def test_links_folders_and_pipes_are_no_message(self, output):
+        (output / "secret").write_text("secret")
+        (output / "message").symlink_to(output / "secret")
+        assert _exit_message(output.parent) is None
+        (output / "message").unlink()
+        (output / "message").mkdir()
+        assert _exit_message(output.parent) is None
+        (output / "message").rmdir()
+        os.mkfifo(output / "message")
+        assert _exit_message(output.parent) is None
+
+    def test_a_link_in_the_place_of_its_folder_is_not_followed(self, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "message").write_text("secret")
+        (tmp_path / "ml").mkdir()
+        (tmp_path / "ml" / "output").symlink_to(tmp_path / "elsewhere")
+        assert _exit_message(tmp_path / "ml") is None
 
 
 class TestRequirements:
@@ -282,9 +297,20 @@ class TestReporter:
         self.report(tmp_path, run(server.url))
         assert [e[0] for e in server.events] == ["phase", "ended"]
 
-    def test_a_server_that_moved_is_found_by_its_address_file(self, tmp_path, server):
-        (tmp_path / "server.json").write_text(json.dumps({"endpoint": server.url}))
-        self.report(tmp_path, run("http://127.0.0.1:9", str(tmp_path / "server.json")))
+    def test_a_server_that_moved_is_found_and_none_is_trusted_that_does_not_hold_the_home(
+        self, tmp_path, server
+    ):
+        home = Home(tmp_path / "home")
+        home.make()
+        record = ServerRecord(1, server.url, None, "1", str(home.path), "r", "a", "b", 0, "r", own_s3=True)
+        home.announce(record)  # left behind by a server that is dead
+        reporter = Reporter(run("http://127.0.0.1:9", str(home.path)), tmp_path / "log", lambda: None)
+        with pytest.raises(ConnectionError, match="no server runs"):
+            reporter._address()
+        reporter._log.close()
+        with home.hold():
+            home.announce(record)
+            self.report(tmp_path, run("http://127.0.0.1:9", str(home.path)))
         assert server.events[-1][0] == "ended"
 
     @pytest.mark.parametrize("status", [403, 404])

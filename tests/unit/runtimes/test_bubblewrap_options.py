@@ -9,14 +9,16 @@ from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
 
 
 @pytest.fixture
-def composed(monkeypatch):
+def composed(monkeypatch, tmp_path):
     """A function that gives the command line, and what stands behind its --args, for a program."""
     monkeypatch.setattr(bubblewrap, "nesting_can_be_refused", lambda _: True)
+    path = tmp_path / "bwrap"
+    path.write_bytes(b"the program")
 
     def compose(**given):
         made = []
         monkeypatch.setattr(tree, "start", lambda composer, _: made.append(composer))
-        Bubblewrap("/bwrap").start(Program(**{"argv": ("x",), "environment": {}, "mounts": (), **given}), 1)
+        Bubblewrap(str(path)).start(Program(**{"argv": ("x",), "environment": {}, "mounts": (), **given}), 1)
         with ExitStack() as stack:
             argv = made[0](tree.Channels(stack, stack))
             return argv, os.pread(int(argv[2]), 1 << 20, 0).decode().split("\0")[:-1]
@@ -53,3 +55,17 @@ def test_what_a_version_of_bubblewrap_can(tmp_path, version, can):
     bwrap.write_text(f"#!/bin/sh\necho bubblewrap {version}\n")
     bwrap.chmod(0o755)
     assert nesting_can_be_refused(str(bwrap)) == can
+
+
+def test_as_root_bubblewrap_runs_from_a_copy_that_nobody_can_write_to(monkeypatch, tmp_path):
+    path = tmp_path / "bwrap"
+    path.write_bytes(b"the program")
+    with ExitStack() as stack:
+        sealed = tree.Channels(stack, stack).sealed(str(path))
+        with open(sealed, "rb") as file:
+            assert file.read() == b"the program"
+        for flags in (os.O_WRONLY, os.O_RDWR):
+            descriptor = os.open(sealed, flags)
+            with pytest.raises(PermissionError):
+                os.write(descriptor, b"x")
+            os.close(descriptor)

@@ -1,0 +1,275 @@
+"""`penstock run`: a script becomes a job, through the SDK as any user of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from penstock.cli import show
+from penstock.client import local_server, record
+from penstock.client.names import is_s3, local_path, parse_s3_url
+from penstock.errors import PenstockError
+
+if TYPE_CHECKING:
+    from penstock.cli.session import HomeSession
+    from penstock.processing import ProcessingInput, ProcessingOutput
+
+_INPUT = "/opt/ml/processing/input"
+_OUTPUT = "/opt/ml/processing/output"
+
+
+class RunCommand(TyperCommand):
+    """A command whose error for an unknown option says where options of the script belong."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of every command."""
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # NoSuchOption, which is typer's own or click's, depending on typer's version.
+            if hasattr(error, "possibilities") and hasattr(error, "message"):
+                error.message = f"{error.message} The script arguments go after --."
+            raise
+
+
+def run(
+    script: Annotated[Path, typer.Argument(help="The script to run.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Its arguments; those that begin with a dash go after --.")
+    ] = None,
+    framework: Annotated[
+        str | None, typer.Option(help="The environment, as sklearn==1.2-1, xgboost==1.3-1, python==3.11.")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="An image URI in the place of --framework.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="SOURCE[=FOLDER]: an S3 URI, file or folder, and where the script sees it."
+        ),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            help=f"NAME[=DESTINATION]: what the script writes to {_OUTPUT}/NAME goes to that S3 URI or folder.",
+        ),
+    ] = None,
+    source_dir: Annotated[
+        Path | None,
+        typer.Option(help="A folder to send along, with SCRIPT in it; its requirements.txt is installed."),
+    ] = None,
+    variables: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE for the script.")] = None,
+    instance_type: Annotated[str, typer.Option(help="The instance type to play.")] = "ml.m5.xlarge",
+    instance_count: Annotated[int, typer.Option(help="How many instances.", min=1, max=100)] = 1,
+    name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
+    max_runtime: Annotated[
+        int | None, typer.Option(help="Seconds after which the job is stopped.", min=1)
+    ] = None,
+    network: Annotated[bool, typer.Option(help="Whether the script may use the network.")] = True,
+    wait: Annotated[bool, typer.Option(help="Follow the log until the job has ended.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run a script as a processing job: S3 in, script, S3 out.
+
+    Options may stand before and after SCRIPT; what follows -- are the script's own arguments:
+    penstock run train.py --framework sklearn==1.2-1 -- --depth 3
+
+    The exit code is 0 for a job that is Completed, 1 for a Failed and 4 for a Stopped one.
+    """
+    from penstock.cli.session import EXIT_CODES, HomeSession  # noqa: PLC0415 - not for --help
+
+    code = _code(script, source_dir)
+    job_inputs = [_input(text) for text in inputs or []]
+    job_outputs = [_output(text) for text in outputs or []]
+    session = HomeSession()
+    processor = _processor(
+        session, _image(session, framework, image), source_dir, instance_type, instance_count,
+        _base_name(script), max_runtime, _pairs(variables or []), network,
+    )  # fmt: skip
+    _check_buckets(session, job_inputs)
+    more: dict[str, Any] = {"source_dir": str(source_dir)} if source_dir else {}
+    processor.run(
+        code=code, inputs=job_inputs, outputs=[o for o, _ in job_outputs], arguments=arguments or None,
+        job_name=name, wait=False, logs=False, **more,
+    )  # fmt: skip
+    job = processor.latest_job.job_name
+    if not json:
+        show.note(f"job {job}")
+    failure = session.follow(job, quiet=json) if wait else None
+    told = record.fetch(local_server.ensure(), job)
+    if wait:
+        _fetch_local(session, job_outputs)
+    if json:
+        show.as_json(told)
+    elif wait:
+        show.end(told)
+    else:
+        show.note(f"Next: penstock logs -f {job} | penstock describe {job} | penstock stop {job}")
+        _say_how_to_fetch(job_outputs)
+    if failure:
+        show.failed(told, str(failure), hint=f"penstock logs {job}" if json else None)
+    if wait:
+        raise typer.Exit(EXIT_CODES[told["status"]])
+
+
+def _code(script: Path, source_dir: Path | None) -> str:
+    """The script as the processor wants it: relative to the folder that is sent along, if there is one.
+
+    Raises:
+        PenstockError: Script or folder do not exist, or the script is not in the folder.
+    """
+    if source_dir is None:
+        if not script.is_file():
+            raise PenstockError(f"The script {script} does not exist.")
+        return str(script)
+    if not source_dir.is_dir():
+        raise PenstockError(f"The folder {source_dir} of --source-dir does not exist.")
+    if not script.is_absolute() and (source_dir / script).is_file():  # SageMaker looks only there
+        return str(script)
+    if not script.is_file():
+        raise PenstockError(f"The script {script} exists neither in {source_dir} nor here.")
+    # Links stay as they are: the archive has them under their own names.
+    inner = os.path.relpath(script, source_dir)
+    if inner.startswith(".."):
+        raise PenstockError(
+            f"The script {script} lies outside of {source_dir}. Put it there, or name another --source-dir."
+        )
+    return inner
+
+
+def _base_name(script: Path) -> str:
+    """The script's name, as a job's name may begin."""
+    return re.sub(r"[^a-zA-Z0-9]+", "-", script.stem).strip("-") or "script"
+
+
+def _image(session: HomeSession, framework: str | None, image: str | None) -> str:
+    from penstock.images.uris import parse_framework  # noqa: PLC0415
+
+    if image and framework:
+        raise PenstockError("Give --framework or --image, not both.")
+    return image or parse_framework(framework or "python==3.11", session.boto_region_name)
+
+
+def _processor(
+    session: HomeSession,
+    image: str,
+    source_dir: Path | None,
+    instance_type: str,
+    instance_count: int,
+    base_name: str,
+    max_runtime: int | None,
+    variables: dict[str, str],
+    network: bool,
+) -> Any:
+    from penstock.network import NetworkConfig  # noqa: PLC0415
+    from penstock.processing import FrameworkProcessor, ScriptProcessor  # noqa: PLC0415
+    from penstock.sklearn import SKLearn  # noqa: PLC0415
+
+    common: dict[str, Any] = {
+        "image_uri": image,
+        "command": ["python3"],
+        "instance_type": instance_type,
+        "instance_count": instance_count,
+        "base_job_name": base_name,
+        "max_runtime_in_seconds": max_runtime,
+        "env": variables or None,
+        "network_config": None if network else NetworkConfig(enable_network_isolation=True),
+        "sagemaker_session": session,
+    }
+    if source_dir is None:
+        return ScriptProcessor(**common)
+    # With image and name given, nothing of the estimator is used.
+    return FrameworkProcessor(SKLearn, framework_version="1.2-1", **common)
+
+
+def _input(text: str) -> ProcessingInput:
+    from penstock.processing import ProcessingInput  # noqa: PLC0415
+
+    source, separator, folder = text.rpartition("=")
+    if not separator or not folder.startswith("/"):
+        source, folder = text, _INPUT
+    if "://" not in source and not Path(source).exists():
+        raise PenstockError(f"The input {source} does not exist.")
+    return ProcessingInput(source=source, destination=folder)
+
+
+def _output(text: str) -> tuple[ProcessingOutput, Path | None]:
+    """An output, and the local folder that it is to be fetched to, if any."""
+    from penstock.processing import ProcessingOutput  # noqa: PLC0415
+
+    name, _, destination = text.partition("=")
+    if not name:
+        raise PenstockError(f"--output {text}: give NAME or NAME=DESTINATION.")
+    folder = _folder(text, destination)
+    remote = destination if destination and folder is None else None
+    return ProcessingOutput(output_name=name, source=f"{_OUTPUT}/{name}", destination=remote), folder
+
+
+def _folder(text: str, destination: str) -> Path | None:
+    """The local folder that a destination means; None when it means S3, or nothing is said."""
+    if not destination or re.match(r"s3://[^/]", destination):
+        return None
+    scheme = re.match(r"(?:s3:|[A-Za-z][\w+.-]*:/)", destination)
+    if scheme is None:
+        return Path(destination)
+    path = local_path(destination) if scheme[0] == "file:/" else None
+    if not path:
+        raise PenstockError(f"--output {text}: the destination must be s3://BUCKET/PREFIX or a local folder.")
+    return Path(path.removeprefix("file:"))
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise PenstockError(f"--env {text}: give NAME=VALUE.")
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _check_buckets(session: HomeSession, inputs: list[ProcessingInput]) -> None:
+    """Name a missing bucket before the job is there; it would fail for it only later.
+
+    Raises:
+        PenstockError: A bucket does not exist.
+    """
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - comes with boto3
+
+    for source in {str(one.source) for one in inputs if is_s3(str(one.source))}:
+        bucket, _ = parse_s3_url(source)
+        try:
+            session.s3_client.head_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in {"404", "NoSuchBucket"}:
+                raise
+            raise PenstockError(
+                f"The input {source}: there is no bucket {bucket}. "
+                f"Penstock's default bucket is {session.default_bucket()}."
+            ) from None
+
+
+def _fetch_local(session: HomeSession, outputs: list[tuple[ProcessingOutput, Path | None]]) -> None:
+    from penstock.s3 import S3Downloader  # noqa: PLC0415
+
+    for output, folder in outputs:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            S3Downloader.download(str(output.destination), str(folder), sagemaker_session=session)
+            show.note(f"{output.output_name}: {folder}")
+
+
+def _say_how_to_fetch(outputs: list[tuple[ProcessingOutput, Path | None]]) -> None:
+    for output, folder in outputs:
+        if folder is not None:
+            program = (
+                "from penstock.s3 import S3Downloader; "
+                f"S3Downloader.download({output.destination!r}, {str(folder.absolute())!r})"
+            )
+            show.note(
+                f"Nobody waits, so {output.output_name} stays in {output.destination}. "
+                f"To fetch it then: python -c {shlex.quote(program)}"
+            )
