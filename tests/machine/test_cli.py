@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from penstock.cli import main
 
 pytestmark = pytest.mark.machine
 
@@ -37,7 +40,7 @@ def test_run_with_local_data_in_and_out(penstock, script, tmp_path):
     )
     out = tmp_path / "out"
     done = penstock(
-        "run", "--input", str(data), "--output", f"up={out}", "--env", "TAIL=?", path, "!"
+        "run", "--input", str(data), path, "!", "--output", f"up={out}", "--env", "TAIL=?"
     )  # fmt: skip
     assert (out / "a.txt").read_text() == "SOME TEXT!?"
     assert "shouting" in done.stdout
@@ -47,7 +50,7 @@ def test_run_with_local_data_in_and_out(penstock, script, tmp_path):
 def test_run_jobs_describe_logs_stop_as_json(penstock, script):
     path = script("print('hello')")
     told = json.loads(
-        penstock("run", "--json", "--name", "cli-json", "--framework", "python==3.11", path).stdout
+        penstock("run", path, "--name", "cli-json", "--framework", "python==3.11", "--json").stdout
     )
     assert (told["name"], told["status"]) == ("cli-json", "Completed")
     listed = json.loads(penstock("jobs", "--json", "--contains", "cli-json").stdout)
@@ -64,14 +67,92 @@ def test_run_jobs_describe_logs_stop_as_json(penstock, script):
 def test_stop(penstock, script):
     penstock("run", "--no-wait", "--name", "cli-stop", script("import time; time.sleep(600)"))
     assert json.loads(penstock("stop", "cli-stop", "--json").stdout)["status"] in {"Stopping", "Stopped"}
-    followed = penstock("logs", "-f", "cli-stop")
+    followed = penstock("logs", "-f", "cli-stop", code=4)
     assert json.loads(penstock("describe", "cli-stop", "--json").stdout)["status"] == "Stopped", followed
 
 
 def test_a_failed_job_is_told_with_its_reason_and_exit_code(penstock, script):
-    done = penstock("run", "--name", "cli-fail", script("raise SystemExit(4)"), code=1)
-    assert "AlgorithmError: , exit code: 4" in done.stderr
+    path = script("open('/opt/ml/output/message', 'w').write('so it is'); import no_such_module")
+    done = penstock("run", "--name", "cli-fail", path, code=1)
+    assert done.stderr.count("AlgorithmError: , exit code: 1") == 1
+    assert "exit message: so it is" in done.stderr
+    assert "--source-dir with a requirements.txt" in done.stderr
+    assert "penstock logs" not in done.stderr
+    followed = penstock("logs", "-f", "cli-fail", code=1)
+    assert followed.stderr.count("AlgorithmError: , exit code: 1") == 1
     assert "AlgorithmError" in penstock("jobs", "--status", "Failed").stdout
+
+
+def test_arguments_of_the_script(penstock, script):
+    path = script("import sys; print(sys.argv[1:])")
+    done = penstock("run", path, "word", "--framework", "python==3.11", "--", "--flag", "value", "--json")
+    assert "['word', '--flag', 'value', '--json']" in done.stdout
+    refused = penstock("run", path, "--flag", "value", code=2)
+    # Rich breaks lines within a box.
+    assert "script arguments go after --" in " ".join(refused.stderr.replace("│", " ").split())
+
+
+def test_a_stopped_job_has_an_exit_code_of_its_own(penstock, script):
+    done = penstock("run", "--max-runtime", "1", script("import time; time.sleep(600)"), code=4)
+    assert "Stopped" in done.stderr
+    penstock("run", "--max-runtime", "0", script("pass"), code=2)
+
+
+def test_aws_variables_lead_the_commands_nowhere(penstock, script, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    penstock("run", "--name", "cli-aws", script("print('hello')"))
+    assert "hello" in penstock("logs", "cli-aws").stdout
+    assert "cli-aws" in penstock("jobs").stdout
+
+
+def test_an_error_of_botocore_is_one_line(monkeypatch, capsys):
+    def fails():
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
+
+    monkeypatch.setattr(main, "app", fails)
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == ('error: Could not connect to the endpoint URL: "http://127.0.0.1:9"\n')
+
+
+def test_jobs_in_a_pipe_are_a_line_each(penstock, script):
+    name = "cli-line-" + "x" * 50
+    penstock("run", "--name", name, script("raise SystemExit(3)"), code=1)
+    (line,) = [one for one in penstock("jobs").stdout.splitlines() if name in one]
+    assert "Failed" in line
+    assert line.endswith("AlgorithmError: , exit code: 3")
+
+
+def test_jobs_that_are_not_there(penstock):
+    none = penstock("jobs", "--contains", "no-such-name")
+    assert (none.stdout, none.stderr) == ("", "No job matches.\n")
+
+
+def test_a_local_folder_without_waiting(penstock, script, tmp_path):
+    path = script("open('/opt/ml/processing/output/o/x', 'w').write('there')")
+    done = penstock("run", path, "--no-wait", "--name", "cli-later", "--output", f"o=file://{tmp_path}/out")
+    penstock("logs", "-f", "cli-later")
+    assert not (tmp_path / "out").exists()
+    command = done.stderr.split("python -c ")[1].strip()
+    subprocess.run(["bash", "-c", f"{sys.executable} -c {command}"], check=True)
+    assert (tmp_path / "out" / "x").read_text() == "there"
+
+
+def test_an_sdk_script_after_penstock_env_needs_no_role(address, script, tmp_path):
+    work = script("open('/opt/ml/processing/output/o/x', 'w').write('there')", "work.py")
+    path = script(
+        f"""
+        from penstock.processing import ProcessingOutput, ScriptProcessor
+        processor = ScriptProcessor(image_uri="python:3.11", command=["python3"], instance_count=1,
+                                    instance_type="ml.m5.xlarge")
+        processor.run({work!r}, outputs=[ProcessingOutput("/opt/ml/processing/output/o", "file://{tmp_path}/out")])
+        """
+    )
+    shell = f'eval "$({PENSTOCK} env)" && {sys.executable} {path}'
+    subprocess.run(["bash", "-c", shell], check=True, timeout=120)
+    assert (tmp_path / "out" / "x").read_text() == "there"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +164,18 @@ def test_a_failed_job_is_told_with_its_reason_and_exit_code(penstock, script):
         (("run", "--framework", "nothing==1", "{script}"), "nothing"),
         (("run", "--image", "nginx:1", "{script}"), "nginx:1"),
         (("run", "--env", "X", "{script}"), "NAME=VALUE"),
+        (("run", "{script}", "--output", "o=s3:/typo"), "s3://BUCKET/PREFIX"),
+        (("run", "{script}", "--output", "o=S3://b/x"), "s3://BUCKET/PREFIX"),
+        (("run", "{script}", "--output", "o=s3://"), "s3://BUCKET/PREFIX"),
+        (("run", "{script}", "--output", "o=http://b/x"), "s3://BUCKET/PREFIX"),
+        (("run", "{script}", "--output", "=out"), "NAME=DESTINATION"),
+        (("run", "{script}", "--input", "s3://no-such-bucket/x"), "no bucket no-such-bucket"),
+        (
+            ("run", "{script}", "--source-dir", "no-such-folder"),
+            "no-such-folder of --source-dir does not exist",
+        ),
+        (("run", "{script}", "--source-dir", "/usr/bin"), "lies outside of /usr/bin"),
+        (("jobs", "--status", "Lost"), "InProgress, Completed, Failed, Stopping, Stopped"),
         (("describe", "no-such-job"), "no-such-job"),
         (("logs", "no-such-job"), "no-such-job"),
         (("stop", "no-such-job"), "no-such-job"),
@@ -119,13 +212,17 @@ def test_source_dir(penstock, tmp_path):
     (source / "helper.py").write_text("word = 'from the folder'")
     done = penstock("run", "--source-dir", str(source), str(source / "main.py"))
     assert "from the folder" in done.stdout
+    assert done.stderr.startswith("job main-2")
+    inside = penstock("run", "main.py", "--source-dir", "src", cwd=str(tmp_path))
+    assert "from the folder" in inside.stdout
 
 
 def test_a_script_for_sagemaker_runs_as_it_stands(penstock, script, tmp_path):
     work = script("print('in the job')", "work.py")
     path = script(
         f"""
-        import sagemaker
+        import boto3, sagemaker
+        print("jobs", "ProcessingJobSummaries" in boto3.client("sagemaker").list_processing_jobs())
         from sagemaker.processing import ScriptProcessor
         from sagemaker.sklearn.processing import SKLearnProcessor
         print(sagemaker.get_execution_role(), sagemaker.Session().default_bucket())
@@ -138,4 +235,13 @@ def test_a_script_for_sagemaker_runs_as_it_stands(penstock, script, tmp_path):
     done = penstock("python", path, cwd=str(tmp_path))
     assert "arn:aws:iam::000000000000:role/" in done.stdout
     assert "in the job" in done.stdout
+    assert "jobs True" in done.stdout
     assert os.path.exists(path)
+
+
+def test_a_script_that_fails_is_shown_by_its_own_traceback(penstock, script):
+    done = penstock("python", script("import sys\nraise ValueError('no way')"), code=1)
+    assert done.stderr.splitlines()[0] == "Traceback (most recent call last):"
+    assert done.stderr.count('File "') == 1
+    assert done.stderr.splitlines()[-1] == "ValueError: no way"
+    penstock("python", script("import sys; sys.exit(9)"), code=9)

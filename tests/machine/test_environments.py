@@ -1,5 +1,6 @@
 """Environments built for real by uv, and used through a layer within walls made by hand."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -9,13 +10,15 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from penstock.environments import add_requirements, job_layer, prepare
+from penstock.environments import Cancelled, Environment, add_requirements, job_layer, prepare
+from penstock.environments.cache import cached
 from penstock.environments.interpreters import at_hand
 from penstock.errors import ClientFailure, InternalFailure
 
@@ -190,32 +193,179 @@ def test_a_builder_killed_half_way_leaves_nothing_that_hinders_the_next(tmp_path
     assert (tmp_path / digest / "venv/bin/python").exists()
 
 
-def test_uv_holds_the_lock_after_its_builder_was_killed(tmp_path):
-    lock = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    server = socket.create_server(("127.0.0.1", 0))
-    code = f"""
+@pytest.fixture
+def silent(monkeypatch, tmp_path):
+    """The one index there is: it accepts connections and never answers."""
+    clear_indexes(monkeypatch)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
+        yield server
+
+
+class Visitor(threading.Thread):
+    """Waits for a connection; `came` is set then, and `left()` returns when its other end is gone."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.came = server, threading.Event()
+        self.start()
+
+    def run(self):
+        self.connection, _ = self.server.accept()
+        self.came.set()
+
+    def left(self):
+        self.join(60)
+        self.connection.settimeout(60)
+        with self.connection, contextlib.suppress(ConnectionResetError):
+            while self.connection.recv(65536):
+                pass
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """All processes that are started."""
+    real, found = subprocess.Popen, []
+
+    def start(*arguments, **more):
+        found.append(real(*arguments, **more))
+        return found[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return found
+
+
+def bare(tmp_path, running):
+    """An environment of which no more is there than resolving needs."""
+    return Environment("bare", tmp_path / "bare/venv", running[0].version, running[0].path, (), {})
+
+
+def test_a_cancelled_preparation_ends_uv_and_leaves_nothing(tmp_path, running, silent, started):
+    visitor = Visitor(silent)
+    folder = tmp_path / "environments"
+    with pytest.raises(Cancelled):
+        prepare(
+            PLAIN,
+            folder,
+            strict=False,
+            progress=quiet,
+            interpreters=running,
+            cancelled=visitor.came.is_set,
+        )
+    assert [one.returncode for one in started] == [-signal.SIGKILL]
+    visitor.left()
+    assert not list((folder / "building").iterdir())
+    assert not list((folder / "known").iterdir())
+
+
+def test_cancelled_requirements_end_uv_and_leave_nothing(tmp_path, running, silent, started):
+    visitor = Visitor(silent)
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"--index-url {os.environ['UV_DEFAULT_INDEX']}\nnosuch\n")
+    folder = tmp_path / "environments"
+    with pytest.raises(Cancelled):
+        add_requirements(
+            bare(tmp_path, running), requirements, folder, progress=quiet, cancelled=visitor.came.is_set
+        )
+    assert [one.returncode for one in started] == [-signal.SIGKILL]
+    visitor.left()
+    assert not list((folder / "building").iterdir())
+
+
+def test_a_build_script_ends_with_the_uv_that_is_cancelled(tmp_path, running, silent):
+    code = tmp_path / "code"
+    package = code / "mypkg"
+    package.mkdir(parents=True)
+    (package / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "mypkg"\ndynamic = ["version"]\n'
+    )
+    (package / "backend.py").write_text(
+        "import socket\n"
+        f"connection = socket.create_connection({silent.getsockname()!r})\n"
+        "connection.recv(1)\n"
+    )
+    (code / "requirements.txt").write_text("./mypkg\n")
+    visitor = Visitor(silent)
+    with pytest.raises(Cancelled):
+        add_requirements(
+            bare(tmp_path, running),
+            code / "requirements.txt",
+            tmp_path / "environments",
+            progress=quiet,
+            cancelled=visitor.came.is_set,
+        )
+    visitor.left()
+
+
+def test_a_package_that_can_not_be_built_is_told_without_the_place_of_its_folder(tmp_path, running, silent):
+    code = tmp_path / "code of mine"
+    (code / "mypkg").mkdir(parents=True)
+    (code / "mypkg/pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+    )
+    (code / "mypkg/backend.py").write_text("raise ValueError(__file__)\n")
+    (code / "requirements.txt").write_text("./mypkg\n")
+    said = []
+    with pytest.raises(ClientFailure) as caught:
+        add_requirements(
+            bare(tmp_path, running),
+            code / "requirements.txt",
+            tmp_path / "environments",
+            progress=said.append,
+        )
+    assert "ValueError: ./mypkg/backend.py" in caught.value.reason
+    for text in (caught.value.reason, *said):
+        assert str(tmp_path) not in text
+        assert code.as_uri() not in text
+
+
+def test_the_uv_of_a_killed_builder_hinders_nobody_and_keeps_its_folder_to_its_end(
+    tmp_path, running, silent, monkeypatch
+):
+    visitor = Visitor(silent)
+    environments = tmp_path / "environments"
+    orphaned = f"""
     from pathlib import Path
+    from penstock.environments.cache import cached
     from penstock.environments.uv import uv
-    index = "http://127.0.0.1:{server.getsockname()[1]}/simple"
-    settings = {{"UV_DEFAULT_INDEX": index, "UV_INDEX": "", "UV_HTTP_RETRIES": "0"}}
-    folder = Path({str(tmp_path)!r})
-    uv("pip", "compile", "--no-cache", "-", folder=folder, stdin="x", hold={lock}, extra=settings)
+    def build(work, hold):
+        uv("pip", "compile", "-", folder=work, stdin="x", hold=hold)
+    cached(Path({str(environments)!r}), "key", build, progress=print)
     """
-    argv = [sys.executable, "-c", textwrap.dedent(code)]
-    builder = subprocess.Popen(argv, pass_fds=(lock,), stderr=subprocess.DEVNULL)
-    os.close(lock)
+    first = subprocess.Popen([sys.executable, "-c", textwrap.dedent(orphaned)], stderr=subprocess.DEVNULL)
     # uv asks the index, which does not answer: it is at work for as long as the test likes.
-    connection, _ = server.accept()
-    builder.kill()
-    builder.wait(20)
-    other = os.open(tmp_path / "lock", os.O_RDWR)
-    with pytest.raises(BlockingIOError):
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    server.close()
-    connection.close()
-    fcntl.flock(other, fcntl.LOCK_EX)
-    os.close(other)
+    assert visitor.came.wait(60)
+    first.kill()
+    first.wait(20)
+    (left,) = (environments / "building").iterdir()
+
+    def build(work, hold):
+        (work / "venv").mkdir()
+        (work / "venv/pyvenv.cfg").touch()
+        return Environment("d", environments / "d/venv", "3.11.1", sys.executable, (), {})
+
+    assert cached(environments, "key", build, progress=pytest.fail).prefix.is_dir()
+    assert left.is_dir()
+    held = os.open(left, os.O_RDONLY)
+    silent.close()
+    visitor.connection.close()
+    # Ours as soon as uv has ended.
+    fcntl.flock(held, fcntl.LOCK_EX)
+    os.close(held)
+    cached(environments, "other", build, progress=quiet)
+    assert not left.exists()
+
+
+def clear_indexes(monkeypatch):
+    for name in [
+        one for one in os.environ if one.startswith(("UV_INDEX", "UV_DEFAULT", "UV_EXTRA", "UV_FIND", "PIP_"))
+    ]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
 
 @pytest.fixture
@@ -224,11 +374,7 @@ def code(tmp_path, monkeypatch):
     wheels = tmp_path / "wheels"
     wheel(wheels, "penstocktest", "1.0")
     wheel(wheels, "penstocktest", "2.0")
-    for name in [
-        one for one in os.environ if one.startswith(("UV_INDEX", "UV_DEFAULT", "UV_EXTRA", "UV_FIND", "PIP_"))
-    ]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    clear_indexes(monkeypatch)
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     source = tmp_path / "code"

@@ -107,7 +107,7 @@ def test_a_job_of_an_ordinary_user(account, installed):
         assert '"state": "missing"' not in penstock("doctor", "--json").stdout
         penstock("run", "--no-wait", "--name", "to-stop", str(script_that_sleeps(home)))
         penstock("stop", "to-stop")
-        penstock("logs", "-f", "to-stop")
+        penstock("logs", "-f", "to-stop", code=4)
     finally:
         penstock("down")
     # Nothing that the user can't remove was left in their home.

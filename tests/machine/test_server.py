@@ -10,10 +10,14 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import ENVIRONMENTS, stop_server
 
+from penstock.cli.checks import examine
+from penstock.config import Settings
+from penstock.environments import interpreters
 from penstock.home import Home
 from penstock.objectstore.weed import EmbeddedStore
 
@@ -164,6 +168,26 @@ def test_the_log_holds_no_secret(penstock, env):
     logs = [p for p in home.rglob("*.log") if p.is_file()]
     assert logs
     assert not [p for p in logs if secret in p.read_text(errors="replace")]
+
+
+def test_a_home_that_can_not_be_used_is_named(penstock, tmp_path):
+    path = tmp_path / "a-file"
+    path.write_text("")
+    for command in ("up", "status", "jobs"):
+        done = penstock(command, code=1, PENSTOCK_HOME=str(path))
+        assert f"The home folder {path} can't be used" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_one_interpreter_alone_is_weak(monkeypatch):
+    one = SimpleNamespace(minor="3.11")
+    monkeypatch.setattr(interpreters, "at_hand", lambda folder: [one])
+    found = {f.what: f for f in examine(Settings.read())}["interpreters"]
+    assert found.state == "weak"
+    assert "uv python install" in str(found.remedy)
+    monkeypatch.setattr(interpreters, "at_hand", lambda folder: [one, SimpleNamespace(minor="3.9")])
+    found = {f.what: f for f in examine(Settings.read())}["interpreters"]
+    assert (found.state, found.remedy) == ("ok", None)
 
 
 def test_doctor_says_what_this_machine_has(penstock):

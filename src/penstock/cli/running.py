@@ -34,7 +34,7 @@ class RunCommand(TyperCommand):
         except Exception as error:
             # NoSuchOption, which is typer's own or click's, depending on typer's version.
             if hasattr(error, "possibilities") and hasattr(error, "message"):
-                error.message = f"{error.message} The script arguments go after --."
+                error.message = f"{str(error.message).rstrip('.')}; script arguments go after --."
             raise
 
 
@@ -103,8 +103,6 @@ def run(
         show.note(f"job {job}")
     failure = session.follow(job, quiet=json) if wait else None
     told = record.fetch(local_server.ensure(), job)
-    if wait:
-        _fetch_local(session, job_outputs)
     if json:
         show.as_json(told)
     elif wait:
@@ -112,6 +110,8 @@ def run(
     else:
         show.note(f"Next: penstock logs -f {job} | penstock describe {job} | penstock stop {job}")
         _say_how_to_fetch(job_outputs)
+    if wait:
+        _fetch_local(session, job_outputs)
     if failure:
         show.failed(told, str(failure), hint=f"penstock logs {job}" if json else None)
     if wait:

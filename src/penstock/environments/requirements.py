@@ -32,8 +32,8 @@ _NAMES_PATH = re.compile(r"^(-r|-c|-e|-f|--requirement|--constraint|--editable|-
 _NESTS = ("-r", "-c", "--requirement", "--constraint")
 _FOLDERS = ("-f", "--find-links")
 _NAMED = {**dict.fromkeys(_NESTS, "file"), **dict.fromkeys(_FOLDERS, "folder")}
-#: Characters that some take for the end of a line, or that no requirements file has.
-_CONTROL = re.compile(r"[^\t\n\r -~\u00a1-\u1fff]")
+#: Characters that some take for the end of a line, and others that no text has.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]")
 _NESTED = re.compile(r"(?:-[rc]\s*|--(?:requirement|constraint)(?:\s+|\s*=\s*))([\w.][\w./-]*)")
 #: Options that name no local path, one on a line.
 _HARMLESS = re.compile(

@@ -1,8 +1,9 @@
 """Framework and version -> image URI as SageMaker's SDK v2 makes it, and image URI -> what it names.
 
 The rules and the beginnings of the error texts are those of `sagemaker.image_uris.retrieve`, which code in the
-field matches on. Two are wider here. A py_version of `py3` (the default of FrameworkProcessor) is taken as the Python 3 that the
-version has, where SDK v2 refuses it. And every region is accepted: none of these images is ever fetched.
+field matches on. Two are wider here. A py_version of `py3` (the default of FrameworkProcessor) is taken as the
+Python 3 that the version has, where SDK v2 refuses it. And every region is accepted: none of these images is
+ever fetched.
 """
 
 from __future__ import annotations

@@ -92,6 +92,15 @@ def test_keys_follow_the_uri_and_the_relative_path(store, send, out, uri, base):
     assert result.bytes == sum(map(len, store.buckets["b"].values()))
 
 
+def test_an_output_without_anything_is_said_to_be_so(send, out):
+    assert list(out.iterdir()) == []
+    lines: list[str] = []
+    result = send(lines=lines)[0]
+    assert (result.files, result.skipped) == (0, [])
+    assert lines[0] == "Output 'x': nothing was written to /opt/ml/processing/output/x."
+    assert not any("'.'" in line for line in lines)
+
+
 def test_empty_and_hard_linked_files_are_plain_files(store, send, out):
     fill(out, "a")
     (out / "zero").touch()

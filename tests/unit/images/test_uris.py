@@ -59,6 +59,18 @@ def test_account_and_domain_follow_the_region():
     )
 
 
+def test_without_a_region_it_is_the_local_server_s(monkeypatch):
+    monkeypatch.delenv("PENSTOCK_REGION", raising=False)
+    assert retrieve("sklearn", None, "1.2-1") == retrieve("sklearn", "us-east-1", "1.2-1")
+    monkeypatch.setenv("PENSTOCK_REGION", "eu-west-1")
+    assert retrieve("sklearn", None, "1.2-1") == retrieve("sklearn", "eu-west-1", "1.2-1")
+
+
+def test_the_nearest_framework_is_named_first():
+    with pytest.raises(ValueError, match=r"the nearest first: pytorch, "):
+        retrieve("torch", "us-east-1")
+
+
 def test_py3_stands_for_the_python_3_that_a_version_has():
     uri = retrieve("pytorch", "us-east-1", "1.10", "py3", "ml.g5.xlarge")
     assert uri.endswith("pytorch-training:1.10-gpu-py38")
@@ -78,9 +90,8 @@ def test_huggingface_tags_keep_both_versions_as_typed(base):
         (
             ("sklearn", "us-east-1", "1.3-1"),
             (
-                "Unsupported sklearn version: 1.3-1. You may need to upgrade your SDK version "
-                "(pip install -U sagemaker) for newer sklearn versions. "
-                "Supported sklearn version(s): 0.20.0, 0.23-1, 1.0-1, 1.2-1, 1.4-2,"
+                "Unsupported sklearn version: 1.3-1. This version of Penstock does not know it; a newer one may. "
+                "Supported sklearn version(s), the nearest first: 1.2-1, 1.4-2, 1.4-2-py312, 1.0-1,"
             ),
         ),
         (("sklearn", "us-east-1", "1.2-1", "py3", "ml.p3.2xlarge"), "Unsupported processor: gpu."),
@@ -92,7 +103,7 @@ def test_huggingface_tags_keep_both_versions_as_typed(base):
         (("scikit", "us-east-1", "1"), "Unsupported framework: scikit."),
     ],
 )
-def test_what_is_not_supported_is_said_as_the_official_sdk_says_it(arguments, text):
+def test_what_is_not_supported_is_said_with_what_is(arguments, text):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the text is compared below
         retrieve(*arguments)
     assert str(caught.value).startswith(text)

@@ -70,5 +70,6 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    (tmp_path / "empty" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROLE = "arn:aws:iam::111122223333:role/r"
@@ -16,6 +17,8 @@ class FakeClient:
         self, service: str, calls: list[tuple[str, dict[str, Any]]], answers: dict[str, Any]
     ) -> None:
         self._service, self._calls, self._answers = service, calls, answers
+        if service == "s3":
+            self.meta = SimpleNamespace(endpoint_url="https://s3.us-east-1.amazonaws.com")
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         if operation.startswith("_") or operation == "meta":

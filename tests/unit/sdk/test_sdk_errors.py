@@ -55,6 +55,13 @@ CASES: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
         TypeError,
         "Your inputs must be provided as ProcessingInput objects.",
     ),
+    "an input without files": (
+        lambda s: processor(s).run(
+            [ProcessingInput("empty", "/opt/ml/processing/a", "one")], wait=False, logs=False
+        ),
+        ValueError,
+        "The source of the input one: the folder empty holds no files.",
+    ),
     "an output that is none": (
         lambda s: processor(s).run(outputs=["x"], wait=False, logs=False),  # type: ignore[list-item]
         TypeError,

@@ -89,7 +89,12 @@ except ModuleNotFoundError as error:
     assert "sagemaker.processing" in out
 
 
-RUN = "import sys; from penstock.client import alias; alias.run_script(sys.argv[1], sys.argv[2:])"
+RUN = """
+import sys
+from penstock.client import alias, local_server
+address = local_server.Address("http://127.0.0.1:9", None, "r", "r", "0" * 12, "b", "key", "secret")
+alias.run_script(sys.argv[1], sys.argv[2:], address)
+"""
 
 
 def test_a_script_runs_as_python_would_run_it(tmp_path: Path) -> None:
@@ -100,6 +105,34 @@ def test_a_script_runs_as_python_would_run_it(tmp_path: Path) -> None:
     )
     out = python(RUN, str(script), "--a", "b c")
     assert out == f"__main__ ['{script}', '--a', 'b c'] penstock.network\n"
+
+
+def test_the_script_s_own_boto3_reaches_the_server_too(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import boto3\n"
+        "client = boto3.client('sagemaker')\n"
+        "print(client.meta.endpoint_url, client.meta.region_name, boto3.Session().get_credentials().access_key)\n"
+    )
+    assert python(RUN, str(script)) == "http://127.0.0.1:9 r key\n"
+
+
+def test_an_error_of_the_script_is_shown_as_python_shows_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("def deep():\n    raise ValueError('no way')\n\ndeep()\n")
+    mine = subprocess.run(
+        [sys.executable, "-c", RUN, str(script)], capture_output=True, text=True, check=False
+    )
+    plain = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (mine.returncode, mine.stderr) == (plain.returncode, plain.stderr)
+    assert "no way" in plain.stderr
+
+
+def test_the_script_s_own_exit_code_is_kept(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import sys; sys.exit(7)\n")
+    done = subprocess.run([sys.executable, "-c", RUN, str(script)], check=False)
+    assert done.returncode == 7
 
 
 def test_the_official_package_is_left_alone(tmp_path: Path) -> None:

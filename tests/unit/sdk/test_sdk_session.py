@@ -15,6 +15,8 @@ from sdk_fakes import FakeBoto
 import penstock
 from penstock.client import boto as boto_module
 from penstock.client import local_server
+from penstock.client.connection import Connection
+from penstock.home import Home, ServerRecord
 from penstock.local import LocalSession
 from penstock.s3 import S3Downloader, S3Uploader, is_s3_url, s3_path_join
 from penstock.session import Session, get_execution_role
@@ -59,6 +61,38 @@ def test_an_endpoint_in_the_environment_is_the_user_s_choice(
         assert not session.is_local
         assert session.boto_region_name == "us-west-2"
         assert session.sagemaker_client.meta.endpoint_url == "http://127.0.0.1:9"
+
+
+def served_home(path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerRecord:
+    """A home with a server that runs, as far as its files tell."""
+    monkeypatch.setenv("PENSTOCK_HOME", str(path))
+    return ServerRecord(
+        pid=1, endpoint="http://127.0.0.1:9", s3_endpoint="http://127.0.0.1:8", version="0", home=str(path),
+        region="eu-west-1", account="000000000000", bucket="b", started_at=0, s3_region="eu-west-1", own_s3=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER"])
+def test_the_endpoint_of_this_home_s_server_is_local(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    record = served_home(tmp_path, monkeypatch)
+    monkeypatch.setenv(name, record.endpoint + "/")
+    assert not Session().is_local
+    with Home(tmp_path).hold():
+        Home(tmp_path).announce(record)
+        assert Session().is_local
+        assert LocalSession().is_local
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", "http://127.0.0.1:99")
+        assert not Session().is_local
+    monkeypatch.setenv("PENSTOCK_HOME", __file__)
+    assert not Session().is_local
+
+
+def test_a_connection_may_take_no_notice_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:99")
+    assert Connection(environment=False).is_local
+    assert not Connection().is_local
 
 
 def test_what_is_given_is_used_as_it_is(boto: FakeBoto) -> None:

@@ -122,7 +122,7 @@ def test_instances_are_merged_by_time(
         "other/algo-1": [(-9, "x")],
     }
     Session().logs_for_processing_job("j")
-    assert capsys.readouterr().out.splitlines() == ["a", "b", "c"]
+    assert capsys.readouterr().out.splitlines() == ["algo-1 | a", "algo-2 | b", "algo-1 | c"]
 
 
 def test_a_stream_that_comes_late_is_found(
@@ -132,7 +132,7 @@ def test_a_stream_that_comes_late_is_found(
     server.instances = 2
     server.lines = {"j/algo-1": [(1.0, "a")], "j/algo-2": [(3.0, "b")]}
     Session().logs_for_processing_job("j", wait=True)
-    assert capsys.readouterr().out.splitlines() == ["a", "b"]
+    assert capsys.readouterr().out.splitlines() == ["algo-1 | a", "algo-2 | b"]
 
 
 def test_without_wait_it_does_not_wait(
@@ -149,11 +149,15 @@ def test_colours_are_for_terminals(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("JPY_PARENT_PID", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     server = serve(0.0)
     server.instances = 2
     server.lines = {"j/algo-1": [(-2.0, "a")], "j/algo-2": [(-1.0, "b")]}
     Session().logs_for_processing_job("j")
     assert capsys.readouterr().out == "\x1b[34ma\x1b[0m\n\x1b[35mb\x1b[0m\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    Session().logs_for_processing_job("j")
+    assert capsys.readouterr().out == "algo-1 | a\nalgo-2 | b\n"
 
 
 def test_dots_while_nothing_is_there(
