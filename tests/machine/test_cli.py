@@ -135,8 +135,8 @@ def test_a_local_folder_without_waiting(penstock, script, tmp_path):
     done = penstock("run", path, "--no-wait", "--name", "cli-later", "--output", f"o=file://{tmp_path}/out")
     penstock("logs", "-f", "cli-later")
     assert not (tmp_path / "out").exists()
-    command = done.stderr.split("python -c ")[1].strip()
-    subprocess.run(["bash", "-c", f"{sys.executable} -c {command}"], check=True)
+    command = done.stderr.split("once the job has ended: ")[1].strip()
+    subprocess.run(["bash", "-c", command], check=True)
     assert (tmp_path / "out" / "x").read_text() == "there"
 
 
@@ -215,6 +215,9 @@ def test_source_dir(penstock, tmp_path):
     assert done.stderr.startswith("job main-2")
     inside = penstock("run", "main.py", "--source-dir", "src", cwd=str(tmp_path))
     assert "from the folder" in inside.stdout
+    (tmp_path / "link").symlink_to(source)
+    linked = penstock("run", str(source / "main.py"), "--source-dir", str(tmp_path / "link"))
+    assert "from the folder" in linked.stdout
 
 
 def test_a_script_for_sagemaker_runs_as_it_stands(penstock, script, tmp_path):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import textwrap
 import threading
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.environments import Cancelled, Environment, add_requirements, job_layer, prepare
+from penstock.environments import Cancelled, Environment, NeedsBuilding, add_requirements, job_layer, prepare
 from penstock.environments.cache import cached
 from penstock.environments.interpreters import at_hand
 from penstock.errors import ClientFailure, InternalFailure
@@ -275,52 +276,48 @@ def test_cancelled_requirements_end_uv_and_leave_nothing(tmp_path, running, sile
     assert not list((folder / "building").iterdir())
 
 
-def test_a_build_script_ends_with_the_uv_that_is_cancelled(tmp_path, running, silent):
-    code = tmp_path / "code"
-    package = code / "mypkg"
-    package.mkdir(parents=True)
-    (package / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "mypkg"\ndynamic = ["version"]\n'
-    )
-    (package / "backend.py").write_text(
-        "import socket\n"
-        f"connection = socket.create_connection({silent.getsockname()!r})\n"
-        "connection.recv(1)\n"
-    )
-    (code / "requirements.txt").write_text("./mypkg\n")
-    visitor = Visitor(silent)
-    with pytest.raises(Cancelled):
-        add_requirements(
-            bare(tmp_path, running),
-            code / "requirements.txt",
-            tmp_path / "environments",
-            progress=quiet,
-            cancelled=visitor.came.is_set,
-        )
-    visitor.left()
-
-
-def test_a_package_that_can_not_be_built_is_told_without_the_place_of_its_folder(tmp_path, running, silent):
+def test_nothing_of_a_requirement_is_run_outside_a_jobs_walls(tmp_path, running):
+    """Neither a build script, of a folder or an archive, nor what a wheel wants run at every start of Python."""
     code = tmp_path / "code of mine"
     (code / "mypkg").mkdir(parents=True)
+    ran = tmp_path / "ran"
     (code / "mypkg/pyproject.toml").write_text(
         "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
     )
-    (code / "mypkg/backend.py").write_text("raise ValueError(__file__)\n")
-    (code / "requirements.txt").write_text("./mypkg\n")
-    said = []
-    with pytest.raises(ClientFailure) as caught:
-        add_requirements(
-            bare(tmp_path, running),
-            code / "requirements.txt",
-            tmp_path / "environments",
-            progress=said.append,
+    (code / "mypkg/backend.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    with tarfile.open(code / "mypkg-1.0.tar.gz", "w:gz") as archive:
+        archive.add(code / "mypkg", "mypkg-1.0")
+    requirements = code / "requirements.txt"
+    for line in ("./mypkg\n", "./mypkg-1.0.tar.gz\n", "--no-binary mypkg\n./mypkg-1.0.tar.gz\n"):
+        requirements.write_text(line)
+        said = []
+        with pytest.raises(ClientFailure) as caught:
+            add_requirements(
+                bare(tmp_path, running), requirements, tmp_path / "environments", progress=said.append
+            )
+        for text in (caught.value.reason, *said):
+            assert str(tmp_path) not in text
+            assert code.as_uri() not in text
+    with zipfile.ZipFile(code / "wanted-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("wanted.pth", f"import os; open({str(ran)!r}, 'w')\n")
+        wheel.writestr("wanted/__init__.py", "")
+        wheel.writestr("wanted-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: wanted\nVersion: 1.0\n")
+        wheel.writestr(
+            "wanted-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
-    assert "ValueError: ./mypkg/backend.py" in caught.value.reason
-    for text in (caught.value.reason, *said):
-        assert str(tmp_path) not in text
-        assert code.as_uri() not in text
+        wheel.writestr("wanted-1.0.dist-info/RECORD", "")
+    requirements.write_text("./wanted-1.0-py3-none-any.whl\n")
+    base = prepare(PLAIN, tmp_path / "environments", strict=False, progress=quiet, interpreters=running)
+    made = add_requirements(base, requirements, tmp_path / "environments", progress=quiet)
+    assert "wanted" in made.packages
+    assert not ran.exists()
+
+
+def test_a_requirement_without_a_wheel_is_told_as_such(tmp_path, running):
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("sgmllib3k==1.0.0\n")
+    with pytest.raises(NeedsBuilding, match="sgmllib3k"):
+        add_requirements(bare(tmp_path, running), requirements, tmp_path / "environments", progress=quiet)
 
 
 def test_the_uv_of_a_killed_builder_hinders_nobody_and_keeps_its_folder_to_its_end(

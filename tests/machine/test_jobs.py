@@ -537,6 +537,57 @@ def test_requirements_of_a_source_folder_are_installed_once_per_content(session,
     assert run() != first
 
 
+def framework_job(session, **changes):
+    return FrameworkProcessor(
+        SKLearn,
+        **{
+            "framework_version": "1.2-1",
+            "image_uri": "python:3.11",
+            "instance_count": 1,
+            "instance_type": "ml.m5.large",
+            "command": ["python3"],
+            "sagemaker_session": session,
+            **changes,
+        },
+    )
+
+
+def test_requirements_beside_the_script_are_installed_by_its_own_pip_within_the_walls(session, tmp_path):
+    """What would have to be built, or lies beside the file, is never run outside the walls, and works all the same."""
+    source = tmp_path / "src"
+    (source / "reqs").mkdir(parents=True)
+    (source / "requirements.txt").write_text("-r reqs/base.txt\n")
+    (source / "reqs" / "base.txt").write_text("iniconfig==2.0.0\n")
+    (source / "main.py").write_text("import iniconfig; print('at', iniconfig.__file__)\n")
+    job = framework_job(session)
+    job.run(code="main.py", source_dir=str(source), logs=False)
+    lines = log_lines(session, job.latest_job.job_name)
+    assert any("the job's own pip installs it" in line for line in lines)
+    assert any(line.startswith("at /opt/venv/") for line in lines)
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_stop_and_the_time_limit_reach_an_installation_that_hangs(session, tmp_path, limit):
+    """An index that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = tmp_path / "src"
+        source.mkdir()
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        (source / "requirements.txt").write_text(f"--index-url {index}\nnosuchpackage\n")
+        (source / "main.py").write_text("")
+        job = framework_job(session, max_runtime_in_seconds=limit)
+        job.run(code="main.py", source_dir=str(source), wait=False)
+        connection, _ = silent.accept()
+        if limit is None:
+            job.latest_job.stop()
+        job.latest_job.wait(logs=False)
+        connection.close()
+    description = job.latest_job.describe()
+    assert description["ProcessingJobStatus"] == "Stopped"
+    assert "FailureReason" not in description
+    assert any("before the program was started" in x for x in log_lines(session, job.latest_job.job_name))
+
+
 def test_requirements_that_can_not_be_had_fail_the_job_with_their_name(session, tmp_path):
     source = tmp_path / "src"
     source.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,13 +135,14 @@ def _code(script: Path, source_dir: Path | None) -> str:
         return str(script)
     if not script.is_file():
         raise PenstockError(f"The script {script} exists neither in {source_dir} nor here.")
-    # Links stay as they are: the archive has them under their own names.
-    inner = os.path.relpath(script, source_dir)
-    if inner.startswith(".."):
-        raise PenstockError(
-            f"The script {script} lies outside of {source_dir}. Put it there, or name another --source-dir."
-        )
-    return inner
+    # Links as they are come first: the archive has them under their own names.
+    for meant in (Path.absolute, Path.resolve):
+        inner = Path(os.path.relpath(meant(script), meant(source_dir)))
+        if inner.parts[0] != "..":
+            return str(inner)
+    raise PenstockError(
+        f"The script {script} lies outside of {source_dir}. Put it there, or name another --source-dir."
+    )
 
 
 def _base_name(script: Path) -> str:
@@ -215,13 +217,10 @@ def _folder(text: str, destination: str) -> Path | None:
     """The local folder that a destination means; None when it means S3, or nothing is said."""
     if not destination or re.match(r"s3://[^/]", destination):
         return None
-    scheme = re.match(r"(?:s3:|[A-Za-z][\w+.-]*:/)", destination)
-    if scheme is None:
-        return Path(destination)
-    path = local_path(destination) if scheme[0] == "file:/" else None
-    if not path:
+    path = (local_path(destination) or "").removeprefix("file:")
+    if not path or re.match(r"s3:|[A-Za-z][\w+.-]*:/", path):
         raise PenstockError(f"--output {text}: the destination must be s3://BUCKET/PREFIX or a local folder.")
-    return Path(path.removeprefix("file:"))
+    return Path(path)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
@@ -265,11 +264,8 @@ def _fetch_local(session: HomeSession, outputs: list[tuple[ProcessingOutput, Pat
 def _say_how_to_fetch(outputs: list[tuple[ProcessingOutput, Path | None]]) -> None:
     for output, folder in outputs:
         if folder is not None:
-            program = (
-                "from penstock.s3 import S3Downloader; "
-                f"S3Downloader.download({output.destination!r}, {str(folder.absolute())!r})"
-            )
+            program = "import sys; from penstock.s3 import S3Downloader as d; d.download(*sys.argv[1:])"
+            words = [sys.executable, "-c", program, str(output.destination), str(folder.absolute())]
             show.note(
-                f"Nobody waits, so {output.output_name} stays in {output.destination}. "
-                f"To fetch it then: python -c {shlex.quote(program)}"
+                f"Nobody waits for {output.output_name}. To fetch it once the job has ended: {shlex.join(words)}"
             )

@@ -23,6 +23,9 @@ from penstock.job.run import S3Access
 
 _MANIFEST_LIMIT = 256 * MIB
 
+_CHECK_SECONDS = 0.2
+_PROGRESS_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -44,6 +47,7 @@ def fetch(
     root: Path,
     access: S3Access,
     progress: Callable[[str], None],
+    check: Callable[[], None] = lambda: None,
     opener: Opener = open_bucket,
 ) -> list[Fetched]:
     """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
@@ -58,6 +62,7 @@ def fetch(
         root: The folder that the program will see as /opt/ml.
         access: How to reach the store.
         progress: Called with a line for the log, on the caller's thread.
+        check: Called on the caller's thread several times a second; what it raises ends the work.
         opener: How buckets are opened.
 
     Raises:
@@ -69,7 +74,7 @@ def fetch(
     loads = [_Load(item, _folder(item, root)) for item in wanted]
     for load in loads:
         make_folder(load.folder)
-    crew.work(partial(_find, load, opener, access) for load in loads)
+    crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
     _lay_out(loads, root)
     for load in loads:
         if load.item.sharded:
@@ -81,7 +86,7 @@ def fetch(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            _download(loads, temporary, progress)
+            _download(loads, temporary, progress, check)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return [_arrived(load, started, progress) for load in loads]
@@ -188,14 +193,22 @@ def _check_space(loads: Sequence[_Load], root: Path) -> None:
         )
 
 
-def _download(loads: Sequence[_Load], temporary: Path, progress: Callable[[str], None]) -> None:
+def _download(
+    loads: Sequence[_Load], temporary: Path, progress: Callable[[str], None], check: Callable[[], None]
+) -> None:
     total = sum(file.entry.size for load in loads for file in load.files.values())
-    crew.work(
-        _tasks(loads, temporary),
-        tick=lambda: progress(
-            f"Downloading inputs: {size_text(sum(load.done for load in loads))} of {size_text(total)}.",
-        ),
-    )
+    told = time.monotonic()
+
+    def tick() -> None:
+        nonlocal told
+        check()
+        if time.monotonic() - told >= _PROGRESS_SECONDS:
+            told = time.monotonic()
+            progress(
+                f"Downloading inputs: {size_text(sum(load.done for load in loads))} of {size_text(total)}."
+            )
+
+    crew.work(_tasks(loads, temporary), tick=tick, every=_CHECK_SECONDS)
 
 
 def _tasks(loads: Sequence[_Load], temporary: Path) -> Iterator[crew.Task]:

@@ -7,13 +7,14 @@ builder at a time, nothing half-built), `requirements.py` (what a job adds), `la
 from penstock.environments.build import prepare
 from penstock.environments.layer import Layer, job_layer
 from penstock.environments.model import Cancelled, Environment
-from penstock.environments.requirements import add_requirements, self_contained
+from penstock.environments.requirements import NeedsBuilding, add_requirements, self_contained
 from penstock.environments.settings import pip_environment
 
 __all__ = [
     "Cancelled",
     "Environment",
     "Layer",
+    "NeedsBuilding",
     "add_requirements",
     "job_layer",
     "pip_environment",

@@ -2,8 +2,8 @@
 
 As with `pip install -r` in the image: what the environment has is kept unless the requirements ask otherwise, and
 what they don't reach is not touched. The new environment starts as hard links to the old one, bytecode included, so
-only what is added costs time. A requirement that has no wheel is built from source. That runs its build script on
-this machine outside any walls, with none of the caller's variables but those that compilers need.
+only what is added costs time. Only wheels are installed here: to build a source archive is to run its code, and
+that is done within a job's walls or not at all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from penstock.environments.build import installed
 from penstock.environments.cache import cached, digest_of, prefix_of
 from penstock.environments.model import Asked, Environment, Progress, leave_if, never
 from penstock.environments.settings import fingerprint
-from penstock.environments.uv import UvError, finish, uv
+from penstock.environments.uv import UvError, finish, only_wheels, uv
 from penstock.errors import ClientFailure
 
 #: One requirement of a lock: its first line names it, its hashes follow.
@@ -39,7 +39,7 @@ _NESTED = re.compile(r"(?:-[rc]\s*|--(?:requirement|constraint)(?:\s+|\s*=\s*))(
 _HARMLESS = re.compile(
     r"(?:-i\s*|-f\s*|--(?:index-url|extra-index-url|find-links)(?:\s+|=))https?://[^\s$'\"\\]+"
     r"|--(?:no-index|pre|prefer-binary|require-hashes)"
-    r"|--(?:no-binary|only-binary|trusted-host)(?:\s+|=)[\w.:,-]+"
+    r"|--(?:only-binary|trusted-host)(?:\s+|=)[\w.:,-]+"
 )
 #: A name with extras, versions, a marker and hashes.
 _REQUIREMENT = re.compile(
@@ -47,6 +47,8 @@ _REQUIREMENT = re.compile(
     r"\s*\(?\s*(?:(?:===|[<>=!~]=|[<>])\s*[\w.*+!-]+\s*,?\s*)*\)?"
     r"\s*(?:;[\w\s.<>=!~'\"(),+*-]+?)?(?:\s+--hash[=\s]\w+:[0-9a-fA-F]+)*"
 )
+#: How uv says that it would have to build.
+_NO_WHEEL = "building from source is disabled"
 #: A name that ends like this is taken for a file.
 _ARCHIVES = (
     ".whl",
@@ -63,6 +65,10 @@ _ARCHIVES = (
     ".lz",
     ".lzma",
 )
+
+
+class NeedsBuilding(ClientFailure):
+    """A requirement has no wheel that fits: it can only be built from source, by the job itself."""
 
 
 def add_requirements(
@@ -83,8 +89,9 @@ def add_requirements(
         cancelled: Polled at least every 0.2 s while uv runs and while another builder is waited for.
 
     Raises:
-        ClientFailure: The file can't be read, names a path that is not there, or a requirement can't be met,
-            fetched or built; with uv's reason.
+        NeedsBuilding: A requirement has no wheel that fits.
+        ClientFailure: The file can't be read, names a path that is not there, or a requirement can't be met or
+            fetched; with uv's reason.
         Cancelled: `cancelled` said True. Nothing is left of what was begun, and no uv or build script runs.
     """
     root = requirements.parent.resolve()
@@ -105,7 +112,8 @@ def add_requirements(
             _link_tree(environment.prefix, work / "venv")
             _install(_text(added), work / "venv", requirements, hold, progress, cancelled)
         except UvError as error:
-            raise ClientFailure(_explained(requirements, error)) from error
+            kind = NeedsBuilding if _NO_WHEEL in str(error) else ClientFailure
+            raise kind(_explained(requirements, error)) from error
         progress(f"{requirements.name} is installed after {time.monotonic() - began:.1f} s")
         return Environment(
             digest=digest,
@@ -181,6 +189,7 @@ def _compile(
     output.write_text(environment.lock, "utf-8")
     uv(
         *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--no-sources"),
+        *only_wheels(),
         *("--python", environment.interpreter, "--output-file", output, requirements.resolve()),
         # Paths in the file are meant from the folder it lies in, where a job's script starts.
         folder=requirements.resolve().parent,
@@ -207,6 +216,7 @@ def _install(
             "--requirements",
             lock,
         ),
+        *only_wheels(),
         folder=requirements.resolve().parent,
         progress=progress,
         hold=hold,
@@ -216,7 +226,9 @@ def _install(
     # Compiles what has no bytecode yet. A file that can't be compiled (a template, say) is no failure.
     sites = venv.glob("lib/python3*/site-packages")
     compiling = subprocess.Popen(
-        [venv / "bin/python", "-I", "-m", "compileall", "-q", "-j", "0", *sites],
+        # Without site: it would run the .pth files of what was just installed.
+        [venv / "bin/python", "-I", "-S", "-m", "compileall", "-q", "-j", "0", *sites],
+        env={"PATH": os.defpath},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

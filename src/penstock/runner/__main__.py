@@ -24,7 +24,7 @@ def main() -> None:
     folder = RunFolder(Path(sys.argv[1]))
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: stop.ask())
     # What the server ignores or blocks must not be inherited by the program.
     for number in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
@@ -32,9 +32,9 @@ def main() -> None:
     os.umask(0o022)
     folder.pid.write_text(str(os.getpid()))
     if folder.stop.exists():
-        stop.set()
+        stop.ask()
     run = Run.from_json(folder.run.read_text())
-    reporter = Reporter(run, folder.log, refused=stop.set)
+    reporter = Reporter(run, folder.log, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
     reporter.start(journal)

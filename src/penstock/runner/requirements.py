@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from penstock.environments import self_contained
 from penstock.errors import ClientFailure
 
 _SCRIPT = "runproc.sh"
@@ -27,6 +28,18 @@ class Requirements:
     """A `requirements.txt` and the text files beside it that it may name (`-r`, `-c`)."""
 
     files: Mapping[str, bytes]
+
+    @property
+    def self_contained(self) -> bool:
+        """Whether they can be installed from an index alone, each file that they name included."""
+        named, looked_at = ["requirements.txt"], set()
+        while named:
+            text = self.files[name := named.pop()].decode("utf-8", "replace")
+            looked_at.add(name)
+            if not self_contained(text, self.files):
+                return False
+            named += [other for other in self.files if other in text and other not in looked_at]
+        return True
 
     @property
     def sha256(self) -> str:

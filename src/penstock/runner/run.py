@@ -7,6 +7,7 @@ uploaded whether it succeeded, failed or was stopped: nothing is lost.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import threading
@@ -18,7 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from penstock.data import inputs, outputs
-from penstock.environments import Environment, add_requirements, job_layer, pip_environment, prepare
+from penstock.environments import (
+    Cancelled,
+    Environment,
+    NeedsBuilding,
+    add_requirements,
+    job_layer,
+    pip_environment,
+    prepare,
+)
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.run import Run
@@ -34,12 +43,35 @@ _MESSAGE_BYTES = 1024
 _SKIPPED_SHOWN = 100
 
 
-class Stop(threading.Event):
-    """Set when the run must stop: because it was asked to, or because its server knows it no more."""
+class Stop:
+    """Why a run must end before its program does: a stop was asked for, or its time is over."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self.deadline = math.inf
+        """By the monotonic clock; set when the run's time begins to count."""
+
+    def ask(self) -> None:
+        """Somebody wants the run to stop, or its server knows it no more."""
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was asked for, rather than the time being over."""
+        return self._asked.is_set()
+
+    def due(self) -> bool:
+        """Whether the run must end now."""
+        return self._asked.is_set() or time.monotonic() >= self.deadline
+
+    def wait(self) -> None:
+        """Return when the run must end."""
+        while not self.due():
+            self._asked.wait(min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX))
 
 
 class _Halted(Exception):
-    """A stop was asked for before the program was started."""
+    """The run must end before its program was started."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +100,8 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
             message = _exit_message(folder.ml)
         finally:
             _upload(run, folder, journal, log)
-    except _Halted:
+    except (_Halted, Cancelled):
+        log.note("Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}"))
         ended = _Ended(None, halted=True)
     except JobFailure as failure:
         reasons.append(failure.reason)
@@ -107,24 +140,27 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> No
 def _run_program(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> _Ended:
     """Everything up to the program's end."""
     journal.phase(Phase.PREPARING)
-    environment = _prepare_environment(run, journal, log)
-    _leave_if_asked(stop)
+    environment = _prepare_environment(run, journal, log, stop)
+    _leave_if_due(stop)
     journal.phase(Phase.DOWNLOADING)
-    deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+    stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     _fetch(run, folder, journal, log, stop)
-    installed = requirements.find(run.request, folder.ml)
-    if installed is not None:
-        environment = _install(run, folder, environment, installed, journal, log)
-    _leave_if_asked(stop)
-    program = _program(run, folder, environment, installed)
+    environment, variables = _install(run, folder, environment, journal, log, stop)
+    _leave_if_due(stop)
+    program = _program(run, folder, environment, variables)
     runtime = choose(run.walls)
     journal.phase(Phase.RUNNING)
-    return _follow(run, runtime, program, log, stop, deadline)
+    return _follow(run, runtime, program, log, stop)
 
 
-def _prepare_environment(run: Run, journal: Journal, log: LogWriter) -> Environment:
-    image = run.request["AppSpecification"]["ImageUri"]
-    environment = prepare(image, Path(run.environments), strict=run.strict_versions, progress=log.note)
+def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop) -> Environment:
+    environment = prepare(
+        run.request["AppSpecification"]["ImageUri"],
+        Path(run.environments),
+        strict=run.strict_versions,
+        progress=log.note,
+        cancelled=stop.due,
+    )
     for text in (*environment.deviations, *environment.notes):
         log.note(f"Note: {text}")
     journal.note(environment=json.loads(environment.to_json()))
@@ -133,40 +169,51 @@ def _prepare_environment(run: Run, journal: Journal, log: LogWriter) -> Environm
 
 def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
     contract.write_config(run, folder.ml)
-
-    def progress(line: str) -> None:
-        log.note(line)
-        _leave_if_asked(stop)
-
     fetched = inputs.fetch(
         run.request.get("ProcessingInputs") or [],
         index=run.index,
         count=len(run.hosts),
         root=folder.ml,
         access=run.s3,
-        progress=progress,
+        progress=log.note,
+        check=lambda: _leave_if_due(stop),
     )
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
     journal.note(inputs=[asdict(one) for one in fetched])
 
 
 def _install(
-    run: Run,
-    folder: RunFolder,
-    base: Environment,
-    found: requirements.Requirements,
-    journal: Journal,
-    log: LogWriter,
-) -> Environment:
-    """Install a source folder's requirements into an environment of their own, once per content."""
-    text = found.save(folder.path / "requirements")
-    environment = add_requirements(base, text, Path(run.environments), progress=log.note)
+    run: Run, folder: RunFolder, base: Environment, journal: Journal, log: LogWriter, stop: Stop
+) -> tuple[Environment, Mapping[str, str]]:
+    """Install a source folder's requirements beforehand, once per content, where no code has to be run for it.
+
+    Returns:
+        The environment, and the variable by which the SDK's script knows that it may skip pip.
+    """
+    found = requirements.find(run.request, folder.ml)
+    if found is None:
+        return base, {}
+    if not found.self_contained:
+        log.note("requirements.txt names more than packages of an index: the job's own pip installs it.")
+        return base, {}
+    try:
+        environment = add_requirements(
+            base,
+            found.save(folder.path / "requirements"),
+            Path(run.environments),
+            progress=log.note,
+            cancelled=stop.due,
+        )
+    except NeedsBuilding as needs:
+        log.note(f"{needs}")
+        log.note("What has to be built is built by the job's own pip, within its walls.")
+        return base, {}
     journal.note(environment=json.loads(environment.to_json()))
-    return environment
+    return environment, {"PENSTOCK_REQUIREMENTS_SHA256": found.sha256}
 
 
 def _program(
-    run: Run, folder: RunFolder, environment: Environment, installed: requirements.Requirements | None
+    run: Run, folder: RunFolder, environment: Environment, requirement_variables: Mapping[str, str]
 ) -> Program:
     application = run.request["AppSpecification"]
     argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
@@ -177,14 +224,14 @@ def _program(
         )
     layer = job_layer(environment, folder.layer)
     variables, visible = pip_environment()
-    if installed is not None:
-        variables = {**variables, "PENSTOCK_REQUIREMENTS_SHA256": installed.sha256}
     folder.scratch.mkdir(exist_ok=True)
     (folder.ml / "output").mkdir(parents=True, exist_ok=True)
     network = run.request.get("NetworkConfig") or {}
     return Program(
         argv=argv,
-        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables}),
+        environment=contract.environment(
+            run, layer.path_entries, {**layer.variables, **variables, **requirement_variables}
+        ),
         mounts=(
             *layer.mounts,
             *(Mount(Path(path), path) for path in visible),
@@ -197,9 +244,7 @@ def _program(
     )
 
 
-def _follow(
-    run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop, deadline: float
-) -> _Ended:
+def _follow(run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop) -> _Ended:
     """Start the program, keep its output, and end it when a stop is asked for or its time is over."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
@@ -210,7 +255,7 @@ def _follow(
     pump.start()
     # Daemon: it sleeps until the deadline, which an ended program does not wait for.
     halting = threading.Event()
-    args = (run, running, log, stop, deadline, halting)
+    args = (run, running, log, stop, halting)
     threading.Thread(target=_halt, args=args, name="halt", daemon=True).start()
     code = running.wait()
     assert code is not None  # without a timeout it waits for the end
@@ -219,19 +264,14 @@ def _follow(
     return _Ended(code, halting.is_set())
 
 
-def _halt(
-    run: Run, running: Running, log: LogWriter, stop: Stop, deadline: float, halting: threading.Event
-) -> None:
+def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threading.Event) -> None:
     """SIGTERM, a time of grace, then the end of the whole tree; on a stop as on the time limit."""
-    asked = stop.wait(max(0.0, deadline - time.monotonic()))
+    stop.wait()
     if running.wait(0) is not None:
         return
     halting.set()
-    if not asked:
-        limit = run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
-        log.note(
-            f"The time limit of {limit} s (MaxRuntimeInSeconds) is reached: the program is asked to end."
-        )
+    if not stop.asked:
+        log.note(f"{_over(run)} The program is asked to end.")
     try:
         running.terminate()
         if running.wait(run.stop_grace) is None:
@@ -287,6 +327,11 @@ def _outputs(run: Run) -> list[Mapping[str, Any]]:
     return list((run.request.get("ProcessingOutputConfig") or {}).get("Outputs") or [])
 
 
-def _leave_if_asked(stop: Stop) -> None:
-    if stop.is_set():
+def _over(run: Run) -> str:
+    limit = run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+    return f"The time limit of {limit} s (MaxRuntimeInSeconds) is reached."
+
+
+def _leave_if_due(stop: Stop) -> None:
+    if stop.due():
         raise _Halted

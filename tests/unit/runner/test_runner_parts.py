@@ -16,7 +16,7 @@ from penstock.runner import contract, requirements
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LONGEST, LogWriter
 from penstock.runner.report import Reporter
-from penstock.runner.run import _exit_message
+from penstock.runner.run import Stop, _exit_message
 
 REQUEST = {
     "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "x.py"]},
@@ -174,6 +174,19 @@ class TestExitMessage:
         assert _exit_message(tmp_path / "ml") is None
 
 
+class TestStop:
+    def test_it_is_due_when_asked_for_or_when_the_time_is_over(self):
+        stop = Stop()
+        assert not stop.due()
+        stop.deadline = 0
+        stop.wait()
+        assert (stop.due(), stop.asked) == (True, False)
+        asked = Stop()
+        threading.Timer(0.01, asked.ask).start()
+        asked.wait()
+        assert (asked.due(), asked.asked) == (True, True)
+
+
 class TestRequirements:
     def archive(self, tmp_path, **files):
         folder = tmp_path / "processing/input/code"
@@ -196,6 +209,21 @@ class TestRequirements:
         assert saved.read_bytes() == b"-r more.txt\n"
         assert sorted(p.name for p in saved.parent.iterdir()) == ["more.txt", "requirements.txt"]
         assert len(found.sha256) == 64
+
+    @pytest.mark.parametrize(
+        ("files", "contained"),
+        [
+            ({"requirements": b"six\n", "notes": b"./not a requirement\n"}, True),
+            ({"requirements": b"-r more.txt\n", "more": b"six\n"}, True),
+            ({"requirements": b"-r more.txt\n", "more": b"./local\n"}, False),
+            ({"requirements": b"-r sub/more.txt\n"}, False),
+            ({"requirements": b"./local\n"}, False),
+        ],
+    )
+    def test_only_what_comes_from_an_index_is_installed_beforehand(self, tmp_path, files, contained):
+        self.archive(tmp_path, **files)
+        found = requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path)
+        assert found.self_contained is contained
 
     def test_only_the_sdks_own_script_installs_them(self, tmp_path):
         self.archive(tmp_path, requirements=b"six\n")

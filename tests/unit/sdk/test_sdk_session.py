@@ -16,6 +16,7 @@ import penstock
 from penstock.client import boto as boto_module
 from penstock.client import local_server
 from penstock.client.connection import Connection
+from penstock.errors import ConfigurationError
 from penstock.home import Home, ServerRecord
 from penstock.local import LocalSession
 from penstock.s3 import S3Downloader, S3Uploader, is_s3_url, s3_path_join
@@ -87,6 +88,15 @@ def test_the_endpoint_of_this_home_s_server_is_local(
         assert not Session().is_local
     monkeypatch.setenv("PENSTOCK_HOME", __file__)
     assert not Session().is_local
+
+
+def test_a_home_that_is_a_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("")
+    home = Home(path)
+    for use in (home.make, home.held, home.keys, home.hold().__enter__):
+        with pytest.raises(ConfigurationError, match=rf"{path} can't be used: .* Set PENSTOCK_HOME"):
+            use()
 
 
 def test_a_connection_may_take_no_notice_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
