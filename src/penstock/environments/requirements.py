@@ -273,6 +273,7 @@ def _content(requirements: Path, root: Path) -> str:
     """All that the requirements say and refer to, as a text to be hashed.
 
     Raises:
+        NeedsBuilding: A file asks for it.
         ClientFailure: A file can't be read, or lies outside the folder of the requirements.
     """
     said: list[str] = []
@@ -287,6 +288,8 @@ def _content(requirements: Path, root: Path) -> str:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
             raise ClientFailure(f"The requirements file {path.name} can't be read: {reason}.") from error
+        if "--no-binary" in text:  # it would win over what uv is told here
+            raise NeedsBuilding(f"{path.name} asks for builds from source (--no-binary).")
         said.append(text)
         for line in text.replace("\\\n", " ").splitlines():
             for kind, named in _paths(line, path, root):
