@@ -7,7 +7,7 @@ from typing import Any
 
 def retrieve(
     framework: str,
-    region: str,
+    region: str | None = None,
     version: str | None = None,
     py_version: str | None = None,
     instance_type: str | None = None,
@@ -22,7 +22,7 @@ def retrieve(
 
     Args:
         framework: `sklearn`, `xgboost`, `pytorch`, `tensorflow`, `huggingface`, `mxnet`, ...
-        region: An AWS region; part of the URI.
+        region: An AWS region, part of the URI; None: the local server's.
         version: As in the tag, e.g. `1.2-1`.
         py_version: As in the tag, e.g. `py38`.
         instance_type: Says whether the image is the one for GPUs.

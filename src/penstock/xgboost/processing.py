@@ -1,57 +1,12 @@
-"""XGBoostProcessor: scripts in a XGBoost image."""
+"""XGBoostProcessor: scripts in an image of XGBoost."""
 
 from __future__ import annotations
 
-from penstock.client.processor import Tags
-from penstock.estimator import Framework
-from penstock.network import NetworkConfig
-from penstock.processing import FrameworkProcessor
-from penstock.session import Session
+from penstock.client.versioned import VersionedProcessor
 from penstock.xgboost.estimator import XGBoost
 
 
-class XGBoostProcessor(FrameworkProcessor):
+class XGBoostProcessor(VersionedProcessor):
     """Starts jobs in the image of a XGBoost version; see `FrameworkProcessor` for the arguments."""
 
-    estimator_cls: type[Framework] = XGBoost
-
-    def __init__(
-        self,
-        framework_version: str,
-        role: str | None = None,
-        instance_count: int | None = None,
-        instance_type: str | None = None,
-        py_version: str = "py3",
-        image_uri: str | None = None,
-        command: list[str] | None = None,
-        volume_size_in_gb: int = 30,
-        volume_kms_key: str | None = None,
-        output_kms_key: str | None = None,
-        code_location: str | None = None,
-        max_runtime_in_seconds: int | None = None,
-        base_job_name: str | None = None,
-        sagemaker_session: Session | None = None,
-        env: dict[str, str] | None = None,
-        tags: Tags | None = None,
-        network_config: NetworkConfig | None = None,
-    ) -> None:
-        super().__init__(
-            XGBoost,
-            framework_version,
-            role,
-            instance_count,
-            instance_type,
-            py_version,
-            image_uri,
-            command,
-            volume_size_in_gb,
-            volume_kms_key,
-            output_kms_key,
-            code_location,
-            max_runtime_in_seconds,
-            base_job_name,
-            sagemaker_session,
-            env,
-            tags,
-            network_config,
-        )
+    estimator_cls = XGBoost
