@@ -20,7 +20,7 @@ logger = logging.getLogger("penstock")
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 
 #: How often the local server is asked, in seconds: at once after something happened, then ever less often.
-QUICKEST, SLOWEST, BACKOFF = 0.02, 0.2, 1.4
+QUICKEST, SLOWEST, BACKOFF = 0.02, 0.2, 1.15
 
 #: How many of the last log lines an error shows.
 SHOWN_LINES = 20

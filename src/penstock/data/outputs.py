@@ -26,7 +26,7 @@ from penstock.job.run import S3Access
 
 _KEY_LIMIT = 1024  # bytes of UTF-8, S3's limit; it also bounds how deep a folder is walked
 _LARGE_AT_ONCE = 4  # each holds up to four parts in memory
-_FRUITLESS = 64  # so many failures without one success, and the rest is not tried
+_FRUITLESS = 64  # so many failures of an output without one success, and the rest of it is not tried
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # nonblocking, lest a FIFO keeps us
@@ -115,7 +115,7 @@ def upload(
             raise type(first)(
                 f"Failed to upload data. Output {output.name!r}: {first}"
                 + (f" {more} more of its files failed." if more else "")
-                + (" The rest was not tried." if shared.hopeless else ""),
+                + (" The rest was not tried." if shared.hopeless or output.fruitless >= _FRUITLESS else ""),
             )
     return results
 
@@ -132,6 +132,8 @@ class _Output:
     empty: bool = False
     skipped: list[str] = field(default_factory=list)
     failures: list[JobFailure] = field(default_factory=list)
+    fruitless: int = 0
+    """Failures since the last file that arrived."""
 
     def key(self, relative: str) -> str:
         base = self.uri.key
@@ -152,8 +154,8 @@ class _Shared:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
-        self.fruitless = 0
         self.hopeless = False
+        """The store is gone: nothing more is tried."""
 
 
 def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
@@ -191,7 +193,7 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
         return
     try:
         for relative, descriptor in _walk(folder, "", output):
-            if shared.hopeless:
+            if shared.hopeless or output.fruitless >= _FRUITLESS:
                 os.close(descriptor)
                 return
             yield partial(_send, output, bucket, relative, descriptor, shared)
@@ -289,13 +291,13 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     except JobFailure as error:
         with shared.lock:
             output.failures.append(error)
-            shared.fruitless += _FRUITLESS if isinstance(error, StoreUnreachable | StoreFailing) else 1
-            shared.hopeless = shared.fruitless >= _FRUITLESS
+            output.fruitless += 1
+            shared.hopeless = shared.hopeless or isinstance(error, StoreUnreachable | StoreFailing)
     except OSError as error:
         output.fail(relative, error)
     else:
         with shared.lock:
-            shared.fruitless = 0
+            output.fruitless = 0
             output.files += 1
             output.bytes += size
             output.ended = time.monotonic()

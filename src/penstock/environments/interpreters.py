@@ -158,7 +158,10 @@ def _ask(path: str) -> Interpreter | None:
         version, base_prefix, implementation = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    return Interpreter(path, version, os.path.realpath(base_prefix)) if implementation == "cpython" else None
+    prefix = os.path.realpath(base_prefix)
+    if implementation != "cpython" or _within(os.path.realpath(Path.home()), prefix):
+        return None  # programs see an interpreter's folder: it must not be one that holds the user's home
+    return Interpreter(path, version, prefix)
 
 
 def _fetched(folder: Path) -> Path:

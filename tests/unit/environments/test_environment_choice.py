@@ -6,7 +6,7 @@ import pytest
 
 from penstock.environments import interpreters as finding
 from penstock.environments import resolve as resolving
-from penstock.environments.interpreters import Interpreter, by_nearness, candidates
+from penstock.environments.interpreters import Interpreter, at_hand, by_nearness, candidates
 from penstock.environments.uv import UvError, clean
 from penstock.errors import InternalFailure
 from penstock.images.contents import Contents
@@ -213,3 +213,11 @@ def test_nothing_is_fetched_offline(tmp_path, monkeypatch):
 )
 def test_uvs_lines_are_cleaned(raw, text):
     assert clean(raw) == text
+
+
+def test_an_interpreter_whose_folder_holds_the_home_is_left_out(monkeypatch, tmp_path):
+    """Programs see an interpreter's folder, and must not see a home in it."""
+    assert at_hand(tmp_path)
+    for prefix in {one.base_prefix for one in at_hand(tmp_path)}:
+        monkeypatch.setenv("HOME", f"{prefix}/home")
+        assert prefix not in {one.base_prefix for one in at_hand(tmp_path)}
