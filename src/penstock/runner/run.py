@@ -204,9 +204,8 @@ def _install(
             progress=log.note,
             cancelled=stop.due,
         )
-    except NeedsBuilding as needs:
-        log.note(f"{needs}")
-        log.note("What has to be built is built by the job's own pip, within its walls.")
+    except NeedsBuilding:
+        log.note("requirements.txt names what has no wheel: the job's own pip builds it, within its walls.")
         return base, {}
     journal.note(environment=json.loads(environment.to_json()))
     return environment, {"PENSTOCK_REQUIREMENTS_SHA256": found.sha256}
