@@ -97,6 +97,7 @@ class _Server:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._dispatcher.close()
+        self._engine.close()
         alive = [j for j in self._store.active_jobs() if j.phases.get("preparing")]
         if alive:
             _log.warning("%d job(s) go on without the server; the object store stays up for them", len(alive))
@@ -139,6 +140,7 @@ class _Server:
             return
         _log.info("objects are kept at %s", self._objects.access.endpoint or "AWS S3")
         self._home.announce(self._record())  # the store may have had to move to other ports
+        self._engine.warm_up()
         self._dispatcher.start()
         self._ready.set()
         self._watch_store()

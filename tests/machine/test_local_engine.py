@@ -2,17 +2,42 @@
 
 import pytest
 
+from penstock.engines.base import Life
 from penstock.engines.local import LocalEngine
 from penstock.job.run import Run, S3Access
-from penstock.testing.engines import EngineSuite
+from penstock.testing.engines import EngineSuite, until_dead
 
 pytestmark = pytest.mark.machine
 
 
 class TestLocalEngine(EngineSuite):
-    @pytest.fixture
-    def engine(self, tmp_path):
-        return LocalEngine(tmp_path / "runs")
+    @pytest.fixture(params=[False, True], ids=["spawned", "forked"])
+    def engine(self, tmp_path, request):
+        made = LocalEngine(tmp_path / "runs")
+        if request.param:
+            made.warm_up()
+        yield made
+        made.close()
+
+    def test_a_runner_outlives_its_engine(self, engine, long_run):
+        handle = engine.prepare(long_run("algo-1"))
+        engine.start(handle)
+        engine.close()
+        again = LocalEngine(engine._folder)
+        assert again.probe(handle) is Life.ALIVE
+        again.stop(handle)
+        until_dead(again, handle)
+
+    def test_a_nursery_that_died_keeps_nobody_from_starting(self, tmp_path, short_run):
+        engine = LocalEngine(tmp_path / "runs")
+        engine.warm_up()
+        engine._nursery._process.kill()
+        engine._nursery._process.wait()
+        handle = engine.prepare(short_run("algo-1"))
+        engine.start(handle)
+        until_dead(engine, handle)
+        assert engine.remains(handle, 0).events[-1].kind == "ended"
+        engine.close()
 
     @pytest.fixture
     def make(self, settings):

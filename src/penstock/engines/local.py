@@ -20,6 +20,7 @@ import threading
 from pathlib import Path
 
 from penstock.engines.base import Life, Remains
+from penstock.engines.nursery import Nursery, runner_environment
 from penstock.errors import InternalFailure
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
@@ -37,6 +38,11 @@ class LocalEngine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._nursery: Nursery | None = None
+
+    def warm_up(self) -> None:
+        """Keep a process ready from which runners are forked: a tenth of a second less a job."""
+        self._nursery = Nursery()
 
     def prepare(self, run: Run) -> str:
         """Make the run's folder; the handle is its path below the engine's folder."""
@@ -54,31 +60,19 @@ class LocalEngine:
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            errors = os.open(
-                folder / "runner.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
-            try:
-                child = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "penstock.runner", str(folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=errors,
-                    stderr=errors,
-                    pass_fds=(lock,),
-                    start_new_session=True,
-                    cwd="/",
-                    # Without its cached bytecode a runner would spend longer on starting than a small job takes.
-                    env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
-                )
-            finally:
-                os.close(errors)
-            # Whoever starts a process must wait for it, or it stays in the table of processes.
-            threading.Thread(target=child.wait, name=f"reap {handle}", daemon=True).start()
+            if not (self._nursery and self._nursery.fork(folder, lock)):
+                _spawn(folder, lock)
         except BlockingIOError as error:
             raise InternalFailure(f"A runner for {handle} is alive already.") from error
         except OSError as error:
             raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         finally:
             os.close(lock)
+
+    def close(self) -> None:
+        """End what was kept ready for runners. They themselves go on."""
+        if self._nursery:
+            self._nursery.close()
 
     def probe(self, handle: str) -> Life:
         """Ask the kernel whether the run's lock is held."""
@@ -136,6 +130,26 @@ class LocalEngine:
                     self.forget(handle)
             except OSError:
                 _log.exception("The folder of run %s can't be removed", handle)
+
+
+def _spawn(folder: Path, lock: int) -> None:
+    """A runner as a process of its own from the start."""
+    errors = os.open(folder / "runner.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "penstock.runner", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            pass_fds=(lock,),
+            start_new_session=True,
+            cwd="/",
+            env=runner_environment(),
+        )
+    finally:
+        os.close(errors)
+    # Whoever starts a process must wait for it, or it stays in the table of processes.
+    threading.Thread(target=child.wait, name=f"reap {folder.name}", daemon=True).start()
 
 
 def _read(path: Path, start: int, most: int = -1) -> bytes:

@@ -1,50 +1,13 @@
-"""``python -m penstock.runner FOLDER``: wires `run.conduct` to the run's folder and to the server.
+"""``python -m penstock.runner FOLDER``: one run.
 
 Started by an engine, with the run's lock inherited as an open descriptor: it is held until this process ends.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
-from penstock.clock import now
-from penstock.job.run import Run
-from penstock.runner.folder import RunFolder
-from penstock.runner.journal import Journal
-from penstock.runner.logs import LogWriter
-from penstock.runner.report import Reporter
-from penstock.runner.run import Stop, conduct, salvage
+from penstock.runner.main import main
 
-
-def main() -> None:
-    """Do the run in the folder given as the only argument."""
-    folder = RunFolder(Path(sys.argv[1]))
-    stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.ask())
-    # What the server ignores or blocks must not be inherited by the program.
-    for number in (signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    os.umask(0o022)
-    folder.pid.write_text(str(os.getpid()))
-    if folder.stop.exists():
-        stop.ask()
-    run = Run.from_json(folder.run.read_text())
-    reporter = Reporter(run, folder.log, refused=stop.ask)
-    log = LogWriter(folder.log, now, reporter.changed)
-    journal = Journal(folder.journal, now, reporter.changed)
-    reporter.start(journal)
-    if journal.after(0):
-        salvage(run, folder, journal, log)
-    else:
-        conduct(run, folder, journal, log, stop)
-    reporter.finish()
-    journal.close()
-    log.close()
-
-
-main()
+main(Path(sys.argv[1]))
