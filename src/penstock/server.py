@@ -134,6 +134,8 @@ class _Server:
         try:
             self._objects.wait_ready(_STORE_SECONDS)
         except PenstockError as error:
+            if self._ending.is_set():
+                return  # it was stopped before it was ready
             self._not_ready = str(error)
             _log.error("%s", error)
             self._ready.set()
@@ -249,6 +251,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def main() -> None:
     """Serve with the settings of the environment; the log goes to stderr."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
