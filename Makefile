@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test check fix unit lock bench models
+.PHONY: install demo test test-clients check fix unit lock bench models
 
 install: $(STAMP)
 
@@ -16,6 +16,9 @@ demo: install  ## run the main job end to end and leave the server up
 
 test: install check  ## everything that a change must pass
 	$(BIN)/pytest
+
+test-clients: install  ## the official clients, unmodified, each in its own environment
+	$(BIN)/pytest tests/clients
 
 unit: install  ## the quick part of the tests
 	$(BIN)/pytest tests/unit

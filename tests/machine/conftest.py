@@ -2,32 +2,12 @@
 
 import os
 import textwrap
-from pathlib import Path
 
 import pytest
+from machine_home import ENVIRONMENTS, stop_server
 
 from penstock.client import local_server, record
 from penstock.config import Settings
-from penstock.home import Home
-
-ROOT = Path(__file__).parents[2]
-
-#: Built once and kept between runs: a PyTorch environment takes a minute.
-ENVIRONMENTS = Path(os.environ.get("PENSTOCK_ENVIRONMENTS") or ROOT / ".cache" / "environments")
-
-
-def stop_server(home):
-    """End the server of a home, if one runs, and wait for it."""
-    import signal
-    import time
-
-    running = Home(home).server()
-    if running is not None:
-        os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 30
-    while Home(home).held():
-        assert time.monotonic() < deadline, "the server does not end"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import stop_server
+from machine_home import stop_server
 
 from penstock.exceptions import UnexpectedStatusException
 from penstock.home import Home

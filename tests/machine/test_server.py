@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ENVIRONMENTS, stop_server
+from machine_home import ENVIRONMENTS, stop_server
 
 from penstock.cli.checks import examine
 from penstock.config import Settings

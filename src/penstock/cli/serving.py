@@ -90,11 +90,18 @@ def status(json: Json = False) -> None:
         raise typer.Exit(NOT_RUNNING)
 
 
-def env() -> None:
+def env(
+    hook: Annotated[
+        bool,
+        typer.Option(help="Put the start-up hook that SageMaker's own SDK needs on PYTHONPATH."),
+    ] = True,
+) -> None:
     """Print `export NAME=value` lines for AWS clients; starts the server when none runs."""
     address = local_server.ensure()
     home = Settings.read().home
     values = alias.variables(address)
+    if hook:
+        values["PYTHONPATH"] = alias.hooked_path()
     values["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(_sagemaker_config(home, address.bucket))
     for name, value in values.items():
         print(f"export {name}={shlex.quote(value)}")

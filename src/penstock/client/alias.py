@@ -19,6 +19,9 @@ from penstock.errors import ConfigurationError
 
 OFFICIAL = "sagemaker"
 
+#: Its `sitecustomize.py` leads SageMaker's own SDK to the local server where variables alone can't.
+HOOK = Path(__file__).parent / "hook"
+
 #: The modules that stand in for SageMaker's of the same name. Penstock's others are none of its business.
 MODULES = frozenset(
     {
@@ -96,7 +99,10 @@ def run_script(path: str, args: Sequence[str], address: Address | None = None) -
         raise ConfigurationError(f"The script {path} does not exist, or is no file.")
     os.environ.update(variables(address or local_server.ensure()))
     os.environ.pop("AWS_PROFILE", None)  # it may name a profile that this machine does not have
-    if not official_is_installed():
+    if official_is_installed():
+        os.environ["PYTHONPATH"] = hooked_path()  # for the programs that the script starts
+        runpy.run_path(str(HOOK / "sitecustomize.py"))["install"]()
+    else:
         install()
     sys.argv = [path, *args]
     sys.path.insert(0, str(script.absolute().parent))
@@ -133,6 +139,12 @@ def variables(address: Address) -> dict[str, str]:
         others = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
         found["NO_PROXY"] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
     return found
+
+
+def hooked_path() -> str:
+    """The user's PYTHONPATH with the hook's folder before it, once."""
+    others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(HOOK)]
+    return os.pathsep.join([str(HOOK), *others])
 
 
 class _Finder(MetaPathFinder):
