@@ -318,8 +318,8 @@ class FrameworkProcessor(ScriptProcessor):
             codeartifact_repo_arn: The CodeArtifact repository that pip shall use.
 
         Raises:
-            ValueError: Some of the source does not exist, or inputs that can't be.
-            FileNotFoundError: A local source of an input does not exist.
+            ValueError: The script is not in the folder, or source or inputs that can't be.
+            FileNotFoundError: The script, a dependency or a local source of an input does not exist.
             UnexpectedStatusException: The job failed (with `wait`).
             botocore.exceptions.ClientError: The server refuses the request.
         """

@@ -269,18 +269,19 @@ class Session:
             botocore.exceptions.ClientError: The server refuses the request; the message names the member.
         """
         config = self.sagemaker_config
-        own_tags = tag_list(tags) or []
-        known = {tag["Key"] for tag in own_tags}
-        own_tags += [tag for tag in defaults.lookup(config, defaults.TAGS) or [] if tag["Key"] not in known]
+        all_tags = tag_list(tags)
+        if usual := defaults.lookup(config, defaults.TAGS):
+            own = {tag["Key"] for tag in all_tags or ()}
+            all_tags = [*(all_tags or ()), *(tag for tag in usual if tag["Key"] not in own)]
         optional = {
-            "ProcessingInputs": list(inputs) or None,
+            "ProcessingInputs": defaults.inputs(config, inputs) or None,
             "ProcessingOutputConfig": defaults.merge(output_config, defaults.lookup(config, defaults.OUTPUT))
             if output_config["Outputs"]
             else None,
             "Environment": defaults.lookup(config, defaults.ENVIRONMENT, environment),
             "NetworkConfig": defaults.merge(network_config, defaults.lookup(config, defaults.NETWORK)),
             "StoppingCondition": stopping_condition,
-            "Tags": own_tags if own_tags or tags is not None else None,
+            "Tags": all_tags,
             "ExperimentConfig": experiment_config or None,
         }
         request = {

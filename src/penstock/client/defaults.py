@@ -6,7 +6,7 @@ and buckets), which is not what a job on this machine runs in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.network import NetworkConfig
@@ -15,6 +15,7 @@ _JOB = "SageMaker.ProcessingJob"
 ROLE = f"{_JOB}.RoleArn"
 ENVIRONMENT = f"{_JOB}.Environment"
 TAGS = f"{_JOB}.Tags"
+INPUTS = f"{_JOB}.ProcessingInputs"
 NETWORK = f"{_JOB}.NetworkConfig"
 RESOURCES = f"{_JOB}.ProcessingResources"
 OUTPUT = f"{_JOB}.ProcessingOutputConfig"
@@ -47,6 +48,23 @@ def merge(given: Mapping[str, Any] | None, default: Mapping[str, Any] | None) ->
             merge(value, below) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
         )
     return merged
+
+
+def inputs(config: Mapping[str, Any] | None, given: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """`given`, each with what the configuration's input at the same place has besides.
+
+    Where the two are of different kinds (S3 and a query, or queries of two services) the given one stays as it is.
+    """
+    filled = list(given)
+    for place, (item, default) in enumerate(zip(given, lookup(config, INPUTS) or (), strict=False)):
+        merged = merge(item, default) or {}
+        query = merged.get("DatasetDefinition", {})
+        of_two_kinds = {"S3Input", "DatasetDefinition"} <= merged.keys() or (
+            {"AthenaDatasetDefinition", "RedshiftDatasetDefinition"} <= query.keys()
+        )
+        if not of_two_kinds:
+            filled[place] = merged
+    return filled
 
 
 def network(config: Mapping[str, Any] | None, given: NetworkConfig | None) -> NetworkConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
@@ -46,11 +47,16 @@ def _check(git_config: Mapping[str, Any]) -> None:
     repo = git_config["repo"]
     if not repo.startswith(("https://", "http://", "git@", "ssh://")):
         raise ValueError("Unsupported URL scheme: only https://, http://, git@, and ssh:// are allowed")
-    if repo.startswith("http://"):
-        raise ValueError("Invalid Git url provided.")  # what is sent in the clear can be changed on its way
+    if repo.startswith("git@") and repo.count("@") != 1:
+        raise ValueError("Invalid SSH URL format: git@ URLs must have exactly one @ symbol")
     if repo.count("@") > 1:
         kind = "HTTPS" if repo.startswith("http") else "SSH"
         raise ValueError(f"Invalid {kind} URL format: multiple @ symbols detected")
+    host = urlsplit(repo).hostname
+    if repo.startswith("http") and host and not re.fullmatch(r"[a-zA-Z0-9.-]+", host):
+        raise ValueError("Invalid characters in hostname")
+    if repo.startswith("http://"):
+        raise ValueError("Invalid Git url provided.")  # what is sent in the clear can be changed on its way
     for name in ("branch", "commit"):
         if git_config.get(name, "").startswith("-"):
             raise ValueError(f"{name} {git_config[name]!r} of git_config starts with a dash.")
@@ -88,18 +94,19 @@ def _credentials(git_config: Mapping[str, Any]) -> tuple[str, str] | None:
 def _clone(repo: str, credentials: tuple[str, str] | None, folder: Path) -> None:
     environment = dict(os.environ, GIT_TERMINAL_PROMPT="0")
     environment.setdefault("GIT_SSH_COMMAND", "ssh -oBatchMode=yes")
+    address = urlsplit(repo)
+    keys, _, host = address.netloc.rpartition("@")
     if credentials is not None:
+        keys = ":".join(quote(part, safe="") for part in credentials if part)
+    if keys and repo.startswith("https://"):
         # In the environment and not in the URL: arguments can be read by everybody on the machine, and the
-        # URL would stay in the clone's configuration.
-        user, password = (quote(part, safe="") for part in credentials)
-        address = urlsplit(repo)
-        host = address.netloc.rpartition("@")[2]
-        with_keys = f"https://{user}:{password}@{host}/" if password else f"https://{user}@{host}/"
+        # URL would stay in the clone's configuration and in the error.
         environment |= {
             "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{with_keys}.insteadOf",
-            "GIT_CONFIG_VALUE_0": f"https://{address.netloc}/",
+            "GIT_CONFIG_KEY_0": f"url.https://{keys}@{host}/.insteadOf",
+            "GIT_CONFIG_VALUE_0": f"https://{host}/",
         }
+        repo = address._replace(netloc=host).geturl()
     subprocess.run(["git", "clone", "--", repo, str(folder)], check=True, env=environment)
 
 

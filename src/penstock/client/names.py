@@ -30,13 +30,11 @@ def image_base(image_uri: str) -> str:
 
 def tag_list(
     tags: Mapping[str, object] | Sequence[Mapping[str, str]] | None,
-) -> list[Mapping[str, str]] | None:
+) -> Sequence[Mapping[str, str]] | None:
     """Tags as the API wants them; a mapping becomes a list of Key and Value."""
-    if tags is None:
-        return None
     if isinstance(tags, Mapping):
         return [{"Key": str(key), "Value": str(value)} for key, value in tags.items()]
-    return list(tags)
+    return tags
 
 
 def s3_path_join(*args: str | None, with_end_slash: bool = False) -> str:

@@ -46,20 +46,23 @@ class Source:
         """Look whether everything is there.
 
         Raises:
-            ValueError: Something is missing; the message names it.
+            ValueError: The script is not in the folder, or can't be run.
+            FileNotFoundError: The script, or a dependency, does not exist.
         """
         if self.directory is not None:
             if not Path(self.directory, self.script).is_file():
                 raise ValueError(f'No file named "{self.script}" was found in directory "{self.directory}".')
         elif not Path(self.script).exists():
-            raise ValueError(f"code {self.script} wasn't found. Please make sure that the file exists.")
-        elif not Path(self.script).is_file():
-            raise ValueError(
-                f"code {self.script} must be a file, not a directory. Please pass a path to a file."
+            raise FileNotFoundError(
+                f"code {self.script} wasn't found. Please make sure that the file exists."
             )
+        elif Path(self.script).is_dir() and not Path(self.script, "__main__.py").is_file():
+            raise ValueError(f"code {self.script} must be a file, or a folder with a __main__.py.")
         for path in self.dependencies:
             if not Path(path).exists():
-                raise ValueError(f"The dependency {path} wasn't found. Please make sure that it exists.")
+                raise FileNotFoundError(
+                    f"The dependency {path} wasn't found. Please make sure that it exists."
+                )
 
 
 def pack(source: Source) -> bytes:

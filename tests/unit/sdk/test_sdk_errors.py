@@ -121,9 +121,19 @@ CASES: dict[str, tuple[Callable[[Session], Any], type[Exception], str]] = {
         ValueError,
         'No file named "eval.py" was found in directory "nowhere".',
     ),
+    "a framework's script that is missing": (
+        lambda s: framework(s).run("nope.py", wait=False),
+        FileNotFoundError,
+        "code nope.py wasn't found. Please make sure that the file exists.",
+    ),
+    "a framework's script that is a folder without a start": (
+        lambda s: framework(s).run("src", wait=False),
+        ValueError,
+        "code src must be a file, or a folder with a __main__.py.",
+    ),
     "a dependency that is missing": (
         lambda s: framework(s).run("script.py", dependencies=["nowhere"], wait=False),
-        ValueError,
+        FileNotFoundError,
         "The dependency nowhere wasn't found. Please make sure that it exists.",
     ),
     "an archive of another name": (

@@ -98,6 +98,11 @@ def test_a_processor_sends_what_it_has_cloned(repository: Path, session: Session
         ),
         ({"repo": "http://x/y"}, "Invalid Git url provided."),
         ({"repo": "https://a@b@c/y"}, "Invalid HTTPS URL format: multiple @ symbols detected"),
+        (
+            {"repo": "git@a@b:y"},
+            "Invalid SSH URL format: git@ URLs must have exactly one @ symbol",
+        ),
+        ({"repo": "https://a%40b/y"}, "Invalid characters in hostname"),
         ({"repo": "ssh://a@b@c/y"}, "Invalid SSH URL format: multiple @ symbols detected"),
         ({"repo": URL, "commit": "--exec=x"}, "commit '--exec=x' of git_config starts with a dash."),
     ],
@@ -138,6 +143,16 @@ def test_credentials_go_by_the_environment_alone(told: Path, config: dict[str, A
     assert f"GIT_CONFIG_KEY_0=url.{address}.insteadOf" in environment
     assert "GIT_CONFIG_VALUE_0=https://git.example/" in environment
     assert "GIT_TERMINAL_PROMPT=0" in environment
+
+
+def test_credentials_in_the_url_are_not_shown(told: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        git.clone({"repo": URL.replace("https://", "https://me:secret@")}, Source("s.py"), told / "clone")
+    assert "secret" not in str(caught.value)
+    assert (told / "arguments").read_text() == f"clone -- {URL} {told}/clone\n"
+    environment = (told / "environment").read_text().splitlines()
+    assert "GIT_CONFIG_KEY_0=url.https://me:secret@git.example/.insteadOf" in environment
+    assert "GIT_CONFIG_VALUE_0=https://git.example/" in environment
 
 
 @pytest.mark.parametrize(

@@ -593,3 +593,25 @@ def test_a_job_is_found_again(session: Session, boto: FakeBoto) -> None:
     job.stop()
     assert boto.requests("stop_processing_job") == [{"ProcessingJobName": "j"}]
     assert job.describe()["RoleArn"] == ROLE
+
+
+def test_queries_are_completed_from_the_configuration(boto: FakeBoto) -> None:
+    """By place, and only where it leaves an input of one kind."""
+    usual = [
+        {"DatasetDefinition": {"AthenaDatasetDefinition": {"KmsKeyId": "key"}}},
+        {"DatasetDefinition": {"AthenaDatasetDefinition": {"KmsKeyId": "key"}}},
+    ]
+    config = {"SageMaker": {"ProcessingJob": {"ProcessingInputs": usual}}}
+    session = Session(boto_session=boto, sagemaker_config=config)
+    query = DatasetDefinition(athena_dataset_definition=AthenaDatasetDefinition(catalog="c"))
+    inputs = [ProcessingInput(dataset_definition=query), ProcessingInput("s3://b/x", "/opt/ml/processing/x")]
+    Processor(ROLE, "image", 1, "ml.m5.large", sagemaker_session=session).run(inputs, wait=False, logs=False)
+    first, second = boto.job["ProcessingInputs"]
+    assert first["DatasetDefinition"]["AthenaDatasetDefinition"] == {"Catalog": "c", "KmsKeyId": "key"}
+    assert "DatasetDefinition" not in second
+
+
+def test_tags_that_are_none_are_left_to_the_client_to_refuse(session: Session, boto: FakeBoto) -> None:
+    processor = Processor(ROLE, "image", 1, "ml.m5.large", sagemaker_session=session, tags="team")  # type: ignore[arg-type]
+    processor.run(wait=False, logs=False)
+    assert boto.job["Tags"] == "team"
