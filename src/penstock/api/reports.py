@@ -40,7 +40,7 @@ def take_log(context: Context, uid: str, name: str, token: str, offset: int, dat
 
 
 def _known(context: Context, uid: str, name: str, token: str) -> Host:
-    host = next((h for h in context.store.hosts(uid) if h.name == name), None)
+    host = context.store.host(uid, name)
     if host is None:
         raise ReportRefused(404, "there is no such run")
     if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), host.token_digest):

@@ -12,7 +12,6 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
@@ -120,14 +119,12 @@ class Dispatcher:
                 job_uid=job.uid,
                 job_name=job.name,
                 name=name,
-                token_digest=hashlib.sha256(tokens[name].encode()).hexdigest(),
+                token_digest=hashlib.sha256(token.encode()).hexdigest(),
                 log_stream=f"{job.name}/{name}-{at // 1000}",
+                handle=self._engine.prepare(self._make_run(job, name, tuple(sorted(names)), token)),
             )
-            for name in names
+            for name, token in tokens.items()
         ]
-        runs = [self._make_run(job, name, tuple(sorted(names)), tokens[name]) for name in names]
-        handles = [self._engine.prepare(run) for run in runs]
-        hosts = [replace(host, handle=handle) for host, handle in zip(hosts, handles, strict=True)]
         self._store.add_hosts(advance(job, Started(), at), hosts)
         for host in hosts:
             self._start(host)

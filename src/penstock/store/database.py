@@ -87,12 +87,6 @@ class Store:
             row = c.execute(select(jobs).where(jobs.c.name == name)).first()
         return None if row is None else _job(row)
 
-    def job_of_run(self, uid: str) -> Job | None:
-        """The job with that uid."""
-        with self._reading() as c:
-            row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
-        return None if row is None else _job(row)
-
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
         query = select(jobs).where(func.lower(jobs.c.arn) == arn.lower())
@@ -186,6 +180,13 @@ class Store:
             found = [_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
         return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
 
+    def host(self, job_uid: str, name: str) -> Host | None:
+        """One host of a job."""
+        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
+        with self._reading() as c:
+            row = c.execute(select(hosts).where(one)).first()
+        return None if row is None else _host(row)
+
     def host_of_stream(self, log_stream: str) -> Host | None:
         """The host whose log stream has that name."""
         with self._reading() as c:
@@ -201,12 +202,6 @@ class Store:
         with self._reading() as c:
             statement = select(hosts).where(*where).order_by(hosts.c.log_stream).limit(limit)
             return [_host(r) for r in c.execute(statement)]
-
-    def set_handle(self, job_uid: str, name: str, handle: str) -> None:
-        """Remember how the engine finds a host's runner again."""
-        with self._engine.begin() as c:
-            one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            c.execute(update(hosts).where(one).values(handle=handle))
 
     def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""

@@ -32,7 +32,6 @@ def test_a_job_comes_back_as_it_went(store):
     given = job("a", phases={"queued": 1}, failure_reason="x", exit_message="é")
     store.add_job(given, {"k": "v"})
     assert store.job("a") == given
-    assert store.job_of_run("a-u") == given
     assert store.tags("arn:a") == {"k": "v"}
     assert store.job("b") is None
 
@@ -91,8 +90,8 @@ def test_hosts_come_in_order_of_their_number(store):
     names = [f"algo-{n}" for n in range(1, 12)]
     store.add_hosts(advance(store.job("a"), Started(), 5), [host(n) for n in reversed(names)])
     assert [h.name for h in store.hosts("a-u")] == names
-    store.set_handle("a-u", "algo-3", "h")
-    assert store.hosts("a-u")[2].handle == "h"
+    assert store.host("a-u", "algo-3") == store.hosts("a-u")[2]
+    assert store.host("a-u", "algo-12") is None
 
 
 def test_events_are_applied_once(store):
