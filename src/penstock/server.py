@@ -116,6 +116,7 @@ class _Server:
             http=BoundedProtocol,
             lifespan="off",
             log_config=None,
+            proxy_headers=False,
             access_log=False,
             server_header=False,
             timeout_keep_alive=75,

@@ -36,7 +36,7 @@ def _texts(value: Any, where: str) -> Iterator[str]:
     """NUL passes AWS's patterns, but no argument, variable or path can hold it."""
     if isinstance(value, str) and "\0" in value:
         yield f"{where} holds a NUL character, which no argument, variable or path can have."
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
         for name, inner in value.items():
             yield from _texts(name, where)
             yield from _texts(inner, f"{where}.{name}" if where else str(name))

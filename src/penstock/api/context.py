@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
+from penstock.api.admission import Admission
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
 
@@ -23,3 +25,8 @@ class Context:
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"
+
+    @cached_property
+    def admission(self) -> Admission:
+        """The way of new jobs into the store."""
+        return Admission(self.store.add_jobs)

@@ -18,8 +18,11 @@ from penstock.wire.faults import resource_in_use
 _PAGE = 10
 
 
-def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a job on record. Unknown images, clashing paths and the like are refused, with all reasons at once."""
+async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a job on record. Unknown images, clashing paths and the like are refused, with all reasons at once.
+
+    The one operation that is not plain: it waits for the disk together with others (`admission.py`).
+    """
     broken = broken_rules(params)
     if broken:
         raise invalid(" ".join(broken))
@@ -35,7 +38,7 @@ def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         phases={Phase.QUEUED.value: at},
     )
     try:
-        context.store.add_job(job, {t["Key"]: t["Value"] for t in params.get("Tags") or []})
+        await context.admission.add(job, {t["Key"]: t["Value"] for t in params.get("Tags") or []})
     except Conflict as error:
         raise resource_in_use(
             "Job name must be unique within an AWS account and region, and a job with this name already exists "

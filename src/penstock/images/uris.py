@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from penstock.config import Settings
@@ -144,6 +145,7 @@ def parse_framework(text: str, region: str = "us-east-1", instance_type: str | N
         raise UnknownImage(str(error)) from error
 
 
+@lru_cache(maxsize=1024)
 def parse(image_uri: str) -> Image:
     """What `image_uri` names. Registry, account and region don't matter, a bare `repository:tag` will do.
 

@@ -51,7 +51,7 @@ def parse_json(service: str, target: str, body: bytes) -> Call:
         raise _unknown(service, target)
     read = _input(service, name)
     try:
-        document = json.loads(body.decode(), parse_constant=_no_constant) if body else {}
+        document = _DECODER.decode(body.decode()) if body else {}
         if not isinstance(document, dict):
             raise faults.serialization(f"The request body must be a JSON object, not {_kind(document)}.")
         return Call(service, name, read(document, ""))
@@ -244,3 +244,7 @@ def _kind(value: Any) -> str:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
+
+
+#: Made once: `json.loads` with an option makes one for each call.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)

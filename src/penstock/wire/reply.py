@@ -8,18 +8,21 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from penstock.wire import faults, model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from botocore.model import Shape
 
     from penstock.wire.parse import Call
+
+#: A value by the names of the model -> the same as JSON has it.
+Writer = Callable[[Any], Any]
 
 #: What XML 1.0 can't hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -50,7 +53,13 @@ def render(call: Call, result: Mapping[str, Any], request_id: str) -> Reply:
         return _xml(200, _query_result(call, shape, result, request_id), request_id)
     if shape is None:
         return _json(200, b"", request_id)
-    return _json(200, _dumps(_json_value(shape, result)), request_id)
+    write = _writer(call.service, shape.name) or _as_it_is
+    return _json(200, _dumps(write(result)), request_id)
+
+
+def document(value: Any, request_id: str) -> Reply:
+    """A JSON document of Penstock's own, which no model describes."""
+    return _json(200, _dumps(value), request_id)
 
 
 def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
@@ -96,24 +105,61 @@ def _dumps(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _json_value(shape: Shape, value: Any) -> Any:
-    match shape.type_name:
-        case "structure":
-            return {
-                name: _json_value(member, value[name])
-                for name, member in shape.members.items()
-                if value.get(name) is not None
-            }
-        case "list":
-            return [_json_value(shape.member, item) for item in value]
-        case "map":
-            return {key: _json_value(shape.value, item) for key, item in value.items() if item is not None}
-        case "timestamp":
-            return value / 1000
-        case "blob":
-            return base64.b64encode(value).decode()
-        case _:
-            return value
+@cache
+def _writer(service: str, shape_name: str) -> Writer | None:
+    """What makes JSON of a shape's values; None where they are JSON as they are. Made once, by name."""
+    shape = model.service(service).shape_for(shape_name)
+    make = _WRITERS.get(shape.type_name)
+    return None if make is None else make(service, shape)
+
+
+def _structure(service: str, shape: Shape) -> Writer:
+    # Writers of members are looked up at use: a shape that contains itself would never be ready otherwise.
+    members = [(name, member.name) for name, member in shape.members.items()]
+
+    def write(value: Any) -> Any:
+        written = {}
+        for name, shape_name in members:
+            item = value.get(name)
+            if item is not None:
+                inner = _writer(service, shape_name)
+                written[name] = item if inner is None else inner(item)
+        return written
+
+    return write
+
+
+def _list(service: str, shape: Shape) -> Writer:
+    element = shape.member.name
+
+    def write(value: Any) -> Any:
+        inner = _writer(service, element)
+        return value if inner is None else [inner(item) for item in value]
+
+    return write
+
+
+def _map(service: str, shape: Shape) -> Writer:
+    element = shape.value.name
+
+    def write(value: Any) -> Any:
+        inner = _writer(service, element) or _as_it_is
+        return {key: inner(item) for key, item in value.items() if item is not None}
+
+    return write
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_WRITERS: Mapping[str, Callable[[str, Shape], Writer]] = {
+    "blob": lambda *_: lambda value: base64.b64encode(value).decode(),
+    "list": _list,
+    "map": _map,
+    "structure": _structure,
+    "timestamp": lambda *_: lambda value: value / 1000,
+}
 
 
 # -- Query protocol and S3: XML ------------------------------------------------------------------------------

@@ -81,20 +81,24 @@ class Key:
     token: str | None = field(default=None, repr=False)
 
 
-def credential(headers: Headers, query: bytes) -> Scope | None:
-    """Which key, region and service a request is signed for; nothing is verified.
+def claim(headers: Headers, query: bytes) -> Claim | None:
+    """What a request says of its signature; nothing is verified.
 
     None when it isn't signed, or not in a way that can be read: `verify` tells which.
     """
     try:
-        claim = _claim(_joined(headers), query)
+        return _claim(headers, query)
     except faults.Fault:
         return None
-    return claim.scope
 
 
 def verify(
-    request: SignedRequest, secret_of: Callable[[str], str | None], now_ms: int, *, skew_ms: int = SKEW
+    request: SignedRequest,
+    secret_of: Callable[[str], str | None],
+    now_ms: int,
+    *,
+    claimed: Claim | None = None,
+    skew_ms: int = SKEW,
 ) -> Caller:
     """Find out who signed `request`.
 
@@ -105,14 +109,15 @@ def verify(
         request: The request; the body may be missing for S3 only.
         secret_of: The secret of an access key id; None when there is no such key.
         now_ms: The time, in milliseconds since the epoch.
+        claimed: What `claim` read of this request, so that it is not read twice.
         skew_ms: How far the client's clock may be from that.
 
     Raises:
         Fault: MissingAuthenticationTokenException, IncompleteSignatureException, UnrecognizedClientException,
             InvalidSignatureException, RequestTimeTooSkewed or XAmzContentSHA256Mismatch.
     """
-    headers = _joined(request.headers)
-    claim = _claim(headers, request.query)
+    claim = claimed or _claim(request.headers, request.query)
+    headers = claim.headers
     secret = secret_of(claim.scope.access_key_id)
     if secret is None:
         raise faults.unrecognized_client()
@@ -185,8 +190,12 @@ def sign(
 
 
 @dataclass(frozen=True)
-class _Claim:
+class Claim:
+    """A signature as it is claimed, before it is verified."""
+
     scope: Scope
+    headers: Mapping[str, str] = field(repr=False)
+    """By lower-case name, as they are signed."""
     moment: str
     signed_headers: list[str]
     signature: str
@@ -196,7 +205,8 @@ class _Claim:
     """Seconds that a presigned URL is good for; None for the header's form."""
 
 
-def _claim(headers: Mapping[str, str], query: bytes) -> _Claim:
+def _claim(raw_headers: Headers, query: bytes) -> Claim:
+    headers = _joined(raw_headers)
     pairs = _pairs(query)
     authorization = headers.get("authorization")
     if authorization is not None:
@@ -209,7 +219,7 @@ def _claim(headers: Mapping[str, str], query: bytes) -> _Claim:
             "X-Amz-Signature": named.get("Signature", ""),
             "X-Amz-Date": headers.get("x-amz-date", ""),
         }
-        return _read_claim(fields, pairs, None)
+        return _read_claim(fields, headers, pairs, None)
     fields = {name: unquote(value) for name, value in pairs if name.startswith("X-Amz-")}
     if "X-Amz-Algorithm" not in fields:
         raise faults.missing_token()
@@ -217,10 +227,12 @@ def _claim(headers: Mapping[str, str], query: bytes) -> _Claim:
     lifetime = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_WEEK)) else 0
     if not 1 <= lifetime <= _WEEK:
         raise faults.incomplete_signature(f"X-Amz-Expires must be a number of seconds from 1 to {_WEEK}.")
-    return _read_claim(fields, [pair for pair in pairs if pair[0] != "X-Amz-Signature"], lifetime)
+    return _read_claim(fields, headers, [pair for pair in pairs if pair[0] != "X-Amz-Signature"], lifetime)
 
 
-def _read_claim(fields: Mapping[str, str], query: list[tuple[str, str]], lifetime: int | None) -> _Claim:
+def _read_claim(
+    fields: Mapping[str, str], headers: Mapping[str, str], query: list[tuple[str, str]], lifetime: int | None
+) -> Claim:
     if fields["X-Amz-Algorithm"] != _ALGORITHM:
         raise faults.incomplete_signature(f"The signature's algorithm must be {_ALGORITHM}.")
     for name in ("X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date"):
@@ -241,10 +253,10 @@ def _read_claim(fields: Mapping[str, str], query: list[tuple[str, str]], lifetim
             f"{scope.date[:8]!r} != {moment[:8]!r}."
         )
     signed = fields["X-Amz-SignedHeaders"].split(";")
-    return _Claim(scope, moment, signed, fields["X-Amz-Signature"], query, lifetime)
+    return Claim(scope, headers, moment, signed, fields["X-Amz-Signature"], query, lifetime)
 
 
-def _check_time(claim: _Claim, now_ms: int, skew_ms: int) -> None:
+def _check_time(claim: Claim, now_ms: int, skew_ms: int) -> None:
     try:
         signed_ms = int(datetime.fromisoformat(claim.moment).timestamp()) * 1000
     except ValueError:
@@ -286,7 +298,7 @@ def _payload(headers: Mapping[str, str], body: bytes | None) -> str:
     return actual
 
 
-def _s3_payload(claim: _Claim, headers: Mapping[str, str], body: bytes | None) -> str:
+def _s3_payload(claim: Claim, headers: Mapping[str, str], body: bytes | None) -> str:
     default = None if claim.lifetime is None else UNSIGNED_PAYLOAD
     payload = headers.get("x-amz-content-sha256", default)
     if payload is None:

@@ -64,6 +64,10 @@ def an_output(name="out", path="/opt/ml/processing/out"):
     }
 
 
+def create(context, params):
+    return asyncio.run(processing.create(context, params))
+
+
 def end(context, name="job"):
     job = advance(context.store.job(name), Started(), 1)
     context.store.save_job(job)
@@ -73,7 +77,7 @@ def end(context, name="job"):
 class TestProcessing:
     def test_a_job_is_put_on_record_and_the_dispatcher_told(self, context):
         given = request(ProcessingInputs=[an_input()], Tags=[{"Key": "k", "Value": "v"}])
-        answer = processing.create(context, given)
+        answer = create(context, given)
         assert answer == {"ProcessingJobArn": "arn:aws:sagemaker:eu-west-1:111122223333:processing-job/job"}
         assert context.woken == [1]
         told = processing.describe(context, {"ProcessingJobName": "job"})
@@ -85,15 +89,15 @@ class TestProcessing:
         assert told["ProcessingEndTime"] is None
 
     def test_a_name_is_taken_once_until_it_is_deleted(self, context):
-        processing.create(context, request())
+        create(context, request())
         with pytest.raises(Fault, match="already exists") as caught:
-            processing.create(context, request())
+            create(context, request())
         assert caught.value.code == "ResourceInUse"
         with pytest.raises(Fault, match="can't be deleted"):
             processing.delete(context, {"ProcessingJobName": "job"})
         end(context)
         processing.delete(context, {"ProcessingJobName": "job"})
-        processing.create(context, request())
+        create(context, request())
 
     def test_a_job_that_is_not_there(self, context):
         for operate in (processing.describe, processing.stop, processing.delete):
@@ -102,12 +106,12 @@ class TestProcessing:
             assert caught.value.code == "ValidationException"
 
     def test_stopping(self, context):
-        processing.create(context, request())
+        create(context, request())
         context.store.save_job(advance(context.store.job("job"), Started(), 1))
         processing.stop(context, {"ProcessingJobName": "job"})
         processing.stop(context, {"ProcessingJobName": "job"})
         assert context.store.job("job").phase is Phase.STOPPING
-        processing.create(context, request("other"))
+        create(context, request("other"))
         processing.stop(context, {"ProcessingJobName": "other"})
         with pytest.raises(Fault, match="status Stopped"):
             processing.stop(context, {"ProcessingJobName": "other"})
@@ -149,14 +153,14 @@ class TestProcessing:
     )  # fmt: skip
     def test_a_request_that_makes_no_sense_is_refused_with_the_field(self, context, changes, words):
         with pytest.raises(Fault) as caught:
-            processing.create(context, request(**changes))
+            create(context, request(**changes))
         assert caught.value.code == "ValidationException"
         assert words in str(caught.value)
         assert context.store.job("job") is None
 
     def test_all_broken_rules_are_told_at_once(self, context):
         with pytest.raises(Fault) as caught:
-            processing.create(context, request(ProcessingInputs=[an_input(path="/x"), an_input(path="/y")]))
+            create(context, request(ProcessingInputs=[an_input(path="/x"), an_input(path="/y")]))
         assert all(word in str(caught.value) for word in ("'/x'", "'/y'", "twice"))
 
     def test_preferences_choose_an_instance_type(self, context):
@@ -164,7 +168,7 @@ class TestProcessing:
             "VolumeSizeInGB": 1,
             "InstancePreferences": [{"InstanceType": "ml.m5.large", "InstanceCount": 3}],
         }
-        processing.create(context, request(ProcessingResources={"ClusterConfig": cluster}))
+        create(context, request(ProcessingResources={"ClusterConfig": cluster}))
         told = processing.describe(context, {"ProcessingJobName": "job"})["ProcessingResources"][
             "ClusterConfig"
         ]
@@ -176,7 +180,7 @@ class TestProcessing:
 
     def test_lists_are_paged(self, context):
         for n in range(5):
-            processing.create(context, request(f"j{n}"))
+            create(context, request(f"j{n}"))
         first = processing.list_jobs(context, {"MaxResults": 3})
         rest = processing.list_jobs(context, {"MaxResults": 3, "NextToken": first["NextToken"]})
         names = [s["ProcessingJobName"] for page in (first, rest) for s in page["ProcessingJobSummaries"]]
@@ -191,7 +195,7 @@ class TestTags:
     ARN = "arn:aws:sagemaker:eu-west-1:111122223333:processing-job/job"
 
     def test_they_are_added_listed_and_deleted(self, context):
-        processing.create(context, request())
+        create(context, request())
         answer = tags.add(
             context,
             {"ResourceArn": self.ARN, "Tags": [{"Key": "b", "Value": "1"}, {"Key": "a", "Value": ""}]},
@@ -204,7 +208,7 @@ class TestTags:
         }
 
     def test_a_resource_has_at_most_fifty(self, context):
-        processing.create(context, request())
+        create(context, request())
         tags.add(
             context, {"ResourceArn": self.ARN, "Tags": [{"Key": f"k{n}", "Value": ""} for n in range(50)]}
         )
@@ -221,7 +225,7 @@ class TestLogs:
 
     @pytest.fixture
     def streams(self, context):
-        processing.create(
+        create(
             context,
             request(
                 ProcessingResources={
@@ -393,14 +397,14 @@ class TestApplication:
         assert call("GET", "/bucket/key", b"", key=None, target="")[0] == 299
 
     def test_our_own_record_is_for_who_has_the_key(self, call, context):
-        processing.create(context, request())
+        create(context, request())
         status, _, content = call("GET", "/penstock/jobs/job", b"", target="")
         assert (status, json.loads(content)["phase"]) == (200, "queued")
         assert call("GET", "/penstock/jobs/no", b"", target="")[0] == 400
         assert self.code(call("GET", "/penstock/jobs/job", b"", key=None, target=""))[0] != 200
 
     def test_reports_need_the_runs_token(self, call, context):
-        processing.create(context, request())
+        create(context, request())
         uid = context.store.job("job").uid
         digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # of "secret"
         context.store.add_hosts(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from penstock.wire import signature
 from penstock.wire.faults import Fault
-from penstock.wire.signature import Key, Scope, SignedRequest, credential, sign, verify
+from penstock.wire.signature import Key, Scope, SignedRequest, claim, sign, verify
 
 SOME = settings(max_examples=60, deadline=None, database=None)
 NOW = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_what_botocore_signs_is_verified(service, method, path, query, extra, bo
     caller = verify(request, SECRETS.get, NOW_MS)
     assert (caller.access_key_id, caller.region, caller.service) == ("AKIDPENSTOCK", "eu-west-1", service)
     assert caller.payload == hashlib.sha256(body).hexdigest()
-    assert credential(request.headers, request.query) == Scope(
+    assert claim(request.headers, request.query).scope == Scope(
         "AKIDPENSTOCK", "20240131", "eu-west-1", service
     )
 
@@ -144,7 +144,7 @@ def test_no_bytes_raise_anything_but_a_fault(authorization, query, date):
     headers = [(b"x-amz-date", date)] + (
         [(b"authorization", authorization)] if authorization is not None else []
     )
-    credential(headers, query)
+    claim(headers, query)
     with pytest.raises(Fault):
         verify(SignedRequest("GET", b"/\xff", query, headers, b""), SECRETS.get, NOW_MS)
 
@@ -161,7 +161,7 @@ def test_a_date_that_does_not_exist_is_refused(date):
 
 def test_unsigned():
     refused(SignedRequest("POST", b"/", b"", [(b"host", b"h")], b""), "MissingAuthenticationTokenException")
-    assert credential([], b"a=b") is None
+    assert claim([], b"a=b") is None
 
 
 def test_unknown_key():
@@ -287,7 +287,7 @@ def test_presigned_urls():
 
     request = signed_by_botocore("s3", method="GET", path="/b/k%20k", query="versionId=1", auth=Presign)
     scope = Scope("AKIDPENSTOCK", "20240131", "eu-west-1", "s3")
-    assert credential(request.headers, request.query) == scope
+    assert claim(request.headers, request.query).scope == scope
     caller = verify(changed(request, body=None), SECRETS.get, NOW_MS + 600_000)
     assert (caller.service, caller.payload) == ("s3", "UNSIGNED-PAYLOAD")
     refused(request, "AccessDeniedException", "expired", NOW_MS + 600_001)
