@@ -1,13 +1,19 @@
 """Runs the measurements and prints them as tables.
 
-python -m bench [trivial] [imports] [start]
+python -m bench [trivial] [start] [imports] [wire] [transfers]
 """
 
 import sys
 
-from bench import imports, start, trivial, wire
+from bench import imports, start, transfers, trivial, wire
 
-ALL = {"trivial": trivial.main, "start": start.main, "imports": imports.main, "wire": wire.main}
+ALL = {
+    "trivial": trivial.main,
+    "start": start.main,
+    "imports": imports.main,
+    "wire": wire.main,
+    "transfers": transfers.main,
+}
 
 for name in sys.argv[1:] or ALL:
     ALL[name]()
