@@ -142,7 +142,9 @@ class Application:
         """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
         store = self._context.store
         job = processing.find(self._context, path.removeprefix("/penstock/jobs/"))
-        return translate.record(job, store.hosts(job.uid), store.tags(job.arn))
+        hosts, moved = store.hosts(job.uid), self._context.transfers
+        transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
+        return translate.record(job, hosts, store.tags(job.arn), transfers)
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -151,10 +153,10 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events"}:
+        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events", "progress"}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
@@ -164,7 +166,8 @@ class Application:
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
                 return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
             args = (uid, host, token, body)
-            return JSONResponse(await run_in_threadpool(reports.take_events, self._context, *args))
+            take = reports.take_events if what == "events" else reports.take_progress
+            return JSONResponse(await run_in_threadpool(take, self._context, *args))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:

@@ -426,3 +426,15 @@ class TestApplication:
         assert post("events", b"no json")[0] == 400
         assert post("events", b'{"events": [{}]}')[0] == 400
         assert post("other", b"")[0] == 404
+
+        def moved():
+            return json.loads(call("GET", "/penstock/jobs/job", b"", target="")[2])["progress"]
+
+        progress = {"way": "download", "objects": 1, "bytes": 5, "total_objects": 2, "total_bytes": 10}
+        assert moved() is None
+        assert post("progress", json.dumps(progress).encode(), token="guess")[0] == 403
+        assert post("progress", b"[]")[0] == 400
+        assert post("progress", json.dumps(progress).encode())[0] == 200
+        assert moved() == {**progress, "bytes_per_second": None, "seconds_left": None}
+        assert post("events", json.dumps({"events": [{**event, "sequence": 2}]}).encode())[0] == 200
+        assert moved() is None  # the phase is over
