@@ -16,6 +16,9 @@ from penstock.images.uris import parse
 
 _OUTPUTS = "processingOutputConfig.outputs"
 _ROOT = "/opt/ml/processing/"
+#: Bytes of a program's arguments and variables: below the 2 MiB that Linux gives them at a stack of 8 MiB. Only
+#: where AWS's limits are relaxed can a request come near.
+_PROGRAM = 1_500_000
 
 
 def broken_rules(request: Mapping[str, Any]) -> list[str]:
@@ -26,6 +29,7 @@ def broken_rules(request: Mapping[str, Any]) -> list[str]:
         *_texts(request, ""),
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request["AppSpecification"]),
+        *_size(request),
         *_inputs(inputs),
         *_outputs(outputs),
         *_paths(inputs, outputs),
@@ -82,6 +86,21 @@ def _application(application: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "appSpecification: the framework environments have no entrypoint of their own; give "
             'ContainerEntrypoint, for example ["python3", "/opt/ml/processing/input/code/script.py"].'
+        )
+
+
+def _size(request: Mapping[str, Any]) -> Iterator[str]:
+    application = request["AppSpecification"]
+    texts = [
+        *(application.get("ContainerEntrypoint") or ()),
+        *(application.get("ContainerArguments") or ()),
+        *(f"{name}={value}" for name, value in (request.get("Environment") or {}).items()),
+    ]
+    size = sum(len(text.encode()) + 9 for text in texts)  # the kernel adds an end and a pointer to each
+    if size > _PROGRAM:
+        yield (
+            f"Entrypoint, arguments and environment have {size} bytes together, {size - _PROGRAM} more than a "
+            f"program can be started with ({_PROGRAM}); put what is long into an input."
         )
 
 
