@@ -87,7 +87,14 @@ class _Server:
             self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
         )
         gateway = S3Gateway(lambda: self._objects.access, not settings.external_s3, self._verify, now)
-        self._application = Application(context, self._secret_of, gateway, self._status, self._wait_ready)
+        self._application = Application(
+            context,
+            self._secret_of,
+            gateway,
+            self._status,
+            self._wait_ready,
+            relaxed_limits=settings.aws_limits == "relaxed",
+        )
 
     def __enter__(self) -> Self:
         self._home.announce(self._record())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.api.checks import broken_tags
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
 
@@ -14,6 +15,9 @@ _MOST = 50
 
 def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Add tags to a resource; equal keys are overwritten. Answers all tags that it then has."""
+    broken = list(broken_tags(params["Tags"]))
+    if broken:
+        raise invalid(" ".join(broken))
     arn = _existing(context, params["ResourceArn"])
     new = {t["Key"]: t["Value"] for t in params["Tags"]}
     if len({**context.store.tags(arn), **new}) > _MOST:
