@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import identity, logs, processing, reports, tags, translate
+from penstock.api import filter_logs, identity, logs, processing, reports, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.wire import faults, model, parse, reply, signature, validate
@@ -48,7 +48,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("logs", "DescribeLogGroups"): logs.describe_groups,
     ("logs", "DescribeLogStreams"): logs.describe_streams,
     ("logs", "GetLogEvents"): logs.get_events,
-    ("logs", "FilterLogEvents"): logs.filter_events,
+    ("logs", "FilterLogEvents"): filter_logs.filter_events,
     ("sts", "GetCallerIdentity"): identity.caller,
     ("iam", "GetRole"): identity.get_role,
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from penstock.api.local_storage import LOCAL_STORAGE_GB
 from penstock.errors import UnknownImage
 from penstock.images.uris import parse
 
@@ -51,6 +52,7 @@ def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:
         if name in cluster:
             yield f"{where}: {name} is set by the service and can't be given."
     preferences = cluster.get("InstancePreferences")
+    yield from _volume(cluster, [cluster, *(preferences or [])])
     if preferences is None:
         if "InstanceType" not in cluster:
             yield f"{where}: give InstanceType or InstancePreferences."
@@ -67,6 +69,19 @@ def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:
             f"{where}: give InstanceCount either for the whole cluster or for every element of "
             "InstancePreferences."
         )
+
+
+def _volume(cluster: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    where = "processingResources.clusterConfig"
+    types = dict.fromkeys(c["InstanceType"] for c in choices if "InstanceType" in c)
+    for name in (t for t in types if t in LOCAL_STORAGE_GB):
+        if "VolumeKmsKeyId" in cluster:
+            yield f"{where}: {name} has local storage, for which no VolumeKmsKeyId can be given."
+        if cluster["VolumeSizeInGB"] > LOCAL_STORAGE_GB[name]:
+            yield (
+                f"{where}: the VolumeSizeInGB {cluster['VolumeSizeInGB']} is more than the "
+                f"{LOCAL_STORAGE_GB[name]} GB of local storage that {name} has."
+            )
 
 
 def _application(application: Mapping[str, Any]) -> Iterator[str]:

@@ -224,14 +224,18 @@ class Store:
             row = c.execute(select(hosts).where(hosts.c.log_stream == log_stream)).first()
         return None if row is None else _host(row)
 
-    def hosts_by_stream_prefix(self, prefix: str, after: str | None, limit: int) -> list[Host]:
+    def hosts_by_stream_prefix(
+        self, prefix: str, after: str | None, limit: int | None, *, descending: bool = False
+    ) -> list[Host]:
         """Hosts whose log stream's name starts with `prefix`, by that name, beginning after `after`."""
         # A range and not LIKE, which SQLite answers without regard to case.
         where = [hosts.c.log_stream >= prefix, hosts.c.log_stream < prefix + "\U0010ffff"] if prefix else []
+        name = hosts.c.log_stream
         if after is not None:
-            where.append(hosts.c.log_stream > after)
+            where.append(name < after if descending else name > after)
         with self._reading() as c:
-            statement = select(hosts).where(*where).order_by(hosts.c.log_stream).limit(limit)
+            order = name.desc() if descending else name
+            statement = select(hosts).where(*where).order_by(order).limit(limit)
             return [_host(r) for r in c.execute(statement)]
 
     def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
@@ -252,14 +256,27 @@ class Store:
     def tags(self, arn: str) -> dict[str, str]:
         """A resource's tags, by key."""
         with self._reading() as c:
-            return {
-                r.key: r.value for r in c.execute(select(tags).where(tags.c.arn == arn).order_by(tags.c.key))
-            }
+            return _tags(c, arn)
 
-    def put_tags(self, arn: str, new: Mapping[str, str]) -> None:
-        """Add tags; equal keys are overwritten."""
+    def put_tags(self, job: Job, new: Mapping[str, str], most: int) -> dict[str, str] | None:
+        """Add tags to a job; equal keys are overwritten.
+
+        Returns:
+            All that it then has, by key; None when they would be more than `most`: then nothing is added.
+
+        Raises:
+            Conflict: The job is gone. Tags left behind would belong to the next of its name.
+        """
         with self._engine.begin() as c:
-            _put_tags(c, arn, new)
+            if c.execute(select(jobs.c.uid).where(jobs.c.uid == job.uid)).first() is None:
+                raise Conflict(f"Job {job.name} is gone.")
+            whole = {**_tags(c, job.arn), **new}
+            if len(whole) > most:
+                return None
+            c.execute(delete(tags).where(tags.c.arn == job.arn, tags.c.key.in_(list(new))))
+            if new:
+                c.execute(insert(tags), [{"arn": job.arn, "key": k, "value": v} for k, v in new.items()])
+        return dict(sorted(whole.items()))
 
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
         """Remove tags; keys that are not there are passed over."""
@@ -312,17 +329,17 @@ def _conditions(query: JobQuery) -> list[Any]:
         conditions.append(jobs.c.modified_at >= query.modified_after)
     if query.modified_before is not None:
         conditions.append(jobs.c.modified_at <= query.modified_before)
-    if query.name_contains is not None:
-        conditions.append(jobs.c.name.contains(query.name_contains, autoescape=True))
+    if query.name_contains:
+        # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
+        conditions.append(func.replace(jobs.c.name, query.name_contains, "") != jobs.c.name)
     if query.status is not None:
         conditions.append(jobs.c.status == query.status)
     return conditions
 
 
-def _put_tags(c: Connection, arn: str, new: Mapping[str, str]) -> None:
-    if new:
-        c.execute(delete(tags).where(tags.c.arn == arn, tags.c.key.in_(list(new))))
-        c.execute(insert(tags), [{"arn": arn, "key": k, "value": v} for k, v in new.items()])
+def _tags(c: Connection, arn: str) -> dict[str, str]:
+    found = c.execute(select(tags.c.key, tags.c.value).where(tags.c.arn == arn))
+    return dict(sorted((r.key, r.value) for r in found))
 
 
 def _job_row(job: Job) -> dict[str, Any]:

@@ -112,6 +112,11 @@ def test_streams_are_found_by_name_and_by_prefix(store):
     assert store.host_of_stream("a/algo-3-1") is None
     assert [h.name for h in store.hosts_by_stream_prefix("a/", None, 10)] == ["algo-1", "algo-2"]
     assert [h.name for h in store.hosts_by_stream_prefix("a/", "a/algo-1-1", 10)] == ["algo-2"]
+    assert [h.name for h in store.hosts_by_stream_prefix("", None, None, descending=True)] == [
+        "algo-2",
+        "algo-1",
+    ]
+    assert store.hosts_by_stream_prefix("", "a/algo-1-1", 10, descending=True) == []
     assert store.hosts_by_stream_prefix("a%", None, 10) == []
 
 
@@ -166,17 +171,38 @@ def test_filters(store):
     assert names(modified_after=15) == ["j3", "j5"]
     assert names(modified_before=11) == ["j0", "j1"]
     assert names(name_contains="j4") == ["j4"]
-    assert names(name_contains="%") == []
+    assert names(name_contains="J4") == []
+    assert names(name_contains="%") == names(name_contains="_") == []
+    assert names(name_contains="") == [f"j{n}" for n in range(6)]
     assert names(status="Stopped") == ["j3"]
 
 
 def test_tags_are_added_overwritten_and_removed(store):
-    store.put_tags("r", {"b": "1", "a": "1"})
-    store.put_tags("r", {"b": "2"})
-    store.put_tags("r", {})
-    assert store.tags("r") == {"a": "1", "b": "2"}
-    store.delete_tags("r", ["a", "z"])
-    assert store.tags("r") == {"b": "2"}
+    store.add_job(job("a"), {})
+    a = store.job("a")
+    assert store.put_tags(a, {"b": "1", "a": "1"}, 50) == {"a": "1", "b": "1"}
+    assert store.put_tags(a, {"b": "2"}, 50) == {"a": "1", "b": "2"}
+    assert store.put_tags(a, {}, 50) == store.tags(a.arn) == {"a": "1", "b": "2"}
+    store.delete_tags(a.arn, ["a", "z"])
+    assert store.tags(a.arn) == {"b": "2"}
+
+
+def test_tags_beyond_the_most_are_not_taken_at_all(store):
+    store.add_job(job("a"), {"b": "1"})
+    a = store.job("a")
+    assert store.put_tags(a, {"b": "2", "c": "3"}, 1) is None
+    assert store.tags(a.arn) == {"b": "1"}
+    assert store.put_tags(a, {"b": "2"}, 1) == {"b": "2"}
+
+
+def test_tags_that_come_after_a_jobs_end_do_not_wait_for_the_next_of_its_name(store):
+    store.add_job(job("a", phase=Phase.COMPLETED), {})
+    gone = store.job("a")
+    store.delete_job(gone)
+    with pytest.raises(Conflict, match="gone"):
+        store.put_tags(gone, {"k": "v"}, 50)
+    store.add_job(job("a"), {"k": "new"})
+    assert store.tags("arn:a") == {"k": "new"}
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path):
