@@ -386,6 +386,31 @@ class TestApplication:
         assert b"inner truth" not in content
         assert headers[b"x-amzn-requestid"].decode() in caplog.text
 
+    def test_metrics_are_told_by_method_and_path(self, call, context):
+        create(context, request(ExperimentConfig={"RunName": "r"}))
+
+        def put(component="job-aws-processing-job", **changes):
+            data = [{"MetricName": "loss", "Timestamp": now() / 1000, "Value": 0.5}]
+            body = json.dumps({"TrialComponentName": component, "MetricData": data}).encode()
+            return call(
+                **{"method": "PUT", "path": "/BatchPutMetrics", "body": body, "target": "", **changes}
+            )
+
+        status, headers, content = put()
+        assert (status, headers[b"content-type"], content) == (200, b"application/json", b"{}")
+        for changes, code in (
+            ({"component": "nobody"}, b"ValidationException"),
+            ({"component": "Job-aws-processing-job"}, b"ValidationException"),  # upper case: by the model
+            ({"key": None}, b"MissingAuthenticationTokenException"),
+            ({"body": b"{"}, b"SerializationException"),
+        ):
+            status, headers, content = put(**changes)
+            assert (status, headers[b"x-amzn-errortype"]) == (400, code)
+            assert json.loads(content)["message"]
+        assert (
+            call("GET", "/BatchPutMetrics", b"", key=None, target="")[0] == 299
+        )  # not an operation: anonymous S3
+
     def test_s3_goes_to_the_store(self, call):
         assert call("GET", "/bucket/key", b"", service="s3", target="")[::2] == (299, b"from the store")
         assert call("GET", "/bucket/key", b"", key=None, target="")[0] == 299

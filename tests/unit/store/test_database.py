@@ -1,8 +1,13 @@
+import json
 import random
 import threading
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import create_engine, inspect, text
 
 from penstock.errors import ConfigurationError, Conflict
@@ -10,6 +15,7 @@ from penstock.job.events import Host, HostEvent
 from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
 from penstock.store import schema
 from penstock.store.database import JobQuery, open_sqlite
+from penstock.store.metrics import Metric
 from penstock.store.tables import metadata
 
 
@@ -228,6 +234,44 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path):
         assert schema.revision(c) == schema.HEAD
     plain.dispose()
     migrated.dispose()
+
+
+def test_a_database_of_the_version_before_is_brought_up_and_its_components_named(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    with engine.begin() as c:
+        config.attributes["connection"] = c
+        command.upgrade(config, "0001")
+        for name, given in (
+            ("Plain", {}),
+            ("Part", {"ExperimentConfig": {"RunName": "r"}}),
+            ("None", {"ExperimentConfig": {}}),
+        ):
+            row = {"name": name, "request": json.dumps(given)}
+            c.execute(
+                text(
+                    "INSERT INTO jobs (name, uid, arn, request, created_at, modified_at, phase, status, version, phases)"
+                    " VALUES (:name, :name, :name, :request, 1, 1, 'queued', 'InProgress', 0, '{}')"
+                ),
+                row,
+            )
+    engine.dispose()
+    with closing(open_sqlite(tmp_path / "p.db")) as store:
+        assert store.job_of_component("part-aws-processing-job").name == "Part"
+        assert store.job("Part").trial_component == "part-aws-processing-job"
+        for name in ("Plain", "None"):
+            assert store.job(name).trial_component is None
+            assert store.job_of_component(f"{name}-aws-processing-job".lower()) is None
+        store.metrics.put("part-aws-processing-job", [Metric("m", 1, None, 2.0)])
+
+
+def test_a_component_is_found_by_its_index(store):
+    with store._engine.connect() as c:
+        plan = c.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE trial_component = ?", ("x",)
+        ).all()
+    assert "jobs_by_trial_component" in str(plan)
 
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
