@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import identity, logs, processing, reports, tags, translate
+from penstock.api import filter_logs, identity, logs, metrics, processing, reports, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.wire import faults, model, parse, reply, signature, validate
@@ -45,10 +45,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "AddTags"): tags.add,
     ("sagemaker", "ListTags"): tags.list_tags,
     ("sagemaker", "DeleteTags"): tags.delete,
+    ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
+    ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,
     ("logs", "DescribeLogStreams"): logs.describe_streams,
     ("logs", "GetLogEvents"): logs.get_events,
-    ("logs", "FilterLogEvents"): logs.filter_events,
+    ("logs", "FilterLogEvents"): filter_logs.filter_events,
     ("sts", "GetCallerIdentity"): identity.caller,
     ("iam", "GetRole"): identity.get_role,
 }
@@ -109,6 +111,8 @@ class Application:
         """One AWS operation: verify, parse, check, operate, reply."""
         request_id = str(uuid.uuid4())
         service = "sagemaker" if claimed is None else claimed.scope.service
+        if service == "sagemaker":
+            service, _ = _route(scope) or (service, "")
         try:
             body = await _bounded_body(receive)
             at = self._context.clock()
@@ -189,6 +193,8 @@ def _parse(service: str, scope: Scope, body: bytes) -> parse.Call:
     """The operation and its parameters, by the protocol of the service that the request is signed for."""
     if service in model.QUERY_SERVICES:
         return parse.parse_query(service, body or scope["query_string"])
+    if route := service in model.REST_SERVICES and _route(scope):
+        return parse.parse_body(*route, body)
     target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
     return parse.parse_json(service, target.decode("latin-1"), body)
 
@@ -200,11 +206,20 @@ async def _send(send: Send, answer: reply.Reply) -> None:
 
 def _is_operation(scope: Scope) -> bool:
     """Whether an unsigned request looks like an AWS operation rather than S3's anonymous access."""
-    return scope["path"].startswith("/penstock/") or (
-        scope["method"] == "POST"
-        and scope["path"] == "/"
-        and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
+    return (
+        scope["path"].startswith("/penstock/")
+        or _route(scope) is not None
+        or (
+            scope["method"] == "POST"
+            and scope["path"] == "/"
+            and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
+        )
     )
+
+
+def _route(scope: Scope) -> tuple[str, str] | None:
+    """Service and operation, where method and path name them."""
+    return None if scope["path"] == "/" else model.routes().get((scope["method"], scope["path"]))
 
 
 async def _bounded_body(receive: Receive) -> bytes:
