@@ -28,7 +28,7 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """At the present rate; None when that can't be told."""
-        if self.total_bytes is None or not self.bytes_per_second:
+        if self.total_bytes is None or self.bytes_per_second is None or self.bytes_per_second < 1:
             return None
         return max(0, self.total_bytes - self.bytes) / self.bytes_per_second
 
