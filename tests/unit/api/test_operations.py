@@ -5,21 +5,17 @@ import json
 import logging
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from wire_client import KEY, WireClient
 
 from penstock.api import logs, processing, tags
-from penstock.api.app import LARGEST_BODY, OPERATIONS, Application
+from penstock.api.app import LARGEST_BODY, OPERATIONS
 from penstock.api.context import Context
-from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Phase, Started, Succeeded, advance
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire.faults import Fault
-
-KEY = Credentials("AKIATEST", "secret")
 
 
 @pytest.fixture
@@ -305,49 +301,20 @@ class TestLogs:
 
 class TestApplication:
     @pytest.fixture
-    def call(self, context):
-        context = Context(context.store, context.logbook, "eu-west-1", "111122223333", now, lambda: None)
+    def client(self, tmp_path):
+        client = WireClient(tmp_path)
+        yield client
+        client.close()
 
-        async def gateway(_scope, _receive, send):
-            await send({"type": "http.response.start", "status": 299, "headers": []})
-            await send({"type": "http.response.body", "body": b"from the store"})
+    @pytest.fixture
+    def context(self, client):
+        return client.context
 
-        secret = {KEY.access_key: KEY.secret_key}.get
-        application = Application(context, secret, gateway, lambda: {"store": "ready"}, lambda: None)
-
-        def send(
-            method="POST",
-            path="/",
-            body=b"{}",
-            service="sagemaker",
-            target="SageMaker.ListProcessingJobs",
-            key=KEY,
-            headers=(),
-        ):
-            sent = AWSRequest(method, f"http://127.0.0.1:1{path}", data=body, headers=dict(headers))
-            sent.headers["Host"] = "127.0.0.1:1"
-            if target:
-                sent.headers["X-Amz-Target"] = target
-            if key is not None:
-                SigV4Auth(key, service, "eu-west-1").add_auth(sent)
-            raw = [(k.lower().encode(), str(v).encode()) for k, v in sent.headers.items()]
-            path, _, query = path.partition("?")
-            scope = {
-                "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
-                "headers": raw, "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
-            }  # fmt: skip
-            messages = [{"type": "http.request", "body": body, "more_body": False}]
-            got = []
-
-            async def receive():
-                return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-            async def answer(message):
-                got.append(message)
-
-            asyncio.run(application(scope, receive, answer))
-            content = b"".join(m.get("body", b"") for m in got[1:])
-            return got[0]["status"], dict(got[0]["headers"]), content
+    @pytest.fixture
+    def call(self, client):
+        def send(*args, **how):
+            answer = client.send(*args, **how)
+            return answer.status, answer.headers, answer.body
 
         return send
 
@@ -371,7 +338,7 @@ class TestApplication:
             ({"target": "SageMaker.CreateTrainingJob"}, "UnknownOperationException"),
             ({"target": ""}, "UnknownOperationException"),
             ({"target": "X.ListProcessingJobs"}, "UnknownOperationException"),
-            ({"service": "ecr"}, "UnknownOperationException"),
+            ({"service": "ecr", "target": "X.Describe"}, "UnknownOperationException"),
             ({"body": b"{"}, "SerializationException"),
             ({"body": b"[]"}, "SerializationException"),
             ({"body": b'{"MaxResults": 1000}'}, "ValidationException"),
