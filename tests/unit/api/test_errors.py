@@ -117,21 +117,21 @@ class TestJson:
             (
                 {"region": "us-east-1"},
                 "InvalidSignatureException",
-                "Credential should be scoped to a valid region, not 'us-east-1'. "
-                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)",
+                ("Credential should be scoped to a valid region, not 'us-east-1'. "
+                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)"),
             ),
             (
                 {"service": "logs"},
                 "InvalidSignatureException",
-                "Credential should be scoped to correct service: 'sagemaker'. "
-                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)",
+                ("Credential should be scoped to correct service: 'sagemaker'. "
+                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)"),
             ),
             (
                 {"service": "sts", "region": "x"},
                 "InvalidSignatureException",
-                "Credential should be scoped to a valid region, not 'x'. "
+                ("Credential should be scoped to a valid region, not 'x'. "
                 "Credential should be scoped to correct service: 'sagemaker'. "
-                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)",
+                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)"),
             ),
             (
                 {"change": altered("authorization", "aws4_request", "aws4")},
@@ -323,8 +323,10 @@ class TestQuery:
             (
                 {"region": "us-west-2"},
                 "SignatureDoesNotMatch",
-                "Credential should be scoped to a valid region, not 'us-west-2'. "
-                "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)",
+                (
+                    "Credential should be scoped to a valid region, not 'us-west-2'. "
+                    "(This server's region is eu-west-1; PENSTOCK_REGION sets it.)"
+                ),
                 403,
             ),
             (

@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from penstock.wire import signature
-from penstock.wire.faults import Fault
 from penstock.wire.claims import Scope, claim
+from penstock.wire.faults import Fault
 from penstock.wire.signature import Key, SignedRequest, sign, verify
 
 SOME = settings(max_examples=60, deadline=None, database=None)
@@ -206,8 +206,8 @@ def test_a_wrong_clock_is_told_with_both_times():
         (
             b"/aws4_request",
             b"",
-            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
-            "got 'AKIDPENSTOCK/20240131/eu-west-1/logs'",
+            ("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
+            "got 'AKIDPENSTOCK/20240131/eu-west-1/logs'"),
         ),
         (b"/logs/", b"//", "exactly 5 slash-delimited elements"),
         (b"host;x-amz-date", b"x-amz-date;host", "sorted"),
@@ -258,8 +258,10 @@ def test_all_that_is_lacking_is_told():
         (
             b"/20240131/",
             b"/20240130/",
-            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
-            "'20240130' != '20240131', from '20240131T235959Z'.",
+            (
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+                "'20240130' != '20240131', from '20240131T235959Z'."
+            ),
         ),
     ],
 )
