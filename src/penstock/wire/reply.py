@@ -31,6 +31,10 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
 
+#: S3 names the machine that answered beside the request; here it is always the same one.
+_HOST_ID = "penstock"
+
+
 @dataclass(frozen=True)
 class Reply:
     """An HTTP answer."""
@@ -70,9 +74,11 @@ def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
     if service == "s3":
         body = (
             f"<Error><Code>{_text(fault.code)}</Code><Message>{_text(fault.message)}</Message>"
-            f"<RequestId>{_text(request_id)}</RequestId></Error>"
+            f"<RequestId>{_text(request_id)}</RequestId><HostId>{_HOST_ID}</HostId></Error>"
         )
-        return _xml(fault.status, body, request_id)
+        answer = _xml(fault.status, body, request_id, b"application/xml")
+        answer.headers.append((b"x-amz-id-2", _HOST_ID.encode()))
+        return answer
     if service in model.QUERY_SERVICES:
         whose = "Sender" if fault.status < 500 else "Receiver"
         namespace = model.service(service).metadata["xmlNamespace"]
@@ -83,12 +89,29 @@ def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
         )
         return _xml(fault.status, body, request_id)
     if service in model.REST_SERVICES:
-        answer = _json(fault.status, _dumps({"message": fault.message}), request_id, _media_type(service))
+        answer = _json(
+            fault.status,
+            _dumps({_message_member(service, fault.code): fault.message}),
+            request_id,
+            _media_type(service),
+        )
         answer.headers.append((b"x-amzn-errortype", fault.code.encode()))
         return answer
-    # SageMaker's modelled errors have a member `Message`, those of CloudWatch Logs come with `message`.
-    member = "message" if service == "logs" else "Message"
-    return _json(fault.status, _dumps({"__type": fault.code, member: fault.message}), request_id)
+    return _json(
+        fault.status,
+        _dumps({"__type": fault.code, _message_member(service, fault.code): fault.message}),
+        request_id,
+    )
+
+
+@cache
+def _message_member(service: str, code: str) -> str:
+    """Where an error's text stands: in the member that its shape has for it, else in `message` as in common errors."""
+    if service in model.SERVICES:
+        for shape in model.service(service).error_shapes:
+            if shape.name == code:
+                return next((name for name in shape.members if name.lower() == "message"), "message")
+    return "message"
 
 
 # -- JSON 1.1, REST-JSON --------------------------------------------------------------------------------------
@@ -175,12 +198,12 @@ _WRITERS: Mapping[str, Callable[[str, Shape], Writer]] = {
 # -- Query protocol and S3: XML ------------------------------------------------------------------------------
 
 
-def _xml(status: int, document: str, request_id: str) -> Reply:
+def _xml(status: int, document: str, request_id: str, content_type: bytes = b"text/xml") -> Reply:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode()
     return Reply(
         status,
         [
-            (b"content-type", b"text/xml"),
+            (b"content-type", content_type),
             (b"content-length", str(len(body)).encode()),
             (b"x-amzn-requestid", request_id.encode()),
             (b"x-amz-request-id", request_id.encode()),

@@ -1,24 +1,19 @@
 """Operations, called as functions over a real store, and the application over ASGI with real signatures."""
 
-import asyncio
 import json
 import logging
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from jobs_on_record import an_input, an_output, create, end, request
+from wire_client import KEY, WireClient
 
 from penstock.api import processing, tags
-from penstock.api.app import LARGEST_BODY, OPERATIONS, Application
-from penstock.api.context import Context
+from penstock.api.app import LARGEST_BODY, OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Phase, Started, Succeeded, advance
 from penstock.wire.faults import Fault
-
-KEY = Credentials("AKIATEST", "secret")
 
 
 class TestProcessing:
@@ -299,49 +294,20 @@ class TestTags:
 
 class TestApplication:
     @pytest.fixture
-    def call(self, context):
-        context = Context(context.store, context.logbook, "eu-west-1", "111122223333", now, lambda: None)
+    def client(self, tmp_path):
+        client = WireClient(tmp_path)
+        yield client
+        client.close()
 
-        async def gateway(_scope, _receive, send):
-            await send({"type": "http.response.start", "status": 299, "headers": []})
-            await send({"type": "http.response.body", "body": b"from the store"})
+    @pytest.fixture
+    def context(self, client):
+        return client.context
 
-        secret = {KEY.access_key: KEY.secret_key}.get
-        application = Application(context, secret, gateway, lambda: {"store": "ready"}, lambda: None)
-
-        def send(
-            method="POST",
-            path="/",
-            body=b"{}",
-            service="sagemaker",
-            target="SageMaker.ListProcessingJobs",
-            key=KEY,
-            headers=(),
-        ):
-            sent = AWSRequest(method, f"http://127.0.0.1:1{path}", data=body, headers=dict(headers))
-            sent.headers["Host"] = "127.0.0.1:1"
-            if target:
-                sent.headers["X-Amz-Target"] = target
-            if key is not None:
-                SigV4Auth(key, service, "eu-west-1").add_auth(sent)
-            raw = [(k.lower().encode(), str(v).encode()) for k, v in sent.headers.items()]
-            path, _, query = path.partition("?")
-            scope = {
-                "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
-                "headers": raw, "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
-            }  # fmt: skip
-            messages = [{"type": "http.request", "body": body, "more_body": False}]
-            got = []
-
-            async def receive():
-                return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-            async def answer(message):
-                got.append(message)
-
-            asyncio.run(application(scope, receive, answer))
-            content = b"".join(m.get("body", b"") for m in got[1:])
-            return got[0]["status"], dict(got[0]["headers"]), content
+    @pytest.fixture
+    def call(self, client):
+        def send(*args, **how):
+            answer = client.send(*args, **how)
+            return answer.status, answer.headers, answer.body
 
         return send
 
@@ -365,7 +331,7 @@ class TestApplication:
             ({"target": "SageMaker.CreateTrainingJob"}, "UnknownOperationException"),
             ({"target": ""}, "UnknownOperationException"),
             ({"target": "X.ListProcessingJobs"}, "UnknownOperationException"),
-            ({"service": "ecr"}, "UnknownOperationException"),
+            ({"service": "ecr", "target": "X.Describe"}, "UnknownOperationException"),
             ({"body": b"{"}, "SerializationException"),
             ({"body": b"[]"}, "SerializationException"),
             ({"body": b'{"MaxResults": 1000}'}, "ValidationException"),

@@ -192,7 +192,7 @@ def test_no_bytes_raise_anything_but_a_fault(service, target, body):
     refused(lambda: check(parse_json(service, target, body)))
     refused(lambda: check(parse_json("sagemaker", "SageMaker.CreateProcessingJob", body)))
     refused(lambda: check(parse_query(service, body)))
-    refused(lambda: check(parse_query(service, b"Action=GetRole&RoleName=" + body)))
+    refused(lambda: check(parse_query(service, b"Action=GetRole&Version=2010-05-08&RoleName=" + body)))
 
 
 def refused(act):
