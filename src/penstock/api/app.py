@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import filter_logs, identity, logs, metrics, processing, reports, tags, translate
+from penstock.api import filter_logs, identity, logs, metrics, processing, reports, search, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.wire import claims, faults, model, parse, reply, signature, validate
@@ -48,6 +48,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "AddTags"): tags.add,
     ("sagemaker", "ListTags"): tags.list_tags,
     ("sagemaker", "DeleteTags"): tags.delete,
+    ("sagemaker", "Search"): search.search,
     ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
     ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,
