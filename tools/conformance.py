@@ -173,7 +173,7 @@ def _operations(lines: Json) -> Iterator[str]:
             line = Line(*said)
             if (service, name) in OPERATIONS or line.state == "not there":
                 rows.append((service, name, *line))
-    yield from _table(("service", "operation", "", "here", "source"), rows)
+    yield from _table(("service", "operation", "state", "here", "source"), rows)
 
 
 def _members(lines: Json) -> Iterator[str]:
@@ -187,7 +187,7 @@ def _members(lines: Json) -> Iterator[str]:
             for m in members
             if m.line is not None
         ]
-        yield from _table(("structure", "member", "", "here", "source"), rows)
+        yield from _table(("structure", "member", "state", "here", "source"), rows)
 
 
 # -- Clients, errors, open points, the SDK ---------------------------------------------------------------------
@@ -202,10 +202,11 @@ def _clients(results: Json) -> Iterator[str]:
             told = found["cases"].get(case)
             row.append(told["result"] if told else "")
             if told and "why" in told:
-                notes.append(f"- {client} {found['version']}, {what[0].lower()}{what[1:]}: {told['why']}")
+                notes.append(f"- *{what}*, {client} {found['version']}: {told['why']}")
         rows.append(row)
     yield from _table(("", *(f"{client} {found['version']}" for client, found in results.items())), rows)
-    yield from notes
+    yield from sorted(notes)
+    yield ""
 
 
 def _errors() -> Iterator[str]:
