@@ -110,11 +110,11 @@ def mistakes(lines: Json) -> Iterator[str]:
             yield f"[operations.{service}] has no line for {name}"
         elif said[0] == "not there":
             yield f"[operations.{service}] {name} is served, and not 'not there'"
-    for members in _walk(lines).values():
+    for members in walk(lines).values():
         for member in members:
             if member.line is None:
                 yield f"[{member.service}.{member.shape}] has no line for {member.name}"
-    known = {(member.service, member.shape) for members in _walk(lines).values() for member in members}
+    known = {(member.service, member.shape) for members in walk(lines).values() for member in members}
     for service, shape in known:
         members = model.service(service).shape_for(shape).members
         for name in lines.get(service, {}).get(shape, {}):
@@ -132,7 +132,7 @@ def _all_lines(lines: Json) -> Iterator[tuple[str, Line]]:
                 yield f"[{section}.{name}] {member}", Line(*said)
 
 
-def _walk(lines: Json) -> dict[tuple[str, str], list[Member]]:
+def walk(lines: Json) -> dict[tuple[str, str], list[Member]]:
     """Operation -> the members that it has and no operation before it, in the order of the model."""
     seen: set[tuple[str, str]] = set()
     return {
@@ -178,7 +178,7 @@ def _operations(lines: Json) -> Iterator[str]:
 
 def _members(lines: Json) -> Iterator[str]:
     yield "`*`: required. A structure is told where it comes first, and holds wherever it comes again."
-    for (service, operation), members in _walk(lines).items():
+    for (service, operation), members in walk(lines).items():
         if not members:
             continue
         yield f"\n### {service} {operation}"
