@@ -179,8 +179,8 @@ def _operations(lines: Json) -> Iterator[str]:
 
 def _members(lines: Json) -> Iterator[str]:
     yield (
-        "`*`: required. A structure is told where it comes first, and holds wherever it comes again. All constraints of "
-        "botocore's service models (lengths, ranges, patterns, enums) are checked."
+        "`*`: required. A structure is told where it comes first, and holds wherever it comes again. All constraints "
+        "of botocore's service models (lengths, ranges, patterns, enums) are checked."
     )
     for (service, operation), members in walk(lines).items():
         if not members:
