@@ -35,6 +35,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
     "logs": ("DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents"),
     "sts": ("GetCallerIdentity",),
     "iam": ("GetRole",),
+    "sagemaker-metrics": ("BatchPutMetrics", "BatchGetMetrics"),
 }
 
 TARGET = Path(__file__).resolve().parents[1] / "src" / "penstock" / "wire" / "models"

@@ -259,6 +259,34 @@ def test_a_stop_ends_the_program_and_loses_nothing(processor, session, script, o
     assert set(objects(uri)) == ({"first.txt", "last.txt"} if handler else {"first.txt"})
 
 
+def test_a_transfer_is_seen_while_it_goes_on(processor, script, told, capsys):
+    job = processor()
+    code = script(
+        """
+        import os
+        with open("/opt/ml/processing/out/big", "wb") as file:
+            os.truncate(file.fileno(), 1 << 30)
+        """
+    )
+    job.run(code=code, outputs=[output()], wait=False)
+    name = job.latest_job.job_name
+    seen = []
+
+    def over():
+        record = told(name)
+        seen.append(record["progress"])
+        assert record["hosts"] == [] or record["hosts"][0]["progress"] == record["progress"]
+        return record["status"] != "InProgress"
+
+    until(over)
+    moving = [one for one in seen if one and one["way"] == "upload"]
+    assert [one["bytes"] for one in moving] == sorted(one["bytes"] for one in moving)
+    assert 0 < moving[-1]["bytes"] <= 1 << 30
+    assert moving[-1]["bytes_per_second"] > 0
+    assert moving[-1]["total_bytes"] in {None, 1 << 30}  # counted when it takes more than a second
+    assert seen[-1] is None
+
+
 def test_a_program_that_ignores_a_stop_is_killed_after_its_grace(processor, session, script):
     job = processor()
     code = script("import signal, time; signal.signal(15, signal.SIG_IGN); print('ready'); time.sleep(600)")

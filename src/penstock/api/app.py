@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import identity, logs, processing, reports, tags, translate
+from penstock.api import filter_logs, identity, logs, metrics, processing, reports, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.wire import claims, faults, model, parse, reply, signature, validate
@@ -48,10 +48,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "AddTags"): tags.add,
     ("sagemaker", "ListTags"): tags.list_tags,
     ("sagemaker", "DeleteTags"): tags.delete,
+    ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
+    ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,
     ("logs", "DescribeLogStreams"): logs.describe_streams,
     ("logs", "GetLogEvents"): logs.get_events,
-    ("logs", "FilterLogEvents"): logs.filter_events,
+    ("logs", "FilterLogEvents"): filter_logs.filter_events,
     ("sts", "GetCallerIdentity"): identity.caller,
     ("iam", "GetRole"): identity.get_role,
 }
@@ -145,8 +147,9 @@ class Application:
         # IAM, and STS at its global address, are signed for us-east-1 wherever one is.
         if region != here and not (service in model.QUERY_SERVICES and region == "us-east-1"):
             told = f"Credential should be scoped to a valid region, not '{region[:64]}'. "
-        if service != claimed.scope.service:
-            told += f"Credential should be scoped to correct service: '{service}'. "
+        meant = "sagemaker" if service in model.REST_SERVICES else service
+        if meant != claimed.scope.service:
+            told += f"Credential should be scoped to correct service: '{meant}'. "
         if told:
             raise faults.wrong_scope(f"{told}(This server's region is {here}; PENSTOCK_REGION sets it.)")
         if claimed.lifetime is not None and service not in model.QUERY_SERVICES:
@@ -170,7 +173,9 @@ class Application:
         """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
         store = self._context.store
         job = processing.find(self._context, path.removeprefix("/penstock/jobs/"))
-        return translate.record(job, store.hosts(job.uid), store.tags(job.arn))
+        hosts, moved = store.hosts(job.uid), self._context.transfers
+        transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
+        return translate.record(job, hosts, store.tags(job.arn), transfers)
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -179,10 +184,10 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events"}:
+        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events", "progress"}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
@@ -192,7 +197,8 @@ class Application:
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
                 return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
             args = (uid, host, token, body)
-            return JSONResponse(await run_in_threadpool(reports.take_events, self._context, *args))
+            take = reports.take_events if what == "events" else reports.take_progress
+            return JSONResponse(await run_in_threadpool(take, self._context, *args))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:
@@ -211,11 +217,18 @@ def _service(scope: Scope, claimed: claims.Claim | None) -> str:
     """Which service is asked, and in whose form an answer is given: AWS tells it by the host, we by the request."""
     if claimed is not None:
         target = claimed.headers.get("x-amz-target", "")
-        return model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
+        meant = model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
+        return _routed(scope, meant)
     headers = dict(scope["headers"])
     prefix = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[0]
     form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
-    return model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker")
+    return _routed(scope, model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker"))
+
+
+def _routed(scope: Scope, service: str) -> str:
+    """The service that method and path name, where all that is known of it is that it is one of SageMaker's."""
+    route = _route(scope) if service == "sagemaker" else None
+    return service if route is None else route[0]
 
 
 def _is_query(scope: Scope) -> bool:
@@ -226,6 +239,8 @@ def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> pa
     """The operation and its parameters, by the protocol of the service that is asked."""
     if service in model.QUERY_SERVICES:
         return parse.parse_query(service, body or scope["query_string"])
+    if route := service in model.REST_SERVICES and _route(scope):
+        return parse.parse_body(*route, body)
     if scope["method"] != "POST" or scope["path"] != "/":
         raise faults.unknown_operation("Operations are called by POST at the path /.", 404)
     kind = claimed.headers.get("content-type", _JSON)
@@ -244,12 +259,18 @@ def _is_operation(scope: Scope) -> bool:
     return (
         scope["path"].startswith("/penstock/")
         or _is_query(scope)
+        or _route(scope) is not None
         or (
             scope["method"] == "POST"
             and scope["path"] == "/"
             and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
         )
     )
+
+
+def _route(scope: Scope) -> tuple[str, str] | None:
+    """Service and operation, where method and path name them."""
+    return None if scope["path"] == "/" else model.routes().get((scope["method"], scope["path"]))
 
 
 async def _bounded_body(receive: Receive) -> bytes:

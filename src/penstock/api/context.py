@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from penstock.api.admission import Admission
+from penstock.progress import Progress
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
 
@@ -21,10 +22,16 @@ class Context:
     account: str
     clock: Callable[[], int]
     wake: Callable[[], None]
+    transfers: dict[tuple[str, str], Progress] = field(default_factory=dict)
+    """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"
+
+    def trial_component_arn(self, name: str) -> str:
+        """The ARN of the trial component of that name."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:experiment-trial-component/{name}"
 
     @cached_property
     def admission(self) -> Admission:

@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.api.context import Context
 from penstock.job.events import Host, HostEvent
+from penstock.progress import Progress
 
 
 class ReportRefused(Exception):
@@ -27,6 +28,7 @@ def take_events(context: Context, uid: str, name: str, token: str, body: bytes) 
         applied = context.store.apply_events(uid, name, events)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
+    context.transfers.pop((uid, name), None)  # told of a phase that is over
     context.wake()
     # A host that has ended takes no more, but its runner may let go of all that it has said.
     last = max((e.sequence for e in events), default=0)
@@ -37,6 +39,17 @@ def take_log(context: Context, uid: str, name: str, token: str, offset: int, dat
     """Take log bytes from position `offset` on and answer how many are held."""
     _known(context, uid, name, token)
     return {"size": context.logbook.append(uid, name, offset, data)}
+
+
+def take_progress(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
+    """Keep how far a runner's transfer is until the next report."""
+    if _known(context, uid, name, token).ended:
+        return {}
+    try:
+        context.transfers[uid, name] = Progress.from_json(json.loads(body))
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise ReportRefused(400, f"not a report: {error}") from error
+    return {}
 
 
 def _known(context: Context, uid: str, name: str, token: str) -> Host:

@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.job.events import Host
 from penstock.job.life import Job
+from penstock.progress import Progress, together
 from penstock.wire.faults import Fault, validation
 
 #: AWS's own default (the API reference of ProcessingStoppingCondition: one day).
@@ -48,8 +49,18 @@ def summary(job: Job) -> dict[str, Any]:
     return _state(job)
 
 
-def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str, Any]:
-    """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON."""
+def record(
+    job: Job, hosts: Sequence[Host], tags: Mapping[str, str], transfers: Mapping[str, Progress]
+) -> dict[str, Any]:
+    """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
+
+    Args:
+        job: The job.
+        hosts: Its instances.
+        tags: Its tags.
+        transfers: What its hosts move just now.
+    """
+    moved = together(list(transfers.values()))
     return {
         "name": job.name,
         "arn": job.arn,
@@ -63,6 +74,7 @@ def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str
         "exit_message": job.exit_message,
         "request": dict(job.request),
         "tags": dict(tags),
+        "progress": moved and moved.to_json(),
         "hosts": [
             {
                 "name": h.name,
@@ -70,6 +82,7 @@ def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str
                 "phases": dict(h.phases),
                 "log_stream": h.log_stream,
                 "exit_code": (h.outcome or {}).get("exit_code"),
+                "progress": transfers[h.name].to_json() if h.name in transfers else None,
                 **h.notes,
             }
             for h in hosts

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from penstock import units
 from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.clock import now
 from penstock.errors import PenstockError
+from penstock.progress import Progress
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -50,7 +52,7 @@ def jobs(
                 job["ProcessingJobName"],
                 job["ProcessingJobStatus"],
                 show.moment(int(began)),
-                show.duration(ended - began),
+                units.duration(ended - began),
                 job.get("FailureReason", ""),
             )
         )
@@ -126,7 +128,7 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("name", told["name"]),
         ("status", told["status"]),
-        ("took", show.duration(ended - told["created_at"])),
+        ("took", units.duration(ended - told["created_at"])),
         ("created", show.moment(told["created_at"])),
         ("image", application["ImageUri"]),
         ("entrypoint", " ".join(application.get("ContainerEntrypoint") or [])),
@@ -145,6 +147,8 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     code = "" if host["exit_code"] is None else f", exit code {host['exit_code']}"
     if not alone:
         show.out.print(f"[bold]{host['name']}[/]: {host['phase']}{code}")
+    if host["progress"]:
+        show.out.print(str(Progress.from_json(host["progress"])))
     environment = host.get("environment")
     if environment:
         show.out.print(
@@ -153,11 +157,11 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         for deviation in environment["deviations"]:
             show.out.print(f"  note: {deviation}", markup=False)
     rows = [
-        ("in", one["name"], f"{one['objects']} object(s)", show.size(one["bytes"]), one["uri"])
+        ("in", one["name"], f"{one['objects']} object(s)", units.size(one["bytes"]), one["uri"])
         for one in host.get("inputs") or []
     ]
     rows += [
-        ("out", one["name"], f"{one['files']} file(s)", show.size(one["bytes"]), one["uri"])
+        ("out", one["name"], f"{one['files']} file(s)", units.size(one["bytes"]), one["uri"])
         for one in host.get("outputs") or []
     ]
     if rows:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from penstock.clock import now
+from penstock.units import duration, size
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -92,29 +93,6 @@ def phases(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def moment(ms: int | None) -> str:
     """Milliseconds since the epoch as local time."""
     return "-" if ms is None else datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration(ms: float | None) -> str:
-    """A duration in milliseconds for people."""
-    if ms is None:
-        return "-"
-    seconds = ms / 1000
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def size(count: float) -> str:
-    """A number of bytes for people."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from penstock.client import record
 from penstock.client.connection import Connection
+from penstock.errors import PenstockError
 from penstock.exceptions import CapacityError, UnexpectedStatusException
+from penstock.progress import Progress
 
 logger = logging.getLogger("penstock")
 
@@ -45,11 +48,13 @@ def wait(connection: Connection, job: str, poll: float) -> dict[str, Any]:
     """
     with _told_when_interrupted(job):
         pace = _Pace(connection, poll)
+        transfer = _TransferLine(connection, job)
         shown = time.monotonic()
         while True:
             description = _describe(connection, job)
             status = description["ProcessingJobStatus"]
-            if status in _ENDED or time.monotonic() - shown >= poll:
+            transfer.update() if status not in _ENDED else transfer.clear()
+            if status in _ENDED or (time.monotonic() - shown >= poll and not transfer.is_shown):
                 print(_STATUS_CHARACTERS.get(status, "?"), end="", flush=True)  # noqa: T201 - its purpose
                 shown = time.monotonic()
             if status in _ENDED:
@@ -70,7 +75,10 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
         log = _Log(connection, job, _instances(description), poll)
         pace = _Pace(connection, poll)
         while wait and description["ProcessingJobStatus"] not in _ENDED:
-            pace.rest(again=log.print_news())
+            news = log.print_news()
+            if not news:
+                log.transfer.update()
+            pace.rest(again=news)
             description = _describe(connection, job)
         if wait and connection.is_aws:
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
@@ -103,13 +111,13 @@ class _Log:
         self._client = connection.logs
         self._job = job
         self._instances = instances
+        self.transfer = _TransferLine(connection, job)
         self._poll = poll
         self._streams: list[str] = []
         self._tokens: dict[str, str] = {}
         self._dotted_at = time.monotonic()
         self._in_dots = False
-        shows_colours = sys.stdout.isatty() or bool(os.environ.get("JPY_PARENT_PID"))
-        self._colours = shows_colours and not os.environ.get("NO_COLOR")
+        self._colours = _looked_on() and not os.environ.get("NO_COLOR")
         self.last: deque[str] = deque(maxlen=SHOWN_LINES)
 
     def print_news(self) -> bool:
@@ -128,7 +136,8 @@ class _Log:
         return bool(news)
 
     def end(self) -> None:
-        """Close a row of dots that no line has followed."""
+        """Close a row of dots that no line has followed, and take the transfer's line away."""
+        self.transfer.clear()
         if self._in_dots:
             print()  # noqa: T201 - its purpose
 
@@ -158,6 +167,50 @@ class _Log:
         if now - self._dotted_at >= self._poll:
             print(".", end="", flush=True)  # noqa: T201 - its purpose
             self._dotted_at, self._in_dots = now, True
+
+
+class _TransferLine:
+    """How far a job's inputs or outputs are, on one line that is written over; none where nobody looks on."""
+
+    EVERY = 1.0
+
+    def __init__(self, connection: Connection, job: str) -> None:
+        self._connection, self._job = connection, job
+        self._looked_on = connection.is_local and _looked_on()
+        self._next = time.monotonic() + self.EVERY
+        self._width = 0
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the cursor stands behind the line."""
+        return self._width > 0
+
+    def update(self) -> None:
+        """Show the present state, if it is time."""
+        if not self._looked_on or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self.EVERY
+        try:
+            told = record.fetch(self._connection.address, self._job)["progress"]
+        except PenstockError:
+            return  # the server is away for a moment; the wait itself deals with that
+        if not told:
+            self.clear()
+            return
+        text = str(Progress.from_json(told))
+        print(f"\r{text:<{self._width}}", end="", flush=True)  # noqa: T201 - its purpose
+        self._width = len(text)
+
+    def clear(self) -> None:
+        """Leave the line empty, for what follows."""
+        if self._width:
+            print("\r" + " " * self._width, end="\r", flush=True)  # noqa: T201 - its purpose
+            self._width = 0
+
+
+def _looked_on() -> bool:
+    """Whether a person sees what is printed as it comes."""
+    return sys.stdout.isatty() or bool(os.environ.get("JPY_PARENT_PID"))
 
 
 def _host(stream: str) -> str:

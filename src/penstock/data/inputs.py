@@ -13,8 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from penstock import units
 from penstock.data import crew
+from penstock.data.integrity import md5
 from penstock.data.listing import Entry
+from penstock.data.meter import Meter
 from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
 from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, local_folder, make_folder, safe_join
@@ -25,6 +28,7 @@ _MANIFEST_LIMIT = 256 * MIB
 
 _CHECK_SECONDS = 0.2
 _PROGRESS_SECONDS = 10.0
+_READINGS = 4  # of an object whose bytes nothing else vouches for
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def fetch(
     root: Path,
     access: S3Access,
     progress: Callable[[str], None],
+    meter: Meter | None = None,
     check: Callable[[], None] = lambda: None,
     opener: Opener = open_bucket,
 ) -> list[Fetched]:
@@ -62,6 +67,7 @@ def fetch(
         root: The folder that the program will see as /opt/ml.
         access: How to reach the store.
         progress: Called with a line for the log, on the caller's thread.
+        meter: Is told what will be moved, and what has been.
         check: Called on the caller's thread several times a second; what it raises ends the work.
         opener: How buckets are opened.
 
@@ -69,9 +75,10 @@ def fetch(
         ClientFailure: An input can't be had, or asks for what is not supported.
         InternalFailure: This machine can't take it (its disk is full), or the store failed.
     """
+    meter = meter or Meter()
     wanted = [item for item in map(read_input, inputs) if item is not None]
     started = time.monotonic()
-    loads = [_Load(item, _folder(item, root)) for item in wanted]
+    loads = [_Load(item, _folder(item, root), meter) for item in wanted]
     for load in loads:
         make_folder(load.folder)
     crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
@@ -81,12 +88,13 @@ def fetch(
             mine = set(shard(load.files, index, count))
             load.files = {key: file for key, file in load.files.items() if key in mine}
     _check_space(loads, root)
+    meter.expect(*_total(loads))
     if any(load.files for load in loads):
         temporary = root / ".incoming"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            _download(loads, temporary, progress, check)
+            _download(loads, temporary, progress, meter, check)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return [_arrived(load, started, progress) for load in loads]
@@ -113,6 +121,7 @@ class _Load:
 
     item: Input
     folder: Path
+    meter: Meter
     bucket: Bucket | None = None
     source: S3Uri | None = None
     """What keys are relative to: the input's URI, or the prefix of its manifest."""
@@ -182,21 +191,30 @@ def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path)
         load.files[entry.key] = _File(entry, target)
 
 
+def _total(loads: Sequence[_Load]) -> tuple[int, int]:
+    """Objects and bytes."""
+    sizes = [file.entry.size for load in loads for file in load.files.values()]
+    return len(sizes), sum(sizes)
+
+
 def _check_space(loads: Sequence[_Load], root: Path) -> None:
-    needed = sum(file.entry.size for load in loads for file in load.files.values())
+    _, needed = _total(loads)
     disk = os.statvfs(root)
     free = disk.f_bavail * disk.f_frsize
     if needed > free:
         raise InternalFailure(
-            f"Failed to download data. The inputs have {size_text(needed)}, but the disk of {root} has only "
-            f"{size_text(free)} left. Free some space, or move PENSTOCK_HOME to a larger disk.",
+            f"Failed to download data. The inputs have {units.size(needed)}, but the disk of {root} has only "
+            f"{units.size(free)} left. Free some space, or move PENSTOCK_HOME to a larger disk.",
         )
 
 
 def _download(
-    loads: Sequence[_Load], temporary: Path, progress: Callable[[str], None], check: Callable[[], None]
+    loads: Sequence[_Load],
+    temporary: Path,
+    progress: Callable[[str], None],
+    meter: Meter,
+    check: Callable[[], None],
 ) -> None:
-    total = sum(file.entry.size for load in loads for file in load.files.values())
     told = time.monotonic()
 
     def tick() -> None:
@@ -204,9 +222,7 @@ def _download(
         check()
         if time.monotonic() - told >= _PROGRESS_SECONDS:
             told = time.monotonic()
-            progress(
-                f"Downloading inputs: {size_text(sum(load.done for load in loads))} of {size_text(total)}."
-            )
+            progress(f"{meter.read()}.")
 
     crew.work(_tasks(loads, temporary), tick=tick, every=_CHECK_SECONDS)
 
@@ -246,7 +262,7 @@ def _whole(load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
     finally:
         os.close(descriptor)
     temporary.rename(file.target)
-    _count(load, len(data))
+    _count(load, len(data), objects=1)
 
 
 class _Parts:
@@ -254,23 +270,46 @@ class _Parts:
 
     def __init__(self, load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
         self.load, self.bucket, self.file, self.temporary = load, bucket, file, temporary
-        self.left = -(-file.entry.size // PART)
+        self.digests = [b""] * -(-file.entry.size // PART)
+        self.left = len(self.digests)
         self.lock = threading.Lock()
 
     def bring(self, start: int) -> None:
         """Bring the part that begins at byte `start`."""
-        entry = self.file.entry
-        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
-        descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            _write(descriptor, data, start)
+            size = self._store(descriptor, start)
+            with self.lock:
+                self.left -= 1
+                last = self.left == 0
+            if last:
+                self._prove(descriptor)
+                self.temporary.rename(self.file.target)
         finally:
             os.close(descriptor)
-        with self.lock:
-            self.left -= 1
-            if self.left == 0:
-                self.temporary.rename(self.file.target)
-        _count(self.load, len(data))
+        _count(self.load, size, objects=int(last))
+
+    def _store(self, descriptor: int, start: int) -> int:
+        entry = self.file.entry
+        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
+        self.digests[start // PART] = md5(data)
+        _write(descriptor, data, start)
+        return len(data)
+
+    def _prove(self, descriptor: int) -> None:
+        """Return when the file is right: its ETag fits, or a second reading of all parts gave the same."""
+        for _ in range(_READINGS):
+            if self.bucket.prove(self.file.entry, self.digests, descriptor):
+                return
+            before = list(self.digests)
+            for start in range(0, self.file.entry.size, PART):
+                self._store(descriptor, start)
+            if self.digests == before:
+                return
+        raise InternalFailure(
+            f"{S3Uri((self.load.source or self.load.item.uri).bucket, self.file.entry.key)}: each reading of it gave "
+            "other bytes. Check the network and the disks of this machine and of the store, then run the job again."
+        )
 
 
 def _write(descriptor: int, data: memoryview, offset: int) -> None:
@@ -282,7 +321,8 @@ def _write(descriptor: int, data: memoryview, offset: int) -> None:
 _counting = threading.Lock()
 
 
-def _count(load: _Load, size: int) -> None:
+def _count(load: _Load, size: int, objects: int) -> None:
+    load.meter.add(size, objects)
     with _counting:
         load.done += size
         load.done_at = time.monotonic()
@@ -293,16 +333,6 @@ def _arrived(load: _Load, started: float, progress: Callable[[str], None]) -> Fe
     item = load.item
     progress(
         f"Input {item.name!r}: {item.uri} -> {item.local_path}, {len(load.files)} "
-        f"{'object' if len(load.files) == 1 else 'objects'}, {size_text(load.done)}, {seconds:.2f} s.",
+        f"{'object' if len(load.files) == 1 else 'objects'}, {units.size(load.done)}, {seconds:.2f} s.",
     )
     return Fetched(item.name, str(item.uri), len(load.files), load.done, seconds)
-
-
-def size_text(size: int) -> str:
-    """A number of bytes for people."""
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

@@ -6,6 +6,8 @@ no symbolic link is followed at any level, and what is opened is looked at again
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import stat
 import threading
@@ -14,18 +16,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from penstock import units
 from penstock.data import crew
-from penstock.data.inputs import size_text
+from penstock.data.answers import StoreFailing, StoreUnreachable
+from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
-from penstock.data.storage import PART, Bucket, Opener, StoreFailing, StoreUnreachable, open_bucket
+from penstock.data.meter import Meter
+from penstock.data.storage import PART, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
 _KEY_LIMIT = 1024  # bytes of UTF-8, S3's limit; it also bounds how deep a folder is walked
 _LARGE_AT_ONCE = 4  # each holds up to four parts in memory
+_PROGRESS_SECONDS = 10.0
+_COUNT_AFTER = 1.0  # seconds; what takes less needs nobody to say how far it is
 _FRUITLESS = 64  # so many failures of an output without one success, and the rest of it is not tried
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -69,6 +76,7 @@ def upload(
     root: Path,
     access: S3Access,
     progress: Callable[[str], None],
+    meter: Meter | None = None,
     opener: Opener = open_bucket,
 ) -> list[Uploaded]:
     """Upload every regular file below each LocalPath to `<S3Uri>/<relative path>`.
@@ -84,6 +92,7 @@ def upload(
         root: The folder that the program saw as /opt/ml.
         access: How to reach the store.
         progress: Called with a line for the log, on the caller's thread.
+        meter: Is told what will be moved, and what has been.
         opener: How buckets are opened.
 
     Raises:
@@ -96,16 +105,25 @@ def upload(
     if kms_key and is_loopback(endpoint_of(access)):
         progress("KmsKeyId is not applied: the object store on this machine has no KMS.")
         kms_key = None
-    shared = _Shared()
+    meter = meter or Meter()
+    shared = _Shared(meter)
+    told = started
+
+    def tick() -> None:
+        nonlocal told
+        shared.count(work, root)
+        if time.monotonic() - told >= _PROGRESS_SECONDS:
+            told = time.monotonic()
+            progress(f"{meter.read()}.")
+
     crew.work(
         (
             task
             for output in work
             for task in _tasks(output, opener(access, output.uri.bucket, kms_key), root, shared)
         ),
-        tick=lambda: progress(
-            f"Uploading outputs: {size_text(sum(output.bytes for output in work))} so far."
-        ),
+        tick=tick,
+        every=_COUNT_AFTER,
     )
     results = [_left(output, started, progress) for output in work]
     for output in work:
@@ -151,11 +169,45 @@ class _Output:
 class _Shared:
     """What the threads of one upload share."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.counter: threading.Thread | None = None
         self.lock = threading.Lock()
         self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
         self.hopeless = False
         """The store is gone: nothing more is tried."""
+
+    def count(self, outputs: Sequence[_Output], root: Path) -> None:
+        """Find out beside the upload, once, how much it will be in all."""
+        if self.counter is None:
+            self.counter = threading.Thread(target=_count, args=(outputs, root, self.meter), daemon=True)
+            self.counter.start()
+
+
+def _count(outputs: Sequence[_Output], root: Path, meter: Meter) -> None:
+    objects = size = 0
+    for output in outputs:
+        with contextlib.suppress(_IsLinkError, OSError):  # the upload itself will tell
+            folder = _open_below(root, output.folder.relative_to(root))
+            try:
+                for _, _, names, inner in os.fwalk(".", dir_fd=folder):
+                    sizes = [_size(name, inner) for name in names]
+                    objects, size = (
+                        objects + sum(one is not None for one in sizes),
+                        size + sum(filter(None, sizes)),
+                    )
+            finally:
+                os.close(folder)
+    meter.expect(objects, size)
+
+
+def _size(name: str, folder: int) -> int | None:
+    """None for what is not uploaded."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
@@ -280,14 +332,16 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
             key, size = output.key(relative), found.st_size
             if size <= PART:
                 data = file.read(PART + 1)
-                if len(data) != size:
+                if len(data) != size or not unchanged(found, os.fstat(descriptor)):
                     raise ClientFailure(
                         f"{shown(relative)} changed while it was uploaded. Something still writes it."
                     )
                 bucket.write(key, data)
+                shared.meter.add(size, objects=1)
             else:
                 with shared.large:
-                    bucket.write_file(key, file, size)
+                    bucket.write_file(key, _Counted(file, shared.meter), size)
+                shared.meter.add(0, objects=1)
     except JobFailure as error:
         with shared.lock:
             output.failures.append(error)
@@ -303,6 +357,20 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
             output.ended = time.monotonic()
 
 
+class _Counted(io.FileIO):
+    """A file that counts what is read of it."""
+
+    def __init__(self, file: BinaryIO, meter: Meter) -> None:
+        super().__init__(file.fileno(), closefd=False)
+        self._meter = meter
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of every file."""
+        data = super().read(size)
+        self._meter.add(len(data))
+        return data
+
+
 def _left(output: _Output, started: float, progress: Callable[[str], None]) -> Uploaded:
     if output.empty:
         progress(f"Output {output.name!r}: nothing was written to {output.local_path}.")
@@ -313,7 +381,7 @@ def _left(output: _Output, started: float, progress: Callable[[str], None]) -> U
     seconds = max(0.0, output.ended - started)
     progress(
         f"Output {output.name!r}: {output.local_path} -> {output.uri}, {output.files} "
-        f"{'file' if output.files == 1 else 'files'}, {size_text(output.bytes)}, {seconds:.2f} s.",
+        f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s.",
     )
     return Uploaded(output.name, str(output.uri), output.files, output.bytes, seconds, output.skipped)
 

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from penstock.clock import now
+from penstock.data.meter import Meter
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
@@ -33,11 +34,12 @@ def main(path: Path) -> None:
     reporter = Reporter(run, folder.log, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
-    reporter.start(journal)
+    meter = Meter(reporter.changed)
+    reporter.start(journal, meter)
     if journal.after(0):
-        salvage(run, folder, journal, log)
+        salvage(run, folder, journal, log, meter)
     else:
-        conduct(run, folder, journal, log, stop)
+        conduct(run, folder, journal, log, meter, stop)
     reporter.finish()
     journal.close()
     log.close()

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.data.meter import Meter
 from penstock.home import Home
 from penstock.job.run import Run
 from penstock.runner.journal import Journal
 
 _CHUNK = 1 << 20
 _LONGEST_PAUSE = 2.0
+#: How often the progress of a transfer is told, in seconds.
+_PROGRESS_EVERY = 0.5
 
 
 class Refused(Exception):
@@ -39,6 +42,7 @@ class Reporter:
         self._changed = threading.Event()
         self._all_said = threading.Event()
         self._journal: Journal | None = None
+        self._meter: Meter | None = None
         self._log_sent = 0
         self._sequence_sent = 0
         self._connection: http.client.HTTPConnection | None = None
@@ -48,9 +52,9 @@ class Reporter:
         """There is something new to send."""
         self._changed.set()
 
-    def start(self, journal: Journal) -> None:
+    def start(self, journal: Journal, meter: Meter) -> None:
         """Begin to report."""
-        self._journal = journal
+        self._journal, self._meter = journal, meter
         self._thread.start()
 
     def finish(self) -> None:
@@ -65,7 +69,8 @@ class Reporter:
         pause = 0.05
         last_answer = time.monotonic()
         while True:
-            self._changed.wait()
+            moving = self._meter is not None and self._meter.is_moving
+            self._changed.wait(_PROGRESS_EVERY if moving else None)
             self._changed.clear()
             finishing = self._all_said.is_set()
             try:
@@ -99,6 +104,9 @@ class Reporter:
             # One by one: together they might be more than the server takes at once.
             body = json.dumps({"events": [event.to_json()]}).encode()
             self._sequence_sent = int(self._post("events", body)["sequence"])
+        progress = self._meter.read() if self._meter is not None else None
+        if progress is not None:
+            self._post("progress", json.dumps(progress.to_json()).encode())
 
     def _post(self, what: str, body: bytes) -> dict[str, Any]:
         connection = self._connected()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.data import inputs, outputs
+from penstock.data.meter import Meter
 from penstock.environments import (
     Cancelled,
     Environment,
@@ -83,13 +84,13 @@ class _Ended:
     halted: bool
 
 
-def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
+def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
     """Do the run's work and write its end into the journal."""
     ended: _Ended | None = None
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, journal, log, stop)
+        ended = _run_program(run, folder, journal, log, meter, stop)
         if ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
             reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
@@ -99,7 +100,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
         try:
             message = _exit_message(folder.ml)
         finally:
-            _upload(run, folder, journal, log)
+            _upload(run, folder, journal, log, meter)
     except (_Halted, Cancelled):
         log.note("Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}"))
         ended = _Ended(None, halted=True)
@@ -117,7 +118,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
     journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
 
 
-def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:
+def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter) -> None:
     """Conclude for a runner that died while its program ran: upload what the program had written by then."""
     reasons = [
         InternalFailure(
@@ -128,7 +129,7 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> No
     log.note(reasons[0])
     try:
         journal.phase(Phase.UPLOADING)
-        _upload(run, folder, journal, log)
+        _upload(run, folder, journal, log, meter)
     except JobFailure as failure:
         reasons.append(failure.reason)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
@@ -137,14 +138,17 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> No
     journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
-def _run_program(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> _Ended:
+def _run_program(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop
+) -> _Ended:
     """Everything up to the program's end."""
     journal.phase(Phase.PREPARING)
     environment = _prepare_environment(run, journal, log, stop)
     _leave_if_due(stop)
     journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
-    _fetch(run, folder, journal, log, stop)
+    with meter.moving("download"):
+        _fetch(run, folder, journal, log, meter, stop)
     environment, variables = _install(run, folder, environment, journal, log, stop)
     _leave_if_due(stop)
     program = _program(run, folder, environment, variables)
@@ -167,7 +171,7 @@ def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop)
     return environment
 
 
-def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
+def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
     contract.write_config(run, folder.ml)
     fetched = inputs.fetch(
         run.request.get("ProcessingInputs") or [],
@@ -176,6 +180,7 @@ def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: 
         root=folder.ml,
         access=run.s3,
         progress=log.note,
+        meter=meter,
         check=lambda: _leave_if_due(stop),
     )
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
@@ -279,14 +284,16 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
         running.kill()  # whatever came between: a program that must end does
 
 
-def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:
-    uploaded = outputs.upload(
-        _outputs(run),
-        kms_key=(run.request.get("ProcessingOutputConfig") or {}).get("KmsKeyId"),
-        root=folder.ml,
-        access=run.s3,
-        progress=log.note,
-    )
+def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter) -> None:
+    with meter.moving("upload"):
+        uploaded = outputs.upload(
+            _outputs(run),
+            kms_key=(run.request.get("ProcessingOutputConfig") or {}).get("KmsKeyId"),
+            root=folder.ml,
+            access=run.s3,
+            progress=log.note,
+            meter=meter,
+        )
     shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
     journal.note(outputs=shown)
 

@@ -49,6 +49,15 @@ def parse_json(service: str, target: str, body: bytes) -> Call:
     prefix, _, name = target.partition(".")
     if model.TARGETS.get(prefix) != service:
         raise _unknown(service, target)
+    return parse_body(service, name, body)
+
+
+def parse_body(service: str, name: str, body: bytes) -> Call:
+    """Parse the JSON body of the operation `name`; where that is told (header, path) depends on the protocol.
+
+    Raises:
+        Fault: As `parse_json`.
+    """
     read = _input(service, name)
     try:
         document = _DECODER.decode(body.decode()) if body else {}

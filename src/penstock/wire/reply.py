@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: A value by the names of the model -> the same as JSON has it.
 Writer = Callable[[Any], Any]
 
+_JSON = b"application/x-amz-json-1.1"
 #: What XML 1.0 can't hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: A carriage return as it is would be read as a line feed. (`xml.sax.saxutils.escape` imports an HTTP client: 20 ms.)
@@ -55,10 +56,11 @@ def render(call: Call, result: Mapping[str, Any], request_id: str) -> Reply:
     shape = model.operation(call.service, call.operation).output_shape
     if call.service in model.QUERY_SERVICES:
         return _xml(200, _query_result(call, shape, result, request_id), request_id)
+    media = _media_type(call.service)
     if shape is None:
-        return _json(200, b"", request_id)
+        return _json(200, b"", request_id, media)
     write = _writer(call.service, shape.name) or _as_it_is
-    return _json(200, _dumps(write(result)), request_id)
+    return _json(200, _dumps(write(result)), request_id, media)
 
 
 def document(value: Any, request_id: str) -> Reply:
@@ -86,6 +88,10 @@ def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
             f"<RequestId>{_text(request_id)}</RequestId></ErrorResponse>"
         )
         return _xml(fault.status, body, request_id)
+    if service in model.REST_SERVICES:
+        answer = _json(fault.status, _dumps({"message": fault.message}), request_id, _media_type(service))
+        answer.headers.append((b"x-amzn-errortype", fault.code.encode()))
+        return answer
     return _json(
         fault.status,
         _dumps({"__type": fault.code, _message_member(service, fault.code): fault.message}),
@@ -103,14 +109,18 @@ def _message_member(service: str, code: str) -> str:
     return "message"
 
 
-# -- JSON 1.1 ------------------------------------------------------------------------------------------------
+# -- JSON 1.1, REST-JSON --------------------------------------------------------------------------------------
 
 
-def _json(status: int, body: bytes, request_id: str) -> Reply:
+def _media_type(service: str) -> bytes:
+    return b"application/json" if service in model.REST_SERVICES else _JSON
+
+
+def _json(status: int, body: bytes, request_id: str, media: bytes = _JSON) -> Reply:
     return Reply(
         status,
         [
-            (b"content-type", b"application/x-amz-json-1.1"),
+            (b"content-type", media),
             (b"content-length", str(len(body)).encode()),
             (b"x-amzn-requestid", request_id.encode()),
         ],

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from penstock.data import inputs as inputs_module
-from penstock.data.inputs import fetch, size_text
-from penstock.data.storage import StoreUnreachable
+from penstock.data.answers import StoreUnreachable
+from penstock.data.inputs import fetch
 from penstock.errors import ClientFailure, InternalFailure
 
 
@@ -64,7 +64,7 @@ def test_a_folder_and_a_file(store, bring):
         ("code", "s3://b/code/p.py", 1, 9),
     ]
     assert all(item.seconds > 0 for item in fetched)
-    assert lines[0].startswith("Input 'x': s3://b/d/ -> /opt/ml/processing/in, 2 objects, 8 bytes, ")
+    assert lines[0].startswith("Input 'x': s3://b/d/ -> /opt/ml/processing/in, 2 objects, 8 B, ")
 
 
 def test_a_partial_prefix_takes_siblings_each_to_its_own_place(store, bring):
@@ -239,9 +239,7 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
     with monkeypatch.context() as patch:
         full = os.statvfs_result((4096, 4096, 9, 0, 0, *real[5:]))
         patch.setattr(inputs_module.os, "statvfs", lambda path: full)
-        with pytest.raises(
-            InternalFailure, match=r"inputs have 3 bytes, but the disk of .* has only 0 bytes left"
-        ):
+        with pytest.raises(InternalFailure, match=r"inputs have 3 B, but the disk of .* has only 0 B left"):
             bring(wanted("s3://b/d/"))
 
     def pwrite(descriptor, data, offset):
@@ -267,18 +265,3 @@ def test_remains_of_an_interrupted_fetch_do_no_harm(store, bring, tmp_path):
     (tmp_path / ".incoming/0").write_bytes(b"half")
     store.put("d/a")
     assert bring(wanted("s3://b/d/"))[1] == {"processing/in/a": b"d/a"}
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (5 << 20, "5.0 MiB"),
-        (3 << 40, "3072.0 GiB"),
-    ],
-)
-def test_sizes_for_people(size, text):
-    assert size_text(size) == text

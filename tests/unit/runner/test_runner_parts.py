@@ -3,11 +3,13 @@ import io
 import itertools
 import json
 import os
+import queue
 import tarfile
 import threading
 
 import pytest
 
+from penstock.data.meter import Meter
 from penstock.errors import ClientFailure
 from penstock.home import Home, ServerRecord
 from penstock.job.life import Phase
@@ -249,6 +251,7 @@ class Server:
     def __init__(self, status=200):
         self.log = b""
         self.events = []
+        self.progress = queue.SimpleQueue()
         self.failures = 0
         self.tokens = set()
         outer = self
@@ -266,6 +269,9 @@ class Server:
                     offset = int(self.path.partition("offset=")[2])
                     outer.log = outer.log[:offset] + body
                     return self.answer(200, {"size": len(outer.log)})
+                if self.path.endswith("/progress"):
+                    outer.progress.put(json.loads(body))
+                    return self.answer(200, {})
                 events = json.loads(body)["events"]
                 # An event must never be told before the log that came before it.
                 outer.events += [(e["kind"], e["data"], len(outer.log)) for e in events]
@@ -304,7 +310,8 @@ class TestReporter:
         clock = itertools.count(1)
         log = LogWriter(tmp_path / "log", lambda: next(clock), reporter.changed)
         journal = Journal(tmp_path / "journal", lambda: next(clock), reporter.changed)
-        reporter.start(journal)
+        meter = Meter(reporter.changed)
+        reporter.start(journal, meter)
         journal.phase(Phase.RUNNING)
         log.note("hello")
         journal.ended("succeeded", None, 0, None)
@@ -340,6 +347,21 @@ class TestReporter:
             home.announce(record)
             self.report(tmp_path, run("http://127.0.0.1:9", str(home.path)))
         assert server.events[-1][0] == "ended"
+
+    def test_a_transfer_is_told_again_and_again_while_it_lasts(self, tmp_path, server):
+        reporter = Reporter(run(server.url), tmp_path / "log", lambda: None)
+        journal = Journal(tmp_path / "journal", lambda: 1, reporter.changed)
+        meter = Meter(reporter.changed)
+        reporter.start(journal, meter)
+        with meter.moving("download"):
+            assert server.progress.get(timeout=30)["bytes"] == 0
+            meter.add(7)
+            while server.progress.get(timeout=30)["bytes"] != 7:
+                pass
+            told = server.progress.get(timeout=30)
+        assert (told["way"], told["bytes"]) == ("download", 7)
+        reporter.finish()
+        journal.close()
 
     @pytest.mark.parametrize("status", [403, 404])
     def test_a_server_that_knows_the_run_no_more_ends_it(self, tmp_path, status):

@@ -299,3 +299,60 @@ def test_many_streams_are_read_page_by_page(local: FakeBoto) -> None:
 
     local.answers["describe_log_streams"] = pages
     assert waiting.stream_names(local.client("logs"), "j") == ["j/algo-1", "j/algo-2"]
+
+
+class TestTransferLine:
+    """What a person sees of a transfer; `told` is the server's record at a time."""
+
+    @pytest.fixture(autouse=True)
+    def person(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        monkeypatch.setattr(waiting, "_looked_on", lambda: True)
+        monkeypatch.setenv("NO_COLOR", "1")
+        record = {"way": "download", "objects": 1, "bytes": 1024, "total_objects": 2, "total_bytes": 2048}
+
+        def fetch(*_: Any) -> dict[str, Any]:
+            return {"progress": record if clock.now < 4 else None}
+
+        monkeypatch.setattr(waiting.record, "fetch", fetch)
+
+    def test_it_is_written_over_and_gives_way_to_the_log(
+        self, serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        server = serve(5.0)
+        server.lines = {"j/algo-1": [(2.5, "one"), (4.5, "two")]}
+        ProcessingJob(Session(), "j", [], []).wait()
+        line = "Downloading inputs: 1 of 2 objects, 1.0 KiB of 2.0 KiB (50%)"
+        away = "\r" + " " * len(line) + "\r"
+        written = capsys.readouterr().out
+        assert written.replace(f"\r{line}", "<line>") in {
+            f"<line><line>{away}one\n<line>{away}two\n",
+            f"<line>{away}one\n<line>{away}two\n",
+        }
+
+    def test_it_stands_in_the_place_of_dots(
+        self, serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        serve(6.0)
+        ProcessingJob(Session(), "j", [], []).wait(logs=False)
+        written = capsys.readouterr().out
+        assert written.count("Downloading inputs") == 3
+        assert written.endswith("\r.!")
+
+    def test_a_quick_job_is_not_asked_for_it(
+        self, serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        server = serve(0.5)
+        server.lines = {"j/algo-1": [(0.2, "one")]}
+        ProcessingJob(Session(), "j", [], []).wait()
+        assert capsys.readouterr().out == "one\n"
+
+    def test_no_program_reads_it(
+        self,
+        serve: Callable[..., Server],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(waiting, "_looked_on", lambda: False)
+        serve(5.0)
+        ProcessingJob(Session(), "j", [], []).wait()
+        assert capsys.readouterr().out == ""

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.wire import faults, model
-from penstock.wire.parse import Call, parse_json, parse_query
+from penstock.wire.parse import Call, parse_body, parse_json, parse_query
 from penstock.wire.patterns import translate
 from penstock.wire.reply import render, render_fault
 from penstock.wire.validate import check
@@ -28,7 +28,6 @@ SOME = settings(
 )
 OPERATIONS = [(s, o) for s in sorted(model.SERVICES) for o in model.service(s).operation_names]
 JSON_OPERATIONS = [(s, o) for s, o in OPERATIONS if s not in model.QUERY_SERVICES]
-TARGETS = {service: prefix for prefix, service in model.TARGETS.items()}
 ID = "7a62c49f"
 
 #: Whole milliseconds of years that datetime knows on every platform.
@@ -73,6 +72,8 @@ def values(shape, *, valid=False):
             return TIMES
         case "boolean":
             return st.booleans()
+        case "double":
+            return st.floats(allow_nan=False, allow_infinity=False)
         case "integer" | "long":
             bits = 31 if shape.type_name == "integer" else 63
             return st.integers(
@@ -128,8 +129,11 @@ def test_what_botocore_sends_is_what_arrives(service, name, data):
     if service in model.QUERY_SERVICES:
         assert parse_query(service, urlencode(sent["body"]).encode()) == Call(service, name, params)
     else:
-        got = parse_json(service, sent["headers"]["X-Amz-Target"], sent["body"])
-        assert got.operation == name
+        if service in model.REST_SERVICES:
+            got = parse_body(*model.routes()[sent["method"], sent["url_path"]], sent["body"])
+        else:
+            got = parse_json(service, sent["headers"]["X-Amz-Target"], sent["body"])
+        assert (got.service, got.operation) == (service, name)
         assert got.params == whole_seconds(shape, params, serializer)
 
 
@@ -179,7 +183,7 @@ def corrupted(data, value):
 def test_whatever_arrives_only_faults_are_raised(service, name, data):
     params = data.draw(values(model.operation(service, name).input_shape))
     body = json.dumps(corrupted(data, params)).encode()
-    refused(lambda: check(parse_json(service, f"{TARGETS[service]}.{name}", body)))
+    refused(lambda: check(parse_body(service, name, body)))
 
 
 @settings(SOME, max_examples=100)
@@ -201,7 +205,7 @@ def refused(act):
     if fault:
         assert fault.status == 400
         assert 0 < len(fault.message) < 20_000
-        for service in ("sagemaker", "logs", "iam", "s3"):
+        for service in ("sagemaker", "sagemaker-metrics", "logs", "iam", "s3"):
             render_fault(service, fault, ID)
 
 
