@@ -38,7 +38,17 @@ COMMON = {"ValidationException", "SerializationException"}
 #: Spoilt calls for each drawn one.
 SPOILT = 8
 _UNUSED = itertools.count()
-_FITTING = {"Key": ("a", "b c", "ü"), "Value": ("", "v")}
+#: By the name of a member: what leads to something that is there.
+_FITTING = {
+    "Key": ("a", "b c", "ü"),
+    "ProcessingJobName": NAMES,
+    "ResourceArn": ARNS,
+    "TrialComponentName": (f"{NAMES[0]}-aws-processing-job", "other"),
+    "logGroupIdentifier": (GROUP, f"arn:aws:logs:eu-west-1:111122223333:log-group:{GROUP}"),
+    "logGroupName": (GROUP,),
+    "logStreamName": (f"{NAMES[0]}/algo-1-1700000000",),
+    "logStreamNames": (f"{NAMES[0]}/algo-1-1700000000",),
+}
 
 
 def values(shape, name="", within=()):
@@ -265,7 +275,7 @@ def job(name):
 def any_call(client, data, service, operation, shape):
     """One call drawn from the model, and some that are spoilt."""
     document = data.draw(values(shape)) if shape is not None else {}
-    if service == "logs" and "logGroupName" in document:
+    if service == "logs" and "logGroupName" in shape.members:
         document["logGroupName"] = GROUP
     judge(send(client, service, operation, document), service, operation)
     for _ in range(SPOILT):
