@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import filter_logs, identity, logs, metrics, processing, reports, tags, translate
+from penstock.api import filter_logs, identity, logs, metrics, processing, reports, search, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.wire import claims, faults, model, parse, reply, signature, validate
@@ -48,6 +48,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "AddTags"): tags.add,
     ("sagemaker", "ListTags"): tags.list_tags,
     ("sagemaker", "DeleteTags"): tags.delete,
+    ("sagemaker", "Search"): search.search,
     ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
     ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,
@@ -147,9 +148,9 @@ class Application:
         # IAM, and STS at its global address, are signed for us-east-1 wherever one is.
         if region != here and not (service in model.QUERY_SERVICES and region == "us-east-1"):
             told = f"Credential should be scoped to a valid region, not '{region[:64]}'. "
-        meant = "sagemaker" if service in model.REST_SERVICES else service
-        if meant != claimed.scope.service:
-            told += f"Credential should be scoped to correct service: '{meant}'. "
+        signing = "sagemaker" if service in model.REST_SERVICES else service
+        if signing != claimed.scope.service:
+            told += f"Credential should be scoped to correct service: '{signing}'. "
         if told:
             raise faults.wrong_scope(f"{told}(This server's region is {here}; PENSTOCK_REGION sets it.)")
         if claimed.lifetime is not None and service not in model.QUERY_SERVICES:
@@ -215,20 +216,15 @@ class Application:
 
 def _service(scope: Scope, claimed: claims.Claim | None) -> str:
     """Which service is asked, and in whose form an answer is given: AWS tells it by the host, we by the request."""
+    if route := _route(scope):
+        return route[0]
     if claimed is not None:
         target = claimed.headers.get("x-amz-target", "")
-        meant = model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
-        return _routed(scope, meant)
+        return model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
     headers = dict(scope["headers"])
     prefix = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[0]
     form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
-    return _routed(scope, model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker"))
-
-
-def _routed(scope: Scope, service: str) -> str:
-    """The service that method and path name, where all that is known of it is that it is one of SageMaker's."""
-    route = _route(scope) if service == "sagemaker" else None
-    return service if route is None else route[0]
+    return model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker")
 
 
 def _is_query(scope: Scope) -> bool:
@@ -258,8 +254,8 @@ def _is_operation(scope: Scope) -> bool:
     """Whether an unsigned request looks like an AWS operation rather than S3's anonymous access."""
     return (
         scope["path"].startswith("/penstock/")
-        or _is_query(scope)
         or _route(scope) is not None
+        or _is_query(scope)
         or (
             scope["method"] == "POST"
             and scope["path"] == "/"

@@ -118,6 +118,17 @@ class Store:
             row = c.execute(query.limit(1)).first()
         return None if row is None else _job(row)
 
+    def jobs_with_components(self) -> list[tuple[Job, dict[str, str]]]:
+        """All jobs that a trial component stands for, each with its tags."""
+        query = select(jobs).where(jobs.c.trial_component.is_not(None))
+        arns = select(jobs.c.arn).where(jobs.c.trial_component.is_not(None))
+        found: dict[str, dict[str, str]] = {}
+        with self._reading() as c:
+            rows = list(c.execute(query))
+            for tag in c.execute(select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)):
+                found.setdefault(tag.arn, {})[tag.key] = tag.value
+        return [(_job(row), found.get(row.arn, {})) for row in rows]
+
     def save_job(self, job: Job) -> None:
         """Store a job that `advance` has moved by one version.
 

@@ -48,9 +48,9 @@ class Metrics:
             where.append(metrics.c.name == name)
         return [m for _, m in self._read(where)]
 
-    def of_all(self, components: Sequence[str]) -> Mapping[str, list[Metric]]:
-        """The values of several components."""
-        found = self._read([metrics.c.trial_component.in_(components)])
+    def of_all(self, components: Sequence[str] | None = None) -> Mapping[str, list[Metric]]:
+        """The values of several components, or of all."""
+        found = self._read([] if components is None else [metrics.c.trial_component.in_(components)])
         return {name: [m for _, m in rows] for name, rows in groupby(found, key=lambda row: row[0])}
 
     def _read(self, where: list[Any]) -> Iterator[tuple[str, Metric]]:

@@ -89,7 +89,12 @@ def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
         )
         return _xml(fault.status, body, request_id)
     if service in model.REST_SERVICES:
-        answer = _json(fault.status, _dumps({"message": fault.message}), request_id, _media_type(service))
+        answer = _json(
+            fault.status,
+            _dumps({_message_member(service, fault.code): fault.message}),
+            request_id,
+            _media_type(service),
+        )
         answer.headers.append((b"x-amzn-errortype", fault.code.encode()))
         return answer
     return _json(
