@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-clients client-results check fix unit lock bench models
+.PHONY: install demo test test-clients client-results conformance check fix unit lock bench models
 
 install: $(STAMP)
 
@@ -25,6 +25,9 @@ client-results: install  ## run the clients, and write their results for docs/co
 
 unit: install  ## the quick part of the tests
 	$(BIN)/pytest tests/unit
+
+conformance: install  ## write docs/conformance.md
+	$(BIN)/python tools/conformance.py
 
 check: install  ## style, types, the rules of who may import whom
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ def upload_helpers():
     aws("s3", "rm", "--recursive", f"{base}/up")
     assert _listed(f"{base}/", "--recursive") == ""
     if "PRE up/" in _listed(f"{base}/"):
-        differs("a prefix whose objects have all been deleted is still listed as a folder")
+        differs("a prefix whose objects have all been deleted stays listed as a folder for some two minutes")
 
 
 def kms():

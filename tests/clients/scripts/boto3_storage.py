@@ -5,6 +5,7 @@ import os
 import urllib.request
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from case import differs, main, unique
 
@@ -73,7 +74,12 @@ def multipart():
 
 def presigned():
     """generate_presigned_url: get and put by any HTTP client"""
-    for number, s3 in enumerate(CLIENTS):
+    four = Config(signature_version="s3v4")
+    gateway = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"], config=four)
+    differs(
+        "at the one endpoint signature version 4 has to be asked for; the store takes boto3's default too"
+    )
+    for number, s3 in enumerate([CLIENTS[0], gateway]):
         place = {"Bucket": _bucket(s3, number), "Key": "a b/ü"}
         link = s3.generate_presigned_url("put_object", Params={**place, "ContentType": "text/plain"})
         put = urllib.request.Request(link, b"text", {"Content-Type": "text/plain"}, method="PUT")

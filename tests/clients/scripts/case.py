@@ -33,7 +33,8 @@ def main(cases):
     else:
         if _differences:
             result, why = "differs", "; ".join(_differences)
-    sys.stdout.write(json.dumps({"case": name, "result": result, "why": why}) + "\n")
+    # On a line of its own, whatever was printed before it.
+    sys.stdout.write("\n" + json.dumps({"case": name, "result": result, "why": why}) + "\n")
     sys.exit(result == "fails")
 
 

@@ -5,6 +5,7 @@ from case import differs, main, raised, unique
 from sagemaker.core.exceptions import UnexpectedStatusException
 from sagemaker.core.processing import Processor
 from sagemaker.core.resources import ProcessingJob
+from sagemaker.core.resources import Tag as Tags
 from sagemaker.core.shapes import (
     AppSpecification,
     ProcessingClusterConfig,
@@ -65,10 +66,8 @@ def lists():
 
 def tags():
     """Tag.add_tags, get_all, delete_tags"""
-    from sagemaker.core.resources import Tag as Tags
-
     job = _create(unique("job"), tags=[Tag(key="a", value="1")])
-    Tags.add_tags(resource_arn=job.processing_job_arn, tags=[{"Key": "b", "Value": "2"}])
+    Tags.add_tags(resource_arn=job.processing_job_arn, tags=[Tag(key="b", value="2")])
     Tags.delete_tags(resource_arn=job.processing_job_arn, tag_keys=["a"])
     assert [(t.key, t.value) for t in Tags.get_all(resource_arn=job.processing_job_arn)] == [("b", "2")]
 
