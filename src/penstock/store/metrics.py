@@ -36,7 +36,8 @@ class Metrics:
             Conflict: There is no such trial component.
         """
         with self._engine.begin() as c:
-            if c.execute(select(jobs.c.uid).where(jobs.c.trial_component == component)).first() is None:
+            job = select(jobs.c.uid).where(jobs.c.trial_component == component).with_for_update()
+            if c.execute(job).first() is None:
                 raise Conflict(f"There is no trial component {component}.")
             if new:
                 c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
