@@ -41,7 +41,10 @@ def test_a_job_of_an_experiment_is_found_with_all_that_is_known_of_it(context):
             "RunName": "R",
             "TrialComponentDisplayName": "Shown",
         },
-        ProcessingInputs=[an_input(), {"InputName": "d", "AppManaged": True, "DatasetDefinition": {"AthenaDatasetDefinition": {}}}],
+        ProcessingInputs=[
+            an_input(),
+            {"InputName": "d", "AppManaged": True, "DatasetDefinition": {"AthenaDatasetDefinition": {}}},
+        ],
         ProcessingOutputConfig={"Outputs": [an_output()]},
         Tags=[{"Key": "team", "Value": "blue"}],
     )
