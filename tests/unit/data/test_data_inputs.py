@@ -191,7 +191,7 @@ def test_a_manifest_has_a_size_that_is_read(store, bring, monkeypatch):
     monkeypatch.setattr(inputs_module, "_MANIFEST_LIMIT", len(content))
     assert bring(wanted("s3://b/m", S3DataType="ManifestFile"))[1] == {"processing/in/a": b"1"}
     monkeypatch.setattr(inputs_module, "_MANIFEST_LIMIT", len(content) - 1)
-    with pytest.raises(ClientFailure, match="Input 'x'.*at most"):
+    with pytest.raises(ClientFailure, match=r"Input 'x'.*at most"):
         bring(wanted("s3://b/m", S3DataType="ManifestFile"))
 
 
