@@ -253,7 +253,7 @@ class Store:
             Conflict: The job is gone. Tags left behind would belong to the next of its name.
         """
         with self._engine.begin() as c:
-            if c.execute(select(jobs.c.uid).where(jobs.c.uid == job.uid)).first() is None:
+            if c.execute(select(jobs.c.uid).where(jobs.c.uid == job.uid).with_for_update()).first() is None:
                 raise Conflict(f"Job {job.name} is gone.")
             whole = {**_tags(c, job.arn), **new}
             if len(whole) > most:

@@ -92,6 +92,15 @@ def test_keys_follow_the_uri_and_the_relative_path(store, send, out, uri, base):
     assert result.bytes == sum(map(len, store.buckets["b"].values()))
 
 
+def test_continuous_outputs_are_uploaded_at_the_end_and_nothing_is_deleted(store, send, out):
+    store.buckets["b"] = {"o/before": b"kept"}
+    fill(out, "a.csv")
+    continuous = wanted()
+    continuous["S3Output"]["S3UploadMode"] = "Continuous"
+    assert send(continuous)[0].files == 1
+    assert store.buckets["b"] == {"o/before": b"kept", "o/a.csv": b"a.csv"}
+
+
 def test_an_output_without_anything_is_said_to_be_so(send, out):
     assert list(out.iterdir()) == []
     lines: list[str] = []
