@@ -841,3 +841,79 @@ def test_an_archive_as_input_arrives_byte_by_byte(processor, session, script, s3
         logs=False,
     )
     assert objects(f"s3://{bucket}/models-out") == {"m": data.getvalue()}
+
+
+def test_a_continuous_output_is_in_s3_while_the_program_runs(processor, session, script, objects, s3):
+    """The program goes on only when its first file has been seen in S3: `go` is put there as its answer."""
+    bucket = session.default_bucket()
+    job = processor()
+    job.run(
+        code=script(
+            f"""
+            import pathlib, time
+            out = pathlib.Path("{OUT}")
+            (out / "part").mkdir()
+            (out / "part/1.csv").write_text("early")
+            (out / "again").write_text("first")
+            go = pathlib.Path("{OUT}/../other/go")
+            while not go.exists():
+                time.sleep(0.05)
+            (out / "again").write_text("last")
+            (out / "late").write_text("late")
+            """
+        ),
+        outputs=[
+            ProcessingOutput(
+                source=OUT,
+                output_name="out",
+                destination=f"s3://{bucket}/continuous",
+                s3_upload_mode="Continuous",
+            ),
+            output(f"s3://{bucket}/beside-continuous", name="other", source="/opt/ml/processing/other"),
+        ],
+        wait=False,
+    )
+    early = until(lambda: len(found := objects(f"s3://{bucket}/continuous")) == 2 and found)
+    assert early == {"part/1.csv": b"early", "again": b"first"}
+    assert job.latest_job.describe()["ProcessingJobStatus"] == "InProgress"
+    (run,) = (Path(os.environ["PENSTOCK_HOME"]) / "runs").glob("*/algo-1")
+    (run / "ml/processing/other/go").touch()
+    job.latest_job.wait(logs=False)
+    assert objects(f"s3://{bucket}/continuous") == {
+        "part/1.csv": b"early",
+        "again": b"last",
+        "late": b"late",
+    }
+    lines = [line for line in log_lines(session, job.latest_job.job_name) if "Output 'out'" in line]
+    assert "1 of them had been uploaded while the program ran" in lines[-1]
+
+
+def test_a_stop_loses_nothing_of_a_continuous_output(processor, session, script, objects):
+    uri = f"s3://{session.default_bucket()}/continuous-stopped"
+    job = processor()
+    job.run(
+        code=script(
+            f"""
+            import pathlib, signal, sys, time
+            out = pathlib.Path("{OUT}")
+            def end(*_):
+                (out / "at-the-end").write_text("2")
+                half.write("and this")
+                sys.exit(0)
+            signal.signal(signal.SIGTERM, end)
+            half = open(out / "open", "w")
+            half.write("this ")
+            (out / "early").write_text("1")
+            while True:
+                time.sleep(60)
+            """
+        ),
+        outputs=[
+            ProcessingOutput(source=OUT, output_name="out", destination=uri, s3_upload_mode="Continuous")
+        ],
+        wait=False,
+    )
+    until(lambda: objects(uri) == {"early": b"1"})
+    job.latest_job.stop()
+    until(lambda: job.latest_job.describe()["ProcessingJobStatus"] == "Stopped")
+    assert objects(uri) == {"early": b"1", "open": b"this and this", "at-the-end": b"2"}
