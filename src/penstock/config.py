@@ -37,6 +37,7 @@ class Settings:
     stop_grace: int
     slots: int
     environments: Path
+    aws_limits: str
 
     @property
     def bucket(self) -> str:
@@ -77,6 +78,7 @@ class Settings:
             environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments")
             .expanduser()
             .absolute(),
+            aws_limits=_choice(env, "PENSTOCK_AWS_LIMITS", ("strict", "relaxed")),
         )
 
 
@@ -98,6 +100,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",
     "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
+    "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
 }
 
 

@@ -66,6 +66,7 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = keys_of(settings, home)
+        self._token = settings.s3_session_token if settings.external_s3 else None
         self._socket = _listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
         self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
@@ -87,7 +88,15 @@ class _Server:
             self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
         )
         gateway = S3Gateway(lambda: self._objects.access, not settings.external_s3, self._verify, now)
-        self._application = Application(context, self._secret_of, gateway, self._status, self._wait_ready)
+        self._application = Application(
+            context,
+            self._secret_of,
+            gateway,
+            self._status,
+            self._wait_ready,
+            session_token=self._token,
+            relaxed_limits=settings.aws_limits == "relaxed",
+        )
 
     def __enter__(self) -> Self:
         self._home.announce(self._record())
@@ -177,7 +186,7 @@ class _Server:
         return self._keys.secret_access_key if access_key_id == self._keys.access_key_id else None
 
     def _verify(self, request: signature.SignedRequest) -> signature.Caller:
-        return signature.verify(request, self._secret_of, now())
+        return signature.verify(request, self._secret_of, now(), token=self._token)
 
     def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
         return Run(

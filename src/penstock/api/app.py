@@ -21,16 +21,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import identity, logs, processing, reports, tags, translate
+from penstock.api import filter_logs, identity, logs, metrics, processing, reports, search, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
-from penstock.wire import faults, model, parse, reply, signature, validate
+from penstock.wire import claims, faults, model, parse, reply, signature, validate
 from penstock.wire.faults import Fault
 
 _log = logging.getLogger(__name__)
 
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
+
+_JSON = "application/x-amz-json-1.1"
+_JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
 
 #: Plain or a coroutine function; answers the members of the operation's output.
 Operation = Callable[[Context, Mapping[str, Any]], Any]
@@ -45,10 +48,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "AddTags"): tags.add,
     ("sagemaker", "ListTags"): tags.list_tags,
     ("sagemaker", "DeleteTags"): tags.delete,
+    ("sagemaker", "Search"): search.search,
+    ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
+    ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,
     ("logs", "DescribeLogStreams"): logs.describe_streams,
     ("logs", "GetLogEvents"): logs.get_events,
-    ("logs", "FilterLogEvents"): logs.filter_events,
+    ("logs", "FilterLogEvents"): filter_logs.filter_events,
     ("sts", "GetCallerIdentity"): identity.caller,
     ("iam", "GetRole"): identity.get_role,
 }
@@ -69,12 +75,17 @@ class Application:
         gateway: S3Gateway,
         status: Callable[[], Mapping[str, Any]],
         wait_ready: Callable[[], None],
+        *,
+        session_token: str | None = None,
+        relaxed_limits: bool = False,
     ) -> None:
         self._context = context
         self._secret_of = secret_of
         self._gateway = gateway
         self._status = status
         self._wait_ready = wait_ready
+        self._session_token = session_token
+        self._relaxed_limits = relaxed_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -82,7 +93,7 @@ class Application:
             return
         path = scope["path"]
         try:
-            claimed = signature.claim(scope["headers"], scope["query_string"])
+            claimed = claims.claim(scope["headers"], scope["query_string"])
             if claimed is not None and claimed.scope.service == "s3":  # first: a bucket may have any name
                 await self._serve_s3(scope, receive, send)
                 return
@@ -102,19 +113,23 @@ class Application:
             return  # nobody is left to answer
         await response(scope, receive, send)
 
-    async def _operate(self, scope: Scope, receive: Receive, claimed: signature.Claim | None) -> reply.Reply:
+    async def _operate(self, scope: Scope, receive: Receive, claimed: claims.Claim | None) -> reply.Reply:
         """One AWS operation: verify, parse, check, operate, reply."""
         request_id = str(uuid.uuid4())
-        service = "sagemaker" if claimed is None else claimed.scope.service
+        service = _service(scope, claimed)
         try:
             body = await _bounded_body(receive)
+            if claimed is None:
+                claimed = claims.read_claim(scope["headers"], scope["query_string"])  # raises what is wrong
+            self._check_scope(claimed, service)
             at = self._context.clock()
-            signature.verify(signed_request(scope, body), self._secret_of, at, claimed=claimed)
+            request = signed_request(scope, body)
+            signature.verify(request, self._secret_of, at, claimed=claimed, token=self._session_token)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
                 record = await run_in_threadpool(self._own_record, scope["path"])
                 return reply.document(record, request_id)
-            call = _parse(service, scope, body)
-            validate.check(call)
+            call = _parse(service, scope, claimed, body)
+            validate.check(call, relaxed=self._relaxed_limits)
             result = await self._carry_out(call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
@@ -125,6 +140,23 @@ class Application:
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
             return reply.render_fault(service, faults.internal_failure(), request_id)
+
+    def _check_scope(self, claimed: claims.Claim, service: str) -> None:
+        """What a signature is for must be this server and the service that is asked."""
+        told = ""
+        here, region = self._context.region, claimed.scope.region
+        # IAM, and STS at its global address, are signed for us-east-1 wherever one is.
+        if region != here and not (service in model.QUERY_SERVICES and region == "us-east-1"):
+            told = f"Credential should be scoped to a valid region, not '{region[:64]}'. "
+        signing = "sagemaker" if service in model.REST_SERVICES else service
+        if signing != claimed.scope.service:
+            told += f"Credential should be scoped to correct service: '{signing}'. "
+        if told:
+            raise faults.wrong_scope(f"{told}(This server's region is {here}; PENSTOCK_REGION sets it.)")
+        if claimed.lifetime is not None and service not in model.QUERY_SERVICES:
+            raise faults.incomplete_signature(
+                f"Operations of {service[:64]} can't be called by presigned URLs; sign a header instead."
+            )
 
     async def _carry_out(self, call: parse.Call) -> Mapping[str, Any] | None:
         name = call.service, call.operation
@@ -182,12 +214,35 @@ class Application:
         return JSONResponse({"ready": True})
 
 
-def _parse(service: str, scope: Scope, body: bytes) -> parse.Call:
-    """The operation and its parameters, by the protocol of the service that the request is signed for."""
+def _service(scope: Scope, claimed: claims.Claim | None) -> str:
+    """Which service is asked, and in whose form an answer is given: AWS tells it by the host, we by the request."""
+    if route := _route(scope):
+        return route[0]
+    if claimed is not None:
+        target = claimed.headers.get("x-amz-target", "")
+        return model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
+    headers = dict(scope["headers"])
+    prefix = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[0]
+    form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
+    return model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker")
+
+
+def _is_query(scope: Scope) -> bool:
+    return scope["path"] == "/" and b"Action=" in scope["query_string"]
+
+
+def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> parse.Call:
+    """The operation and its parameters, by the protocol of the service that is asked."""
     if service in model.QUERY_SERVICES:
         return parse.parse_query(service, body or scope["query_string"])
-    target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
-    return parse.parse_json(service, target.decode("latin-1"), body)
+    if route := service in model.REST_SERVICES and _route(scope):
+        return parse.parse_body(*route, body)
+    if scope["method"] != "POST" or scope["path"] != "/":
+        raise faults.unknown_operation("Operations are called by POST at the path /.", 404)
+    kind = claimed.headers.get("content-type", _JSON)
+    if kind != _JSON and kind.partition(";")[0].rstrip().lower() not in _JSON_TYPES:
+        raise faults.unknown_operation(f"The Content-Type must be {_JSON}, not {kind[:64]!r}.", 404)
+    return parse.parse_json(service, claimed.headers.get("x-amz-target", ""), body)
 
 
 async def _send(send: Send, answer: reply.Reply) -> None:
@@ -197,11 +252,21 @@ async def _send(send: Send, answer: reply.Reply) -> None:
 
 def _is_operation(scope: Scope) -> bool:
     """Whether an unsigned request looks like an AWS operation rather than S3's anonymous access."""
-    return scope["path"].startswith("/penstock/") or (
-        scope["method"] == "POST"
-        and scope["path"] == "/"
-        and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
+    return (
+        scope["path"].startswith("/penstock/")
+        or _route(scope) is not None
+        or _is_query(scope)
+        or (
+            scope["method"] == "POST"
+            and scope["path"] == "/"
+            and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
+        )
     )
+
+
+def _route(scope: Scope) -> tuple[str, str] | None:
+    """Service and operation, where method and path name them."""
+    return None if scope["path"] == "/" else model.routes().get((scope["method"], scope["path"]))
 
 
 async def _bounded_body(receive: Receive) -> bytes:

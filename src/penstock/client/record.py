@@ -34,5 +34,5 @@ def fetch(address: Address, name: str) -> dict[str, Any]:
         ) from error
     answer: dict[str, Any] = json.loads(response.content)
     if response.status_code != 200:
-        raise PenstockError(str(answer.get("Message") or answer))
+        raise PenstockError(str(answer.get("message") or answer))
     return answer

@@ -15,6 +15,7 @@ from typing import Any
 
 from penstock import units
 from penstock.data import crew
+from penstock.data.integrity import md5
 from penstock.data.listing import Entry
 from penstock.data.meter import Meter
 from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
@@ -27,6 +28,7 @@ _MANIFEST_LIMIT = 256 * MIB
 
 _CHECK_SECONDS = 0.2
 _PROGRESS_SECONDS = 10.0
+_READINGS = 4  # of an object whose bytes nothing else vouches for
 
 
 @dataclass(frozen=True)
@@ -278,23 +280,46 @@ class _Parts:
 
     def __init__(self, load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
         self.load, self.bucket, self.file, self.temporary = load, bucket, file, temporary
-        self.left = -(-file.entry.size // PART)
+        self.digests = [b""] * -(-file.entry.size // PART)
+        self.left = len(self.digests)
         self.lock = threading.Lock()
 
     def bring(self, start: int) -> None:
         """Bring the part that begins at byte `start`."""
-        entry = self.file.entry
-        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
-        descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            _write(descriptor, data, start)
+            size = self._store(descriptor, start)
+            with self.lock:
+                self.left -= 1
+                last = self.left == 0
+            if last:
+                self._prove(descriptor)
+                self.temporary.rename(self.file.target)
         finally:
             os.close(descriptor)
-        with self.lock:
-            self.left -= 1
-            if self.left == 0:
-                self.temporary.rename(self.file.target)
-            _count(self.load, len(data), objects=int(self.left == 0))
+        _count(self.load, size, objects=int(last))
+
+    def _store(self, descriptor: int, start: int) -> int:
+        entry = self.file.entry
+        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
+        self.digests[start // PART] = md5(data)
+        _write(descriptor, data, start)
+        return len(data)
+
+    def _prove(self, descriptor: int) -> None:
+        """Return when the file is right: its ETag fits, or a second reading of all parts gave the same."""
+        for _ in range(_READINGS):
+            if self.bucket.prove(self.file.entry, self.digests, descriptor):
+                return
+            before = list(self.digests)
+            for start in range(0, self.file.entry.size, PART):
+                self._store(descriptor, start)
+            if self.digests == before:
+                return
+        raise InternalFailure(
+            f"{S3Uri((self.load.source or self.load.item.uri).bucket, self.file.entry.key)}: each reading of it gave "
+            "other bytes. Check the network and the disks of this machine and of the store, then run the job again."
+        )
 
 
 def _write(descriptor: int, data: memoryview, offset: int) -> None:

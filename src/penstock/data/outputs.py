@@ -20,10 +20,12 @@ from typing import Any, BinaryIO
 
 from penstock import units
 from penstock.data import crew
+from penstock.data.answers import StoreFailing, StoreUnreachable
 from penstock.data.folder import FILE, FOLDER, IsLinkError, Stamp, open_below, stamp
+from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
 from penstock.data.meter import Meter
-from penstock.data.storage import PART, Bucket, Opener, StoreFailing, StoreUnreachable, open_bucket
+from penstock.data.storage import PART, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
@@ -332,7 +334,7 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
             key, size = output.key(relative), found.st_size
             if size <= PART:
                 data = file.read(PART + 1)
-                if len(data) != size:
+                if len(data) != size or not unchanged(found, os.fstat(descriptor)):
                     raise ClientFailure(
                         f"{shown(relative)} changed while it was uploaded. Something still writes it."
                     )

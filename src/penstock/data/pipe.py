@@ -33,6 +33,7 @@ from penstock.data import crew
 from penstock.data.folder import open_below
 from penstock.data.gunzip import expanded
 from penstock.data.inputs import find
+from penstock.data.integrity import md5
 from penstock.data.listing import Entry
 from penstock.data.meter import Meter
 from penstock.data.plan import Input, read_input, shard
@@ -245,7 +246,10 @@ class Feed:
         with contextlib.suppress(OSError):
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         stream = outlet.stream
-        with closing(_ahead(_parts(stream), self._over)) as parts, contextlib.suppress(BrokenPipeError):
+        with (
+            closing(_ahead(_parts(stream.bucket, stream.entries), self._over)) as parts,
+            contextlib.suppress(BrokenPipeError),
+        ):
             for key, group in itertools.groupby(parts, key=lambda part: part[0].entry.key):
                 chunks = self._counted(outlet, group)
                 uri = S3Uri(stream.bucket_name, key)
@@ -256,10 +260,24 @@ class Feed:
                         data = data[os.write(writer, data) :]
 
     def _counted(self, outlet: _Outlet, parts: Iterable[tuple[_Part, memoryview]]) -> Iterator[memoryview]:
+        """The parts of one object; its last one comes when all are known to be right."""
+        digests = []
         for part, data in parts:
             outlet.bytes += len(data)
             self._meter.meter.add(len(data), objects=int(part.last))
+            digests.append(md5(data))
+            if part.last and not outlet.stream.bucket.prove(part.entry, digests):
+                self._read_again(outlet.stream, part.entry, digests)
             yield data
+
+    def _read_again(self, stream: Stream, entry: Entry, digests: Sequence[bytes]) -> None:
+        """Where neither TLS nor the ETag vouches for the bytes, a second reading does, as for files."""
+        with closing(_ahead(_parts(stream.bucket, [entry]), self._over)) as parts:
+            if [md5(data) for _, data in parts] != list(digests):
+                raise InternalFailure(
+                    f"{S3Uri(stream.bucket_name, entry.key)}: a second reading of it gave other bytes. Check the "
+                    "network and the disks of this machine and of the store, then run the job again."
+                )
 
 
 class _Outlet:
@@ -364,11 +382,11 @@ class _Part:
         return self.start + self.length == self.entry.size
 
 
-def _parts(stream: Stream) -> Iterator[_Part]:
-    for entry in stream.entries:
+def _parts(bucket: Bucket, entries: Iterable[Entry]) -> Iterator[_Part]:
+    for entry in entries:
         for start in range(0, entry.size, PART):
             length = min(PART, entry.size - start)
-            yield _Part(entry, start, partial(stream.bucket.read_part, entry, start, length))
+            yield _Part(entry, start, partial(bucket.read_part, entry, start, length))
 
 
 def _ahead(parts: Iterator[_Part], over: Future[None]) -> Generator[tuple[_Part, memoryview]]:

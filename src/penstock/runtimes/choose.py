@@ -43,15 +43,20 @@ class Finding:
     """The command that mends what is wrong or weaker."""
 
 
-def choose(name: str) -> Runtime:
+def choose(name: str, *, overlays: bool = False) -> Runtime:
     """The runtime called `name`; "auto" is bubblewrap where it is installed, else unshare.
+
+    Args:
+        name: "auto" or a runtime's name.
+        overlays: Whether a mount with an upper folder is wanted; "auto" then is the first that has `overlays`. A
+            runtime called by its name may lack them.
 
     Raises:
         ConfigurationError: There is no such runtime, or bubblewrap was asked for and isn't installed.
     """
     bwrap = shutil.which("bwrap")
     match name:
-        case "bubblewrap" | "auto" if bwrap:
+        case "bubblewrap" | "auto" if bwrap and (Bubblewrap.overlays or not overlays or name != "auto"):
             return Bubblewrap(bwrap)
         case "unshare" | "auto":
             return Unshare()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from penstock.data import inputs as inputs_module
+from penstock.data.answers import StoreUnreachable
 from penstock.data.inputs import fetch
-from penstock.data.storage import StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
 
 

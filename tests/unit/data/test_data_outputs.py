@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from penstock.data import outputs as outputs_module
+from penstock.data.answers import StoreFailing, StoreUnreachable
 from penstock.data.outputs import prepare, upload
-from penstock.data.storage import StoreFailing, StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.job.run import S3Access
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from penstock.data import pipe
+from penstock.data.answers import StoreUnreachable
 from penstock.data.meter import Meter
 from penstock.data.pipe import Feed, find_streams
-from penstock.data.storage import StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
+from penstock.testing.fake_bucket import FakeBucket
 
 LONG = 30
 
@@ -176,7 +177,7 @@ def test_a_failure_amid_the_stream_ends_the_program_before_it_sees_an_end(store,
 
     def fail(key):
         asked.append(key)
-        return kind(f"s3://b/{key}: no answer") if asked.count("d/b") > 4 else None
+        return kind(f"s3://b/{key}: no answer") if key == "d/b" and asked.count(key) > 4 else None
 
     store.broken = fail
     output, feed, program = run(READS_ALL, wanted("s3://b/d/"))
@@ -241,11 +242,26 @@ def test_a_failure_that_nobody_waits_for_is_none(store, run, tmp_path):
     assert (output, feed.failure, program.killed, failed) == (b"b'd/a'\n", None, False, ["d/b"])
 
 
+@pytest.mark.parametrize("second", [b"d/a", b"d/b"])
+def test_bytes_that_nothing_vouches_for_are_read_twice(store, run, monkeypatch, second):
+    """An ETag that is no MD5 sum, without TLS."""
+    store.put("d/a")
+    answers = [b"d/a", second]
+    monkeypatch.setattr(FakeBucket, "prove", lambda *_: False)
+    monkeypatch.setattr(FakeBucket, "read_part", lambda *_: memoryview(answers.pop(0)))
+    output, feed, _ = run(cat(), wanted("s3://b/d/"))
+    if second == b"d/a":
+        assert (output, feed.failure) == (b"d/a", None)
+    else:
+        assert output == b""
+        assert "s3://b/d/a: a second reading of it gave other bytes" in str(feed.failure)
+
+
 class Broken:
     """A bucket that fails only when parts are read."""
 
     def __init__(self, bucket, fail):
-        self.bucket, self.fail, self.list = bucket, fail, bucket.list
+        self.bucket, self.fail, self.list, self.prove = bucket, fail, bucket.list, bucket.prove
 
     def read_part(self, entry, start, length):
         if problem := self.fail(entry.key):

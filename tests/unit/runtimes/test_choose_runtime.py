@@ -40,6 +40,13 @@ def test_unshare_may_be_asked_for(installed):
     assert choose("unshare") == Unshare()
 
 
+def test_auto_looks_for_overlays_where_they_are_wanted(installed):
+    path = installed("bwrap")
+    assert choose("auto", overlays=True) == Unshare()
+    assert choose("bubblewrap", overlays=True) == Bubblewrap(str(path / "bwrap"))
+    assert (Unshare.overlays, Bubblewrap.overlays) == (True, False)
+
+
 def test_bubblewrap_that_is_not_there_is_an_error_with_the_command_that_installs_it(installed):
     installed("dnf")
     with pytest.raises(ConfigurationError, match="dnf install -y bubblewrap"):
