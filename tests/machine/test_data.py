@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from penstock.data import continuous
 from penstock.data.inputs import fetch
 from penstock.data.outputs import prepare, upload
 from penstock.data.storage import PART, open_bucket
@@ -213,6 +214,7 @@ def test_memory_stays_bounded_whatever_the_size(access, tmp_path):
 import json, sys
 from pathlib import Path
 from penstock.data.outputs import upload
+from penstock.data import continuous
 from penstock.data.inputs import fetch
 from penstock.job.run import S3Access
 access, root = S3Access(**json.loads(sys.stdin.read())), Path(sys.argv[1])
@@ -234,3 +236,18 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
     peak = int(done.stdout.split()[-1])  # KiB
     assert peak < 250 << 10
     assert (tmp_path / "processing/in/sparse").stat().st_size == 300 << 20
+
+
+def test_a_large_file_that_changes_while_it_is_uploaded_is_no_object(access, boto, tmp_path, monkeypatch):
+    """That the store is left without a half object is obstore's doing; this holds it to it."""
+    path = tmp_path / "big"
+    path.write_bytes(b"x" * (3 * PART))
+    bucket = open_bucket(access, BUCKET)
+    with continuous._Steady(os.open(path, os.O_RDONLY)) as file:
+        with path.open("r+b") as other:
+            other.write(b"y")
+        with pytest.raises(OSError, match="the file changed"):
+            bucket.write_file("changed-under-hands", file, 3 * PART)
+        assert file.changed
+    assert "Contents" not in boto.list_objects_v2(Bucket=BUCKET, Prefix="changed-under-hands")
+    assert "Uploads" not in boto.list_multipart_uploads(Bucket=BUCKET, Prefix="changed-under-hands")

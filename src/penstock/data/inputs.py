@@ -58,7 +58,8 @@ def fetch(
     """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
 
     `plan.relative_path` and `plan.shard` say which object becomes which file on which host. Keys that end in
-    `/` (folder markers) become empty folders, on every host. AppManaged inputs are left alone.
+    `/` (folder markers) become empty folders, on every host. AppManaged inputs are left alone, and those of
+    S3InputMode Pipe, which are `pipe`'s.
 
     Args:
         inputs: ProcessingInputs of the CreateProcessingJob request.
@@ -76,7 +77,7 @@ def fetch(
         InternalFailure: This machine can't take it (its disk is full), or the store failed.
     """
     meter = meter or Meter()
-    wanted = [item for item in map(read_input, inputs) if item is not None]
+    wanted = [item for item in map(read_input, inputs) if item is not None and not item.piped]
     started = time.monotonic()
     loads = [_Load(item, _folder(item, root), meter) for item in wanted]
     for load in loads:
@@ -133,6 +134,15 @@ class _Load:
     def failure(self, error: JobFailure) -> JobFailure:
         """The error as the job's reason, in AWS's words for this."""
         return type(error)(f"Failed to download data. Input {self.item.name!r}: {error}")
+
+
+def find(item: Input, opener: Opener, access: S3Access) -> tuple[Bucket, str, list[Entry]]:
+    """What an input consists of: its objects with their bucket, and that one's name. Raises as `fetch` does."""
+    load = _Load(item, Path(), Meter())
+    _find(load, opener, access)
+    assert load.bucket is not None  # set by _find
+    assert load.source is not None
+    return load.bucket, load.source.bucket, load.found
 
 
 def _find(load: _Load, opener: Opener, access: S3Access) -> None:

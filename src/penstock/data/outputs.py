@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from penstock import units
 from penstock.data import crew
 from penstock.data.answers import StoreFailing, StoreUnreachable
+from penstock.data.folder import FILE, FOLDER, IsLinkError, Stamp, open_below, stamp
 from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
 from penstock.data.meter import Meter
@@ -35,8 +36,8 @@ _PROGRESS_SECONDS = 10.0
 _COUNT_AFTER = 1.0  # seconds; what takes less needs nobody to say how far it is
 _FRUITLESS = 64  # so many failures of an output without one success, and the rest of it is not tried
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # nonblocking, lest a FIFO keeps us
+#: OutputName and path below LocalPath -> the file that is in S3 as it was then.
+Sent = Mapping[tuple[str, str], Stamp]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Uploaded:
     bytes: int
     seconds: float
     """From the start of the whole upload to this output's last file: outputs go side by side."""
+    early: int
+    """How many of the files were uploaded while the program ran."""
     skipped: list[str]
     """What was not uploaded, as it can't be an object: relative path and reason."""
 
@@ -65,7 +68,7 @@ def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
     Raises:
         ClientFailure: An output's S3Uri or LocalPath can't be used; the message names the output.
     """
-    for output in _read((config or {}).get("Outputs") or (), root):
+    for output in read_outputs((config or {}).get("Outputs") or (), root):
         make_folder(output.folder)
 
 
@@ -77,13 +80,13 @@ def upload(
     access: S3Access,
     progress: Callable[[str], None],
     meter: Meter | None = None,
+    sent: Sent | None = None,
     opener: Opener = open_bucket,
 ) -> list[Uploaded]:
     """Upload every regular file below each LocalPath to `<S3Uri>/<relative path>`.
 
     Symbolic links, sockets, FIFOs and devices are skipped, and empty folders leave no trace in S3: each gets a
-    line in the log. Outputs of S3UploadMode Continuous are uploaded here like all others. A file that can't be
-    uploaded does not keep the others from it; the failure comes at the end.
+    line in the log. A file that can't be uploaded does not keep the others from it; the failure comes at the end.
 
     Args:
         outputs: The Outputs of the request's ProcessingOutputConfig.
@@ -93,6 +96,7 @@ def upload(
         access: How to reach the store.
         progress: Called with a line for the log, on the caller's thread.
         meter: Is told what will be moved, and what has been.
+        sent: What is in S3 by now; files that have changed since are uploaded again.
         opener: How buckets are opened.
 
     Raises:
@@ -101,12 +105,12 @@ def upload(
         InternalFailure: The same for a cause on this machine's or the store's side.
     """
     started = time.monotonic()
-    work = _read(outputs, root)
-    if kms_key and is_loopback(endpoint_of(access)):
+    work = read_outputs(outputs, root)
+    if kms_key and not usable_key(kms_key, access):
         progress("KmsKeyId is not applied: the object store on this machine has no KMS.")
-        kms_key = None
+    kms_key = usable_key(kms_key, access)
     meter = meter or Meter()
-    shared = _Shared(meter)
+    shared = _Shared(meter, sent or {})
     told = started
 
     def tick() -> None:
@@ -138,6 +142,11 @@ def upload(
     return results
 
 
+def usable_key(kms_key: str | None, access: S3Access) -> str | None:
+    """The key, unless the store is on this machine."""
+    return None if is_loopback(endpoint_of(access)) else kms_key
+
+
 @dataclass
 class _Output:
     name: str
@@ -147,6 +156,7 @@ class _Output:
     files: int = 0
     bytes: int = 0
     ended: float = 0.0
+    early: int = 0
     empty: bool = False
     skipped: list[str] = field(default_factory=list)
     failures: list[JobFailure] = field(default_factory=list)
@@ -154,6 +164,7 @@ class _Output:
     """Failures since the last file that arrived."""
 
     def key(self, relative: str) -> str:
+        """The key of the file at this path below LocalPath."""
         base = self.uri.key
         return f"{base}/{relative}" if base and not base.endswith("/") else base + relative
 
@@ -169,8 +180,8 @@ class _Output:
 class _Shared:
     """What the threads of one upload share."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+    def __init__(self, meter: Meter, sent: Sent) -> None:
+        self.meter, self.sent = meter, sent
         self.counter: threading.Thread | None = None
         self.lock = threading.Lock()
         self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
@@ -187,8 +198,8 @@ class _Shared:
 def _count(outputs: Sequence[_Output], root: Path, meter: Meter) -> None:
     objects = size = 0
     for output in outputs:
-        with contextlib.suppress(_IsLinkError, OSError):  # the upload itself will tell
-            folder = _open_below(root, output.folder.relative_to(root))
+        with contextlib.suppress(IsLinkError, OSError):  # the upload itself will tell
+            folder = open_below(root, output.folder.relative_to(root))
             try:
                 for _, _, names, inner in os.fwalk(".", dir_fd=folder):
                     sizes = [_size(name, inner) for name in names]
@@ -210,7 +221,8 @@ def _size(name: str, folder: int) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
+def read_outputs(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
+    """What of the request's Outputs is to be uploaded here. Raises as `prepare` does."""
     read = []
     for shape in outputs:
         name, target = shape.get("OutputName", ""), shape.get("S3Output")
@@ -233,11 +245,11 @@ def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
 def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iterator[crew.Task]:
     """One task per file, with the file already open: made while the folder is walked."""
     try:
-        folder = _open_below(root, output.folder.relative_to(root))
+        folder = open_below(root, output.folder.relative_to(root))
     except FileNotFoundError:
         output.skip("", "the folder no longer exists")
         return
-    except _IsLinkError:
+    except IsLinkError:
         output.skip("", "a symbolic link is in the folder's place, and those are not followed")
         return
     except OSError as error:
@@ -248,27 +260,16 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
             if shared.hopeless or output.fruitless >= _FRUITLESS:
                 os.close(descriptor)
                 return
+            found = os.fstat(descriptor)
+            if shared.sent.get((output.name, relative)) == stamp(found):
+                os.close(descriptor)
+                shared.meter.add(found.st_size, objects=1)
+                _arrived(output, found.st_size, shared)
+                output.early += 1
+                continue
             yield partial(_send, output, bucket, relative, descriptor, shared)
     finally:
         os.close(folder)
-
-
-class _IsLinkError(Exception):
-    """A symbolic link stands where a folder was made."""
-
-
-def _open_below(root: Path, relative: Path) -> int:
-    """Open a folder below `root` one part at a time: the program could have put a link in any part's place."""
-    descriptor = os.open(root, _FOLDER)
-    for part in relative.parts:
-        try:
-            if stat.S_ISLNK(os.stat(part, dir_fd=descriptor, follow_symlinks=False).st_mode):
-                raise _IsLinkError
-            inner = os.open(part, _FOLDER, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = inner
-    return descriptor
 
 
 def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
@@ -287,11 +288,11 @@ def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
             if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
                 output.skip(relative, _kind(kind))
                 continue
-            cause = _unfit(output.key(relative))
+            cause = unfit(output.key(relative))
             if cause:
                 output.failures.append(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
                 continue
-            descriptor = os.open(entry.name, _FOLDER if stat.S_ISDIR(kind) else _FILE, dir_fd=folder)
+            descriptor = os.open(entry.name, FOLDER if stat.S_ISDIR(kind) else FILE, dir_fd=folder)
         except OSError as error:
             output.fail(relative, error)
             continue
@@ -306,7 +307,8 @@ def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
             os.close(descriptor)
 
 
-def _unfit(key: str) -> str | None:
+def unfit(key: str) -> str | None:
+    """Why no object can have this key."""
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
@@ -350,11 +352,15 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     except OSError as error:
         output.fail(relative, error)
     else:
-        with shared.lock:
-            output.fruitless = 0
-            output.files += 1
-            output.bytes += size
-            output.ended = time.monotonic()
+        _arrived(output, size, shared)
+
+
+def _arrived(output: _Output, size: int, shared: _Shared) -> None:
+    with shared.lock:
+        output.fruitless = 0
+        output.files += 1
+        output.bytes += size
+        output.ended = time.monotonic()
 
 
 class _Counted(io.FileIO):
@@ -381,9 +387,12 @@ def _left(output: _Output, started: float, progress: Callable[[str], None]) -> U
     seconds = max(0.0, output.ended - started)
     progress(
         f"Output {output.name!r}: {output.local_path} -> {output.uri}, {output.files} "
-        f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s.",
+        f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s."
+        + (f" {output.early} of them had been uploaded while the program ran." if output.early else ""),
     )
-    return Uploaded(output.name, str(output.uri), output.files, output.bytes, seconds, output.skipped)
+    return Uploaded(
+        output.name, str(output.uri), output.files, output.bytes, seconds, output.early, output.skipped
+    )
 
 
 def shown(name: str) -> str:

@@ -20,6 +20,10 @@ class Input:
     local_path: str
     manifest: bool
     sharded: bool
+    piped: bool = False
+    """Streamed into FIFOs while the program runs, rather than fetched before."""
+    gzipped: bool = False
+    """Its objects are decompressed on the way."""
 
 
 def read_input(shape: Mapping[str, Any]) -> Input | None:
@@ -50,6 +54,8 @@ def read_input(shape: Mapping[str, Any]) -> Input | None:
             raise ClientFailure(
                 f"Input {name!r}: {member} {value!r} is not supported yet. Use {' or '.join(supported)}.",
             )
+    if source.get("S3CompressionType") == "Gzip" and source.get("S3InputMode") != "Pipe":
+        raise ClientFailure(f"Input {name!r}: S3CompressionType Gzip needs the S3InputMode Pipe.")
     try:
         uri = S3Uri.parse(source["S3Uri"])
     except ClientFailure as error:
@@ -60,15 +66,17 @@ def read_input(shape: Mapping[str, Any]) -> Input | None:
         local_path=source["LocalPath"],
         manifest=source.get("S3DataType") == "ManifestFile",
         sharded=source.get("S3DataDistributionType") == "ShardedByS3Key",
+        piped=source.get("S3InputMode") == "Pipe",
+        gzipped=source.get("S3CompressionType") == "Gzip",
     )
 
 
 #: Member of S3Input -> the values that are carried out, AWS's default first.
 _SUPPORTED = {
     "S3DataType": ("S3Prefix", "ManifestFile"),
-    "S3InputMode": ("File",),
+    "S3InputMode": ("File", "Pipe"),
     "S3DataDistributionType": ("FullyReplicated", "ShardedByS3Key"),
-    "S3CompressionType": ("None",),
+    "S3CompressionType": ("None", "Gzip"),
 }
 
 

@@ -64,13 +64,13 @@ class Bucket(Protocol):
         """`length` bytes from `start`, of the very object that `entry` tells of and no later one."""
         ...
 
-    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int) -> bool:
+    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """Whether the object that was read by `read_part` is certainly right.
 
         Args:
             entry: What `read_part` was given.
             digests: The MD5 sums of its pieces of `PART` bytes.
-            descriptor: An open file that holds it.
+            descriptor: An open file that holds it, if there is one.
         """
         ...
 
@@ -162,9 +162,13 @@ class S3Bucket:
 
         return self._again(asked, read)
 
-    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int) -> bool:
+    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """See `Bucket.prove`."""
-        return self._sealed or proves(entry.etag, digests) or file_proves(entry.etag, descriptor, entry.size)
+        return (
+            self._sealed
+            or proves(entry.etag, digests)
+            or (descriptor is not None and file_proves(entry.etag, descriptor, entry.size))
+        )
 
     def write(self, key: str, data: bytes) -> str:
         """See `Bucket.write`."""

@@ -14,11 +14,11 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.data import inputs, outputs
+from penstock.data import continuous, inputs, outputs, pipe
 from penstock.data.meter import Meter
 from penstock.environments import (
     Cancelled,
@@ -82,6 +82,10 @@ class _Ended:
     exit_code: int | None
     """None: it was stopped before the program was started."""
     halted: bool
+    failure: JobFailure | None = None
+    """Why Penstock ended it."""
+    sent: outputs.Sent = field(default_factory=dict)
+    """What was uploaded while it ran."""
 
 
 def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
@@ -91,7 +95,9 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
     reasons: list[str] = []
     try:
         ended = _run_program(run, folder, journal, log, meter, stop)
-        if ended.exit_code != 0 and not ended.halted:
+        if ended.failure is not None:
+            reasons.append(ended.failure.reason)
+        elif ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
             reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
         if log.failure is not None:
@@ -100,7 +106,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
         try:
             message = _exit_message(folder.ml)
         finally:
-            _upload(run, folder, journal, log, meter)
+            _upload(run, folder, journal, log, meter, ended.sent)
     except (_Halted, Cancelled):
         log.note("Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}"))
         ended = _Ended(None, halted=True)
@@ -148,13 +154,18 @@ def _run_program(
     journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with meter.moving("download"):
-        _fetch(run, folder, journal, log, meter, stop)
+        streams = _fetch(run, folder, journal, log, meter, stop)
     environment, variables = _install(run, folder, environment, journal, log, stop)
     _leave_if_due(stop)
     program = _program(run, folder, environment, variables)
     runtime = choose(run.walls)
     journal.phase(Phase.RUNNING)
-    return _follow(run, runtime, program, log, stop)
+    with continuous.uploading(**_destination(run, folder, log)) as sent:
+        with pipe.Feed(streams, root=folder.ml, meter=meter) as feed:
+            code, halted = _follow(run, runtime, program, log, stop, feed)
+        if streams:
+            journal.note(streams=[asdict(one) for one in feed.streamed(log.note)])
+    return _Ended(code, halted, None if halted else feed.failure, sent)
 
 
 def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop) -> Environment:
@@ -171,20 +182,28 @@ def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop)
     return environment
 
 
-def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
+def _fetch(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop
+) -> list[pipe.Stream]:
+    """Bring the inputs. Returns those that will be streamed."""
     contract.write_config(run, folder.ml)
+    source: dict[str, Any] = {
+        "inputs": run.request.get("ProcessingInputs") or [],
+        "index": run.index,
+        "count": len(run.hosts),
+        "access": run.s3,
+        "progress": log.note,
+        "check": lambda: _leave_if_due(stop),
+    }
     fetched = inputs.fetch(
-        run.request.get("ProcessingInputs") or [],
-        index=run.index,
-        count=len(run.hosts),
+        **source,
         root=folder.ml,
-        access=run.s3,
-        progress=log.note,
         meter=meter,
-        check=lambda: _leave_if_due(stop),
     )
+    streams = pipe.find_streams(**source)
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
     journal.note(inputs=[asdict(one) for one in fetched])
+    return streams
 
 
 def _install(
@@ -248,13 +267,20 @@ def _program(
     )
 
 
-def _follow(run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop) -> _Ended:
-    """Start the program, keep its output, and end it when a stop is asked for or its time is over."""
+def _follow(
+    run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop, feed: pipe.Feed
+) -> tuple[int, bool]:
+    """Start the program, feed it, keep its output, and end it when a stop is asked for or its time is over.
+
+    Returns:
+        Its exit code, and whether it was ended so.
+    """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         running = runtime.start(program, writing)
     finally:
         os.close(writing)
+    feed.start(running)
     pump = threading.Thread(target=log.follow, args=(reading,), name="log", daemon=True)
     pump.start()
     # Daemon: it sleeps until the deadline, which an ended program does not wait for.
@@ -265,7 +291,7 @@ def _follow(run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: 
     assert code is not None  # without a timeout it waits for the end
     pump.join()
     os.close(reading)
-    return _Ended(code, halting.is_set())
+    return code, halting.is_set()
 
 
 def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threading.Event) -> None:
@@ -284,16 +310,16 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
         running.kill()  # whatever came between: a program that must end does
 
 
-def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter) -> None:
+def _upload(
+    run: Run,
+    folder: RunFolder,
+    journal: Journal,
+    log: LogWriter,
+    meter: Meter,
+    sent: outputs.Sent | None = None,
+) -> None:
     with meter.moving("upload"):
-        uploaded = outputs.upload(
-            _outputs(run),
-            kms_key=(run.request.get("ProcessingOutputConfig") or {}).get("KmsKeyId"),
-            root=folder.ml,
-            access=run.s3,
-            progress=log.note,
-            meter=meter,
-        )
+        uploaded = outputs.upload(**_destination(run, folder, log), meter=meter, sent=sent)
     shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
     journal.note(outputs=shown)
 
@@ -329,8 +355,16 @@ def _exit_message(ml: Path) -> str | None:
         ) from error
 
 
-def _outputs(run: Run) -> list[Mapping[str, Any]]:
-    return list((run.request.get("ProcessingOutputConfig") or {}).get("Outputs") or [])
+def _destination(run: Run, folder: RunFolder, log: LogWriter) -> dict[str, Any]:
+    """What both ways of uploading need to know."""
+    config = run.request.get("ProcessingOutputConfig") or {}
+    return {
+        "outputs": config.get("Outputs") or [],
+        "kms_key": config.get("KmsKeyId"),
+        "root": folder.ml,
+        "access": run.s3,
+        "progress": log.note,
+    }
 
 
 def _over(run: Run) -> str:

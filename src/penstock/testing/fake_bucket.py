@@ -68,9 +68,11 @@ class FakeBucket:
             raise ClientFailure(f"s3://{self.name}/{entry.key}: it changed while it was being read.")
         return memoryview(self._get(entry.key))[start : start + length]
 
-    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int) -> bool:
+    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """See `storage.Bucket.prove`."""
-        return proves(entry.etag, digests) or file_proves(entry.etag, descriptor, entry.size)
+        return proves(entry.etag, digests) or (
+            descriptor is not None and file_proves(entry.etag, descriptor, entry.size)
+        )
 
     def write(self, key: str, data: bytes) -> str:
         """See `storage.Bucket.write`."""

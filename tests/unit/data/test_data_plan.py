@@ -127,8 +127,14 @@ def test_read_input_leaves_app_managed_alone():
 @pytest.mark.parametrize(
     ("shape", "cause"),
     [
-        ({"S3Input": GOOD | {"S3InputMode": "Pipe"}}, "S3InputMode 'Pipe' is not supported yet. Use File"),
-        ({"S3Input": GOOD | {"S3CompressionType": "Gzip"}}, "S3CompressionType 'Gzip' is not supported yet"),
+        (
+            {"S3Input": GOOD | {"S3InputMode": "FastFile"}},
+            "S3InputMode 'FastFile' is not supported yet. Use File or",
+        ),
+        (
+            {"S3Input": GOOD | {"S3CompressionType": "Gzip"}},
+            "S3CompressionType Gzip needs the S3InputMode Pipe",
+        ),
         ({"S3Input": GOOD | {"S3DataType": "Other"}}, "S3DataType 'Other'"),
         ({"DatasetDefinition": {"LocalPath": "/x"}}, "DatasetDefinition is not supported yet"),
         ({}, "has no S3Input"),
