@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
+_PAGE = 1000  # uploads in one answer
 
 #: Plain or a coroutine function; answers the members of the operation's output.
 Operation = Callable[[Context, Mapping[str, Any]], Any]
@@ -111,7 +113,7 @@ class Application:
             at = self._context.clock()
             signature.verify(signed_request(scope, body), self._secret_of, at, claimed=claimed)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
-                record = await run_in_threadpool(self._own_record, scope["path"])
+                record = await run_in_threadpool(self._own_record, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)
             call = _parse(service, scope, body)
             validate.check(call)
@@ -138,11 +140,20 @@ class Application:
             result = await run_in_threadpool(operate, self._context, call.params)
         return result
 
-    def _own_record(self, path: str) -> Mapping[str, Any]:
-        """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
+    def _own_record(self, path: str, query: bytes) -> Mapping[str, Any]:
+        """Penstock's own, richer record of a job, or with ``/outputs`` a page of what it has stored.
+
+        A page begins beyond the place that ``after`` names, a ``next`` of the page before.
+        """
         store = self._context.store
-        job = processing.find(self._context, path.removeprefix("/penstock/jobs/"))
-        return translate.record(job, store.hosts(job.uid), store.tags(job.arn))
+        name, _, part = path.removeprefix("/penstock/jobs/").partition("/")
+        job = processing.find(self._context, name)
+        if part == "outputs":
+            after = translate.place(dict(parse_qsl(query.decode("latin-1"))).get("after"))
+            return translate.upload_page(store.uploads.page(job.uid, after, _PAGE), _PAGE)
+        if part:
+            raise faults.validation(f"There is nothing at {path}.")
+        return translate.record(job, store.hosts(job.uid), store.tags(job.arn), store.uploads.totals(job.uid))
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -151,10 +162,10 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|uploads)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events"}:
+        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events", "uploads"}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
@@ -163,8 +174,8 @@ class Application:
                 offset = int(request.query_params.get("offset", ""))
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
                 return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
-            args = (uid, host, token, body)
-            return JSONResponse(await run_in_threadpool(reports.take_events, self._context, *args))
+            take = reports.take_events if what == "events" else reports.take_uploads
+            return JSONResponse(await run_in_threadpool(take, self._context, uid, host, token, body))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:

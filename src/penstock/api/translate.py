@@ -6,10 +6,12 @@ import base64
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from penstock.job.events import Host
 from penstock.job.life import Job
+from penstock.job.uploads import Upload
 from penstock.wire.faults import Fault, validation
 
 #: AWS's own default (the API reference of ProcessingStoppingCondition: one day).
@@ -48,7 +50,9 @@ def summary(job: Job) -> dict[str, Any]:
     return _state(job)
 
 
-def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str, Any]:
+def record(
+    job: Job, hosts: Sequence[Host], tags: Mapping[str, str], uploads: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON."""
     return {
         "name": job.name,
@@ -63,6 +67,7 @@ def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str
         "exit_message": job.exit_message,
         "request": dict(job.request),
         "tags": dict(tags),
+        "uploads": list(uploads),
         "hosts": [
             {
                 "name": h.name,
@@ -74,6 +79,15 @@ def record(job: Job, hosts: Sequence[Host], tags: Mapping[str, str]) -> dict[str
             }
             for h in hosts
         ],
+    }
+
+
+def upload_page(found: Sequence[tuple[str, Upload]], limit: int) -> dict[str, Any]:
+    """A page of the upload manifest; `next` leads to the one that follows, and is None at the end."""
+    more = len(found) == limit and (found[-1][1].uri, found[-1][0])
+    return {
+        "uploads": [{"host": host, **asdict(upload)} for host, upload in found],
+        "next": token(more) if more else None,
     }
 
 

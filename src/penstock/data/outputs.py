@@ -71,6 +71,7 @@ def upload(
     root: Path,
     access: S3Access,
     progress: Callable[[str], None],
+    record: Callable[[str, str, int, str], None] = lambda *_: None,
     opener: Opener = open_bucket,
 ) -> list[Uploaded]:
     """Upload every regular file below each LocalPath to `<S3Uri>/<relative path>`.
@@ -86,6 +87,7 @@ def upload(
         root: The folder that the program saw as /opt/ml.
         access: How to reach the store.
         progress: Called with a line for the log, on the caller's thread.
+        record: Called with each object that is stored: the output's name, URI, bytes and SHA-256. From any thread.
         opener: How buckets are opened.
 
     Raises:
@@ -98,7 +100,7 @@ def upload(
     if kms_key and is_loopback(endpoint_of(access)):
         progress("KmsKeyId is not applied: the object store on this machine has no KMS.")
         kms_key = None
-    shared = _Shared()
+    shared = _Shared(record)
     crew.work(
         (
             task
@@ -153,7 +155,8 @@ class _Output:
 class _Shared:
     """What the threads of one upload share."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Callable[[str, str, int, str], None]) -> None:
+        self.record = record
         self.lock = threading.Lock()
         self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
         self.hopeless = False
@@ -286,10 +289,10 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
                     raise ClientFailure(
                         f"{shown(relative)} changed while it was uploaded. Something still writes it."
                     )
-                bucket.write(key, data)
+                sha256 = bucket.write(key, data)
             else:
                 with shared.large:
-                    bucket.write_file(key, file, size)
+                    sha256 = bucket.write_file(key, file, size)
     except JobFailure as error:
         with shared.lock:
             output.failures.append(error)
@@ -298,6 +301,7 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     except OSError as error:
         output.fail(relative, error)
     else:
+        shared.record(output.name, str(S3Uri(output.uri.bucket, key)), size, sha256)
         with shared.lock:
             output.fruitless = 0
             output.files += 1

@@ -259,7 +259,11 @@ class S3Bucket:
             try:
                 with self._explained(asked):
                     return call()
-            except (Damaged, StoreFailing, StoreUnreachable):  # obstore gives up at once on some of the latter
+            except (
+                Damaged,
+                StoreFailing,
+                StoreUnreachable,
+            ):  # obstore gives up at once on some of the latter
                 if attempt + 1 == _ATTEMPTS or time.monotonic() + pause > deadline:
                     raise
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - scatters clients, hides nothing

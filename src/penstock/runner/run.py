@@ -35,6 +35,7 @@ from penstock.runner import contract, requirements
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
+from penstock.runner.manifest import Manifest
 from penstock.runtimes.base import Mount, Program, Running, Runtime
 from penstock.runtimes.choose import choose
 
@@ -83,7 +84,9 @@ class _Ended:
     halted: bool
 
 
-def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
+def conduct(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, manifest: Manifest, stop: Stop
+) -> None:
     """Do the run's work and write its end into the journal."""
     ended: _Ended | None = None
     message: str | None = None
@@ -99,7 +102,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
         try:
             message = _exit_message(folder.ml)
         finally:
-            _upload(run, folder, journal, log)
+            _upload(run, folder, journal, log, manifest)
     except (_Halted, Cancelled):
         log.note("Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}"))
         ended = _Ended(None, halted=True)
@@ -117,7 +120,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop:
     journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
 
 
-def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:
+def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, manifest: Manifest) -> None:
     """Conclude for a runner that died while its program ran: upload what the program had written by then."""
     reasons = [
         InternalFailure(
@@ -128,7 +131,7 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> No
     log.note(reasons[0])
     try:
         journal.phase(Phase.UPLOADING)
-        _upload(run, folder, journal, log)
+        _upload(run, folder, journal, log, manifest)
     except JobFailure as failure:
         reasons.append(failure.reason)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
@@ -279,14 +282,16 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
         running.kill()  # whatever came between: a program that must end does
 
 
-def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> None:
+def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, manifest: Manifest) -> None:
     uploaded = outputs.upload(
         _outputs(run),
         kms_key=(run.request.get("ProcessingOutputConfig") or {}).get("KmsKeyId"),
         root=folder.ml,
         access=run.s3,
         progress=log.note,
+        record=manifest.add,
     )
+    manifest.check()
     shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
     journal.note(outputs=shown)
 

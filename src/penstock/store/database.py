@@ -34,7 +34,7 @@ from sqlalchemy import (
 from penstock.errors import Conflict
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import schema
+from penstock.store import schema, uploads
 from penstock.store.bare import Bare
 from penstock.store.tables import hosts, jobs, tags
 
@@ -68,6 +68,7 @@ class Store:
         """Whether a row by its key is read without a network between: quicker than a hop to a thread."""
         self._engine = engine
         schema.upgrade(engine)
+        self.uploads = uploads.Uploads(engine)
         self._job_by_name = Bare(engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(engine, insert(jobs))
         self._new_tag = Bare(engine, insert(tags))
@@ -139,7 +140,7 @@ class Store:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
-        """Remove a job in a final phase, with its hosts and tags.
+        """Remove a job in a final phase, with its hosts, tags and uploads.
 
         Raises:
             Conflict: The job is gone, or has moved since it was read.
@@ -150,6 +151,7 @@ class Store:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             c.execute(delete(hosts).where(hosts.c.job_uid == job.uid))
             c.execute(delete(tags).where(tags.c.arn == job.arn))
+            uploads.forget(c, job.uid)
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""

@@ -15,6 +15,7 @@ from penstock.api.context import Context
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Phase, Started, Succeeded, advance
+from penstock.job.uploads import Upload
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire.faults import Fault
@@ -426,3 +427,31 @@ class TestApplication:
         assert post("events", b"no json")[0] == 400
         assert post("events", b'{"events": [{}]}')[0] == 400
         assert post("other", b"")[0] == 404
+
+        uploads = [Upload("out", f"s3://b/{n:04}", n, "00", 7) for n in range(1001)]
+        lines = b"".join(one.to_line() for one in uploads)
+        for _ in range(2):
+            assert post("uploads", lines) == (200, b'{"taken":1001}')
+        assert post("uploads", b"{}\n")[0] == 400
+        assert post("uploads", lines, token="guess")[0] == 403
+
+        def get(path):
+            status, _, content = call("GET", f"/penstock/jobs/job{path}", b"", target="")
+            assert status == 200
+            return json.loads(content)
+
+        assert get("")["uploads"] == [{"name": "out", "objects": 1001, "bytes": sum(range(1001))}]
+        first = get("/outputs")
+        second = get(f"/outputs?after={first['next']}")
+        assert second["next"] is None
+        assert [one["uri"] for one in first["uploads"] + second["uploads"]] == [one.uri for one in uploads]
+        assert first["uploads"][3] == {
+            "host": "algo-1",
+            "output": "out",
+            "uri": "s3://b/0003",
+            "size": 3,
+            "sha256": "00",
+            "at": 7,
+        }
+        assert call("GET", "/penstock/jobs/job/else", b"", target="")[0] == 400
+        assert call("GET", "/penstock/jobs/job/outputs?after=x", b"", target="")[0] == 400

@@ -55,7 +55,7 @@ def test_a_flipped_answer_differs_in_one_bit(ask):
     assert done == {"flip_answer": 1}
     different = [one ^ ord("a") for one in body if one != ord("a")]
     assert len(body) == 1000
-    assert [bin(one).count("1") for one in different] == [1]
+    assert [one.bit_count() for one in different] == [1]
 
 
 def test_a_seed_gives_the_same_mix():
