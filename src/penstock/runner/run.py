@@ -40,8 +40,6 @@ from penstock.runtimes.base import Mount, Program, Running, Runtime
 from penstock.runtimes.choose import choose
 
 _MESSAGE_BYTES = 1024
-#: How many of the things that an output left out stand on the job's record; the log names all.
-_SKIPPED_SHOWN = 100
 
 
 class Stop:
@@ -292,8 +290,7 @@ def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, manif
         record=manifest.add,
     )
     manifest.check()
-    shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
-    journal.note(outputs=shown)
+    journal.note(outputs=[asdict(one) for one in uploaded])
 
 
 def _exit_message(ml: Path) -> str | None:
