@@ -56,50 +56,60 @@ def client_of(access):
     )
 
 
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    store = EmbeddedStore(
+        tmp_path_factory.mktemp("store"),
+        region="us-east-1",
+        access_key_id="STORETESTKEY",
+        secret_access_key="store-test-secret",
+        bucket=BUCKET,
+        port=19750,
+    )
+    store.start()
+    try:
+        store.wait_ready(60)
+        yield store.access
+    finally:
+        store.stop()
+
+
+@pytest.fixture(scope="module")
+def moto():
+    program = MOTO / "bin" / "moto_server"
+    if not program.exists():
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "venv", "-q", "--python", sys.executable, "--clear", str(MOTO)], check=True)
+        packages = [f"moto[server]=={MOTO_VERSION}"]
+        python = str(MOTO / "bin" / "python")
+        subprocess.run([uv, "pip", "install", "-q", "--python", python, *packages], check=True)
+    access = S3Access(f"http://127.0.0.1:{PORT}", "us-east-1", "id", "secret")
+    server = subprocess.Popen(
+        [str(program), "-H", "127.0.0.1", "-p", str(PORT)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(f"{access.endpoint}/moto-api/")
+        client = client_of(access)
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield access
+    finally:
+        server.terminate()
+        server.wait()
+
+
 class TestEmbedded(Real):
-    @pytest.fixture(scope="class")
-    def access(self, tmp_path_factory):
-        store = EmbeddedStore(
-            tmp_path_factory.mktemp("store"),
-            region="us-east-1",
-            access_key_id="STORETESTKEY",
-            secret_access_key="store-test-secret",
-            bucket=BUCKET,
-            port=19750,
-        )
-        store.start()
-        try:
-            store.wait_ready(60)
-            yield store.access
-        finally:
-            store.stop()
+    @pytest.fixture
+    def access(self, embedded):
+        return embedded
 
 
 class TestMoto(Real):
-    @pytest.fixture(scope="class")
-    def access(self):
-        program = MOTO / "bin" / "moto_server"
-        if not program.exists():
-            uv = str(Path(sys.executable).with_name("uv"))
-            subprocess.run([uv, "venv", "-q", "--python", sys.executable, "--clear", str(MOTO)], check=True)
-            packages = [f"moto[server]=={MOTO_VERSION}"]
-            python = str(MOTO / "bin" / "python")
-            subprocess.run([uv, "pip", "install", "-q", "--python", python, *packages], check=True)
-        access = S3Access(f"http://127.0.0.1:{PORT}", "us-east-1", "id", "secret")
-        server = subprocess.Popen(
-            [str(program), "-H", "127.0.0.1", "-p", str(PORT)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_for(f"{access.endpoint}/moto-api/")
-            client = client_of(access)
-            client.create_bucket(Bucket=BUCKET)
-            client.close()
-            yield access
-        finally:
-            server.terminate()
-            server.wait()
+    @pytest.fixture
+    def access(self, moto):
+        return moto
 
 
 def wait_for(url):
