@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from penstock.data import continuous
+from penstock.data.folder import SteadyFile
 from penstock.data.inputs import fetch
 from penstock.data.outputs import prepare, upload
 from penstock.data.storage import PART, open_bucket
@@ -279,7 +279,7 @@ def test_a_large_file_that_changes_while_it_is_uploaded_is_no_object(access, bot
     path = tmp_path / "big"
     path.write_bytes(b"x" * (3 * PART))
     bucket = open_bucket(access, BUCKET)
-    with continuous._Steady(os.open(path, os.O_RDONLY)) as file:
+    with SteadyFile(os.open(path, os.O_RDONLY)) as file:
         with path.open("r+b") as other:
             other.write(b"y")
         with pytest.raises(OSError, match="the file changed"):
