@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "tests" / "clients"), str(ROOT / "tools")]
 
 from cases import CASES  # noqa: E402 - the clients' tests are no package
+from combinations import COMBINATIONS  # noqa: E402
 from conformance_errors import answers  # noqa: E402
 from differences import MEANT, Meant  # noqa: E402
 from matrix import RESULTS  # noqa: E402
@@ -70,23 +71,23 @@ def page(lines: Json) -> str:
     """The whole page."""
     parts = [
         _INTRODUCTION,
-        "## Clients",
+        "\n## Clients\n",
         *_clients(json.loads(RESULTS.read_text(encoding="utf-8"))),
-        "## Operations",
+        "\n## Operations\n",
         *_operations(lines),
-        "## Members",
+        "\n## Members\n",
         *_members(lines),
-        "## Errors",
+        "\n## Errors\n",
         *_errors(),
-        "## Where AWS's documents leave it open",
+        "\n## Where AWS's documents leave it open\n",
         "The decisions of [behaviour.md](behaviour.md).",
         *_open_points(BEHAVIOUR.read_text(encoding="utf-8")),
-        "## Penstock's SDK and the official one",
+        "\n## Penstock's SDK and the official one\n",
         *_sdk(MEANT),
-        "## Sources",
+        "\n## Sources\n",
         *_table(("source", "what"), lines["sources"].items()),
     ]
-    return "\n".join([*parts, ""])
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
 
 
 _INTRODUCTION = """\
@@ -177,7 +178,10 @@ def _operations(lines: Json) -> Iterator[str]:
 
 
 def _members(lines: Json) -> Iterator[str]:
-    yield "`*`: required. A structure is told where it comes first, and holds wherever it comes again."
+    yield (
+        "`*`: required. A structure is told where it comes first, and holds wherever it comes again. All constraints "
+        "of botocore's service models (lengths, ranges, patterns, enums) are checked."
+    )
     for (service, operation), members in walk(lines).items():
         if not members:
             continue
@@ -221,16 +225,16 @@ def _open_points(text: str) -> Iterator[str]:
 
 
 def _sdk(meant: Sequence[Meant]) -> Iterator[str]:
-    """The differences that are meant, those of one reason together."""
-    yield "Held together over the argument combinations of tests/clients/combinations.py: requests, uploads, errors."
-    yield "These differences are meant; there are no others."
-    together: dict[str, list[Meant]] = {}
-    for one in meant:
-        together.setdefault(one.reason, []).append(one)
-    for reason, ones in together.items():
-        yield f"\n**{reason}**\n"
-        told = ((", ".join(m.combinations), f"`{m.member}`", _shown(m.official), _shown(m.own)) for m in ones)
-        yield from _table(("with", "what", "official", "Penstock"), told)
+    """The differences that are meant, each with its reason."""
+    yield (
+        f"Held together over {len(COMBINATIONS)} combinations of arguments: requests, uploads, errors "
+        "(tests/clients/test_same_requests.py). These differences are meant; there are no others."
+    )
+    rows = (
+        (", ".join(one.combinations), f"`{one.member}`", _shown(one.official), _shown(one.own), one.reason)
+        for one in meant
+    )
+    yield from _table(("with", "what", "official SDK", "Penstock", "why"), rows)
 
 
 def _shown(text: str | None) -> str:

@@ -184,8 +184,16 @@ def test_an_object_that_changes_between_two_parts_is_noticed(access, boto):
     [
         ("s3://data-tests/none", {}, r"s3://data-tests/none: no object's key begins so"),
         ("s3://no-such-bucket/k", {}, r"the bucket 'no-such-bucket' does not exist"),
-        ("s3://data-tests/k", {"secret_access_key": "wrong"}, r"refuses access \(SignatureDoesNotMatch"),
-        ("s3://data-tests/k", {"access_key_id": "NOBODY"}, r"refuses access \(InvalidAccessKeyId"),
+        (
+            "s3://data-tests/k",
+            {"secret_access_key": "wrong"},
+            r"refuses access \(ListObjectsV2: SignatureDoesNotMatch",
+        ),
+        (
+            "s3://data-tests/k",
+            {"access_key_id": "NOBODY"},
+            r"refuses access \(ListObjectsV2: InvalidAccessKeyId",
+        ),
     ],
 )
 def test_failures_in_words(access, tmp_path, uri, changed, cause):

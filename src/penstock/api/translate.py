@@ -6,10 +6,12 @@ import base64
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from penstock.job.events import Host
 from penstock.job.life import Job
+from penstock.job.uploads import Upload
 from penstock.progress import Progress, together
 from penstock.wire.faults import Fault, validation
 
@@ -50,7 +52,11 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def record(
-    job: Job, hosts: Sequence[Host], tags: Mapping[str, str], transfers: Mapping[str, Progress]
+    job: Job,
+    hosts: Sequence[Host],
+    tags: Mapping[str, str],
+    uploads: Sequence[Mapping[str, Any]],
+    transfers: Mapping[str, Progress],
 ) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
 
@@ -58,6 +64,7 @@ def record(
         job: The job.
         hosts: Its instances.
         tags: Its tags.
+        uploads: What is stored of each output.
         transfers: What its hosts move just now.
     """
     moved = together(list(transfers.values()))
@@ -75,6 +82,7 @@ def record(
         "request": dict(job.request),
         "tags": dict(tags),
         "progress": moved and moved.to_json(),
+        "uploads": list(uploads),
         "hosts": [
             {
                 "name": h.name,
@@ -87,6 +95,15 @@ def record(
             }
             for h in hosts
         ],
+    }
+
+
+def upload_page(found: Sequence[tuple[str, Upload]], limit: int) -> dict[str, Any]:
+    """A page of the upload manifest; `next` leads to the one that follows, and is None at the end."""
+    more = len(found) == limit and (found[-1][1].uri, found[-1][0])
+    return {
+        "uploads": [{"host": host, **asdict(upload)} for host, upload in found],
+        "next": token(more) if more else None,
     }
 
 

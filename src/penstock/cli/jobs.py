@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -75,6 +76,29 @@ def describe(name: str, json: Json = False) -> None:
     show.table(("PHASE", "AT", "TOOK"), show.phases(told))
     for host in told["hosts"]:
         _show_host(host, alone=len(told["hosts"]) == 1)
+
+
+def outputs(
+    name: str,
+    limit: Annotated[int, typer.Option(help="How many rows of the table.", min=1)] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="Print all, one JSON object per line.")] = False,
+) -> None:
+    """List the objects that a job has stored, with sizes and checksums."""
+    found = record.uploads(local_server.ensure(), name)
+    if json:
+        for one in found:
+            show.as_json_line(one)
+        return
+    rows = [
+        (one["uri"], units.size(one["size"]), one["sha256"], show.moment(one["at"]), one["host"])
+        for one in islice(found, limit)
+    ]
+    if not rows:
+        show.note(f"{name} has stored nothing.")
+        return
+    show.table(("S3", "SIZE", "SHA-256", "STORED", "HOST"), rows)
+    if next(found, None) is not None:
+        show.note(f"Only the first {limit} are shown; --json prints all.")
 
 
 def logs(

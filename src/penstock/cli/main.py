@@ -27,6 +27,7 @@ _JOBS = "Jobs"
 app.command(rich_help_panel=_JOBS, cls=running.RunCommand)(running.run)
 app.command(rich_help_panel=_JOBS)(jobs.jobs)
 app.command(rich_help_panel=_JOBS)(jobs.describe)
+app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)
 app.command(rich_help_panel=_JOBS)(jobs.stop)
 app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON)(serving.python)

@@ -34,8 +34,9 @@ from penstock.data.folder import (
     open_file_below,
     stamp,
 )
-from penstock.data.outputs import Sent, read_outputs, shown, unfit, usable_key
+from penstock.data.outputs import Record, Sent, read_outputs, shown, unfit, usable_key
 from penstock.data.storage import PART, Opener, open_bucket
+from penstock.data.uri import S3Uri
 from penstock.errors import JobFailure
 from penstock.job.run import S3Access
 
@@ -63,6 +64,7 @@ def uploading(
     root: Path,
     access: S3Access,
     progress: Callable[[str], None],
+    record: Record = lambda *_: None,
     opener: Opener = open_bucket,
 ) -> Iterator[dict[tuple[str, str], Stamp]]:
     """Upload the files of Continuous outputs while the block runs; the arguments are those of `outputs.upload`.
@@ -81,7 +83,7 @@ def uploading(
     if not wanted:
         yield sent
         return
-    watch = _Watch(wanted, kms_key, root, access, progress, opener)
+    watch = _Watch(wanted, kms_key, root, access, progress, record, opener)
     watch.start()
     try:
         yield sent
@@ -107,9 +109,10 @@ class _Watch:
         root: Path,
         access: S3Access,
         progress: Callable[[str], None],
+        record: Record,
         opener: Opener,
     ) -> None:
-        self._root, self._progress = root, progress
+        self._root, self._progress, self._record = root, progress, record
         self._outputs = read_outputs(outputs, root)
         key = usable_key(kms_key, access)
         self._buckets = [opener(access, output.uri.bucket, key) for output in self._outputs]
@@ -326,13 +329,14 @@ class _Watch:
             size = file.found.st_size
             try:
                 if size <= PART:
-                    bucket.write(output.key(path), file.read(PART + 1))
+                    sha256 = bucket.write(output.key(path), file.read(PART + 1))
                 else:
-                    bucket.write_file(output.key(path), file, size)
+                    sha256 = bucket.write_file(output.key(path), file, size)
             except Exception:
                 if file.changed:
                     return  # as above
                 raise
+            self._record(output.name, str(S3Uri(output.uri.bucket, output.key(path))), size, sha256)
             with self._lock:
                 (self._sent if due.closed else self._sent_open)[place] = stamp(file.found)
 

@@ -108,12 +108,12 @@ def _folder(item: Input, root: Path) -> Path:
         raise ClientFailure(f"Input {item.name!r}: {error}") from None
 
 
-@dataclass
+@dataclass(slots=True)
 class _File:
-    """An object and the file that it becomes."""
+    """An object and the file that it becomes. There may be very many: a text takes a fifth of a Path's memory."""
 
     entry: Entry
-    target: Path
+    target: str
 
 
 @dataclass
@@ -198,7 +198,7 @@ def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path)
         places.add_folder(path, uri)
     else:
         places.add_file(path, uri)
-        load.files[entry.key] = _File(entry, target)
+        load.files[entry.key] = _File(entry, str(target))
 
 
 def _total(loads: Sequence[_Load]) -> tuple[int, int]:

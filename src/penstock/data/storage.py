@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from penstock.data.answers import Asked, Damaged
+from penstock.data.answers import Asked, Damaged, StoreFailing, StoreUnreachable
 from penstock.data.integrity import Source, file_proves, md5, proves
 from penstock.data.listing import Entry, Refused, Unanswered, endpoint_of, is_loopback, list_objects
 from penstock.data.uri import S3Uri
@@ -263,7 +263,11 @@ class S3Bucket:
             try:
                 with self._explained(asked):
                     return call()
-            except Damaged:
+            except (
+                Damaged,
+                StoreFailing,
+                StoreUnreachable,
+            ):  # obstore gives up at once on some of the latter
                 if attempt + 1 == _ATTEMPTS or time.monotonic() + pause > deadline:
                     raise
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - scatters clients, hides nothing

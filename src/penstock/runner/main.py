@@ -12,6 +12,7 @@ from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
+from penstock.runner.manifest import Manifest
 from penstock.runner.report import Reporter
 from penstock.runner.run import Stop, conduct, salvage
 
@@ -31,15 +32,17 @@ def main(path: Path) -> None:
     if folder.stop.exists():
         stop.ask()
     run = Run.from_json(folder.run.read_text())
-    reporter = Reporter(run, folder.log, refused=stop.ask)
+    reporter = Reporter(run, folder, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
     meter = Meter(reporter.changed)
+    manifest = Manifest(folder.manifest, now, reporter.changed)
     reporter.start(journal, meter)
     if journal.after(0):
-        salvage(run, folder, journal, log, meter)
+        salvage(run, folder, journal, log, meter, manifest)
     else:
-        conduct(run, folder, journal, log, meter, stop)
+        conduct(run, folder, journal, log, meter, manifest, stop)
     reporter.finish()
     journal.close()
+    manifest.close()
     log.close()

@@ -36,12 +36,11 @@ from penstock.runner import contract, requirements
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
+from penstock.runner.manifest import Manifest
 from penstock.runtimes.base import Mount, Program, Running, Runtime
 from penstock.runtimes.choose import choose
 
 _MESSAGE_BYTES = 1024
-#: How many of the things that an output left out stand on the job's record; the log names all.
-_SKIPPED_SHOWN = 100
 
 
 class Stop:
@@ -88,13 +87,21 @@ class _Ended:
     """What was uploaded while it ran."""
 
 
-def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
+def conduct(
+    run: Run,
+    folder: RunFolder,
+    journal: Journal,
+    log: LogWriter,
+    meter: Meter,
+    manifest: Manifest,
+    stop: Stop,
+) -> None:
     """Do the run's work and write its end into the journal."""
     ended: _Ended | None = None
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, journal, log, meter, stop)
+        ended = _run_program(run, folder, journal, log, meter, manifest, stop)
         if ended.failure is not None:
             reasons.append(ended.failure.reason)
         elif ended.exit_code != 0 and not ended.halted:
@@ -106,7 +113,7 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
         try:
             message = _exit_message(folder.ml)
         finally:
-            _upload(run, folder, journal, log, meter, ended.sent)
+            _upload(run, folder, journal, log, meter, manifest, ended.sent)
     except (_Halted, Cancelled):
         log.note("Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}"))
         ended = _Ended(None, halted=True)
@@ -124,7 +131,9 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
     journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
 
 
-def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter) -> None:
+def salvage(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, manifest: Manifest
+) -> None:
     """Conclude for a runner that died while its program ran: upload what the program had written by then."""
     reasons = [
         InternalFailure(
@@ -135,7 +144,7 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
     log.note(reasons[0])
     try:
         journal.phase(Phase.UPLOADING)
-        _upload(run, folder, journal, log, meter)
+        _upload(run, folder, journal, log, meter, manifest)
     except JobFailure as failure:
         reasons.append(failure.reason)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
@@ -145,7 +154,13 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
 
 
 def _run_program(
-    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop
+    run: Run,
+    folder: RunFolder,
+    journal: Journal,
+    log: LogWriter,
+    meter: Meter,
+    manifest: Manifest,
+    stop: Stop,
 ) -> _Ended:
     """Everything up to the program's end."""
     journal.phase(Phase.PREPARING)
@@ -160,7 +175,7 @@ def _run_program(
     program = _program(run, folder, environment, variables)
     runtime = choose(run.walls)
     journal.phase(Phase.RUNNING)
-    with continuous.uploading(**_destination(run, folder, log)) as sent:
+    with continuous.uploading(**_destination(run, folder, log, manifest)) as sent:
         with pipe.Feed(streams, root=folder.ml, meter=meter) as feed:
             code, halted = _follow(run, runtime, program, log, stop, feed)
         if streams:
@@ -316,12 +331,13 @@ def _upload(
     journal: Journal,
     log: LogWriter,
     meter: Meter,
+    manifest: Manifest,
     sent: outputs.Sent | None = None,
 ) -> None:
     with meter.moving("upload"):
-        uploaded = outputs.upload(**_destination(run, folder, log), meter=meter, sent=sent)
-    shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
-    journal.note(outputs=shown)
+        uploaded = outputs.upload(**_destination(run, folder, log, manifest), meter=meter, sent=sent)
+    manifest.check()
+    journal.note(outputs=[asdict(one) for one in uploaded])
 
 
 def _exit_message(ml: Path) -> str | None:
@@ -355,7 +371,7 @@ def _exit_message(ml: Path) -> str | None:
         ) from error
 
 
-def _destination(run: Run, folder: RunFolder, log: LogWriter) -> dict[str, Any]:
+def _destination(run: Run, folder: RunFolder, log: LogWriter, manifest: Manifest) -> dict[str, Any]:
     """What both ways of uploading need to know."""
     config = run.request.get("ProcessingOutputConfig") or {}
     return {
@@ -364,6 +380,7 @@ def _destination(run: Run, folder: RunFolder, log: LogWriter) -> dict[str, Any]:
         "root": folder.ml,
         "access": run.s3,
         "progress": log.note,
+        "record": manifest.add,
     }
 
 

@@ -36,16 +36,15 @@ class Metrics:
             Conflict: There is no such trial component.
         """
         with self._engine.begin() as c:
-            if c.execute(select(jobs.c.uid).where(jobs.c.trial_component == component)).first() is None:
+            job = select(jobs.c.uid).where(jobs.c.trial_component == component).with_for_update()
+            if c.execute(job).first() is None:
                 raise Conflict(f"There is no trial component {component}.")
             if new:
                 c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
 
-    def of(self, component: str, name: str | None = None) -> list[Metric]:
-        """The values of a component, or those of one name, by time; of one time, as they came."""
-        where = [metrics.c.trial_component == component]
-        if name is not None:
-            where.append(metrics.c.name == name)
+    def of(self, component: str, name: str) -> list[Metric]:
+        """A component's values of one name, by time; of one time, as they came."""
+        where = [metrics.c.trial_component == component, metrics.c.name == name]
         return [m for _, m in self._read(where)]
 
     def of_all(self, components: Sequence[str] | None = None) -> Mapping[str, list[Metric]]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from penstock.data.integrity import Source, file_proves, md5, proves
+from penstock.data.integrity import FileChangedError, Source, file_proves, md5, proves
 from penstock.data.listing import Entry
 from penstock.data.storage import PART
 from penstock.errors import ClientFailure, JobFailure
@@ -88,7 +88,11 @@ class FakeBucket:
     def write_file(self, key: str, file: BinaryIO, size: int) -> str:
         """See `storage.Bucket.write_file`."""
         source = Source(file, size, PART)
-        pieces = list(iter(lambda: source.read(PART), b""))
+        try:
+            pieces = list(iter(lambda: source.read(PART), b""))
+        except FileChangedError:
+            uri = f"s3://{self.name}/{key}"
+            raise ClientFailure(f"{uri}: the file changed while it was uploaded.") from None
         return self.write(key, b"".join(pieces))
 
     @property

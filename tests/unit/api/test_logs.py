@@ -122,7 +122,7 @@ def a_stream(context):
     return "job/algo-1-1700000000"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=25),
     limit=st.integers(1, 7),
@@ -256,7 +256,7 @@ def test_a_pattern_of_another_kind_is_refused_rather_than_taken_for_words(patter
         filter_logs.matcher(pattern)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     times=st.lists(st.lists(st.integers(0, 6), max_size=8).map(sorted), min_size=1, max_size=4),
     limit=st.integers(1, 5),
@@ -281,6 +281,22 @@ def test_streams_are_merged_the_same_in_pages_of_any_size(context, times, limit,
         if at >= start
     )
     assert told == [(at, f"{number}:{n}") for at, number, n in expected]
+
+
+@pytest.mark.parametrize("bound", ["_SCANNED", "PAGE_BYTES"])
+def test_a_search_that_takes_long_answers_what_it_has_and_a_token(context, monkeypatch, bound):
+    monkeypatch.setattr(filter_logs, bound, 40)
+    job = a_job(context, "job", 1)
+    context.logbook.append(job.uid, "algo-1", 0, b"".join(b"%d line %d\n" % (n, n) for n in range(50)))
+    asked = {"logGroupName": GROUP, "filterPattern": "?7 ?8"}
+    told, pages, token = [], 0, {}
+    while token is not None:
+        page = filter_logs.filter_events(context, {**asked, **token})
+        pages += 1
+        told += [e["message"] for e in page["events"]]
+        token = page["nextToken"] and {"nextToken": page["nextToken"]}
+    assert told == [f"line {n}" for n in range(50) if {"7", "8"} & set(str(n))]
+    assert 1 < pages < 20
 
 
 def test_more_streams_are_searched_than_files_can_be_open(context):

@@ -70,7 +70,7 @@ def test_values_are_gathered_by_periods_of_time(context, period, seconds):
     assert points(ask(context, **asked, Start=begin + 1, End=begin + seconds)) == [(begin, 1.0), (begin + seconds, 2.0)]  # fmt: skip
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=12))
 def test_every_statistic_of_any_values(context, values):
     component = a_job(context, f"j{context.clock()}")

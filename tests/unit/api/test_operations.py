@@ -13,6 +13,7 @@ from penstock.api.app import LARGEST_BODY, OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Phase, Started, Succeeded, advance
+from penstock.job.uploads import Upload
 from penstock.wire.faults import Fault
 
 
@@ -424,3 +425,30 @@ class TestApplication:
         assert moved() == {**progress, "bytes_per_second": None, "seconds_left": None}
         assert post("events", json.dumps({"events": [{**event, "sequence": 2}]}).encode())[0] == 200
         assert moved() is None  # the phase is over
+        uploads = [Upload("out", f"s3://b/{n:04}", n, "00", 7) for n in range(1001)]
+        lines = b"".join(one.to_line() for one in uploads)
+        for _ in range(2):
+            assert post("uploads", lines) == (200, b'{"taken":1001}')
+        assert post("uploads", b"{}\n")[0] == 400
+        assert post("uploads", lines, token="guess")[0] == 403
+
+        def get(path):
+            status, _, content = call("GET", f"/penstock/jobs/job{path}", b"", target="")
+            assert status == 200
+            return json.loads(content)
+
+        assert get("")["uploads"] == [{"name": "out", "objects": 1001, "bytes": sum(range(1001))}]
+        first = get("/outputs")
+        second = get(f"/outputs?after={first['next']}")
+        assert second["next"] is None
+        assert [one["uri"] for one in first["uploads"] + second["uploads"]] == [one.uri for one in uploads]
+        assert first["uploads"][3] == {
+            "host": "algo-1",
+            "output": "out",
+            "uri": "s3://b/0003",
+            "size": 3,
+            "sha256": "00",
+            "at": 7,
+        }
+        assert call("GET", "/penstock/jobs/job/else", b"", target="")[0] == 400
+        assert call("GET", "/penstock/jobs/job/outputs?after=x", b"", target="")[0] == 400

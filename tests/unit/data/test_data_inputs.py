@@ -188,6 +188,17 @@ def test_a_manifest_can_not_leave_the_folder(store, bring, entry):
         bring(wanted("s3://b/m", S3DataType="ManifestFile"))
 
 
+def test_a_manifest_has_a_size_that_is_read(store, bring, monkeypatch):
+    assert inputs_module._MANIFEST_LIMIT == 256 << 20
+    content = json.dumps([{"prefix": "s3://b/p/"}, "a"]).encode()
+    store.buckets["b"] |= {"p/a": b"1", "m": content}
+    monkeypatch.setattr(inputs_module, "_MANIFEST_LIMIT", len(content))
+    assert bring(wanted("s3://b/m", S3DataType="ManifestFile"))[1] == {"processing/in/a": b"1"}
+    monkeypatch.setattr(inputs_module, "_MANIFEST_LIMIT", len(content) - 1)
+    with pytest.raises(ClientFailure, match=r"Input 'x'.*at most"):
+        bring(wanted("s3://b/m", S3DataType="ManifestFile"))
+
+
 def test_a_manifest_with_an_object_that_is_not_there(store, bring):
     store.buckets["b"]["m"] = json.dumps([{"prefix": "s3://b/p/"}, "gone"]).encode()
     with pytest.raises(ClientFailure, match=r"Input 'x': s3://b/p/gone: there is no such object"):
