@@ -926,7 +926,7 @@ def piped(uri, name="in", **more):
     )
 
 
-def test_piped_inputs_flow_through_the_walls(processor, session, script, objects, s3):
+def test_piped_inputs_flow_through_the_walls(processor, session, script, objects, s3, told):
     bucket = session.default_bucket()
     for n in range(5):
         s3.put_object(Bucket=bucket, Key=f"piped/{n}.gz", Body=gzip.compress(f"{n} ".encode() * 100_000))
@@ -971,14 +971,17 @@ def test_piped_inputs_flow_through_the_walls(processor, session, script, objects
     )
     found = {k: json.loads(v) for k, v in objects(f"s3://{bucket}/piped-out").items()}
     assert set(found) == {"algo-1.json", "algo-2.json"}
-    for told in found.values():
-        assert told["all_0"] == told["all_1"] == "01234"
-        assert (told["some_0"], told["raw_0"]) == ("13", "1f8b")
-        assert {"all_2", "raw_1", "unread_0"} < set(told["left"])
-        assert not {"all_0", "raw_0"} & set(told["left"])
+    for seen in found.values():
+        assert seen["all_0"] == seen["all_1"] == "01234"
+        assert (seen["some_0"], seen["raw_0"]) == ("13", "1f8b")
+        assert {"all_2", "raw_1", "unread_0"} < set(seen["left"])
+        assert not {"all_0", "raw_0"} & set(seen["left"])
     assert [found[f"algo-{n}.json"]["shard_0"] for n in (1, 2)] == ["024", "13"]
-    lines = log_lines(session, job.latest_job.job_name)
+    name = job.latest_job.job_name
+    lines = log_lines(session, name)
     assert any("the program did not open /opt/ml/processing/unread_0" in line for line in lines)
+    streams = {one["name"]: one["epochs"] for one in told(name)["hosts"][0]["streams"]}
+    assert streams == {"all": 2, "some": 1, "shard": 1, "raw": 1, "unread": 0}
 
 
 def test_a_broken_stream_fails_the_job_and_its_program_never_sees_an_end(

@@ -182,7 +182,7 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
             show.out.print(f"  note: {deviation}", markup=False)
     rows = [
         ("in", one["name"], f"{one['objects']} object(s)", units.size(one["bytes"]), one["uri"])
-        for one in host.get("inputs") or []
+        for one in [*(host.get("inputs") or []), *(host.get("streams") or [])]
     ]
     rows += [
         ("out", one["name"], f"{one['files']} file(s)", units.size(one["bytes"]), one["uri"])

@@ -9,11 +9,8 @@ or has changed since.
 
 from __future__ import annotations
 
-import fcntl
-import io
 import os
 import select
-import signal
 import stat
 import threading
 import time
@@ -27,7 +24,16 @@ from typing import Any
 
 from inotify_simple import INotify, flags
 
-from penstock.data.folder import FILE, FOLDER, IsLinkError, Stamp, open_below, open_file_below, stamp
+from penstock.data.folder import (
+    FOLDER,
+    IsLinkError,
+    Stamp,
+    SteadyFile,
+    is_closed,
+    open_below,
+    open_file_below,
+    stamp,
+)
 from penstock.data.outputs import Record, Sent, read_outputs, shown, unfit, usable_key
 from penstock.data.storage import PART, Opener, open_bucket
 from penstock.data.uri import S3Uri
@@ -269,7 +275,7 @@ class _Watch:
             if place in self._busy or place in self._failed or self._sent.get(place) == now:
                 return
             quiet = _age(found) >= _QUIET and self._sent_open.get(place) != now
-        if _is_closed(place[1].rpartition("/")[2], folder):
+        if is_closed(place[1].rpartition("/")[2], folder):
             # Where not all is watched, it could be opened again without our knowing.
             self._due[place] = _Due(
                 time.monotonic() + _PAUSE, closed=self._inotify is not None and not self._deaf
@@ -317,7 +323,7 @@ class _Watch:
         output, bucket = self._outputs[number], self._buckets[number]
         if unfit(output.key(path)):
             return
-        with _Steady(open_file_below(self._root, output.folder.relative_to(self._root) / path)) as file:
+        with SteadyFile(open_file_below(self._root, output.folder.relative_to(self._root) / path)) as file:
             if not stat.S_ISREG(file.found.st_mode) or _age(file.found) < _COARSE:
                 return  # it will be closed once more, or found quiet
             size = file.found.st_size
@@ -333,46 +339,6 @@ class _Watch:
             self._record(output.name, str(S3Uri(output.uri.bucket, output.key(path))), size, sha256)
             with self._lock:
                 (self._sent if due.closed else self._sent_open)[place] = stamp(file.found)
-
-
-class _Steady(io.FileIO):
-    """A file that can't be read any more once it has changed, so that no mixture of two states becomes an object."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor)
-        self.found = os.fstat(descriptor)
-        self.changed = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """As of every file.
-
-        Raises:
-            OSError: It has changed since it was opened.
-        """
-        data = super().read(size)
-        if stamp(os.fstat(self.fileno())) != stamp(self.found):
-            self.changed = True
-            raise OSError("the file changed while it was read")
-        return data
-
-
-def _is_closed(name: str, folder: int) -> bool:
-    """Whether nobody holds the file open for writing. False also where the file system can't tell."""
-    try:
-        descriptor = os.open(name, FILE, dir_fd=folder)
-    except OSError:
-        return False
-    try:
-        # Who opens it for writing just now waits until the lease is given back, and we are sent a signal: one that
-        # does nothing.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGWINCH)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _age(found: os.stat_result) -> float:

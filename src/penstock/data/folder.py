@@ -1,8 +1,11 @@
-"""The only ways into a folder that the program could have changed: by descriptor, through no symbolic link."""
+"""Folders and files that a program may change at any time: entered by descriptor alone, through no symbolic link."""
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
+import signal
 import stat
 from pathlib import Path
 
@@ -51,3 +54,43 @@ def stamp(found: os.stat_result) -> Stamp:
     (`tar` and `cp -p` do).
     """
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class SteadyFile(io.FileIO):
+    """A file that can't be read any more once it has changed, so that no mixture of two states becomes an object."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.found = os.fstat(descriptor)
+        self.changed = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of every file.
+
+        Raises:
+            OSError: It has changed since it was opened.
+        """
+        data = super().read(size)
+        if stamp(os.fstat(self.fileno())) != stamp(self.found):
+            self.changed = True
+            raise OSError("the file changed while it was read")
+        return data
+
+
+def is_closed(name: str, folder: int) -> bool:
+    """Whether nobody holds the file open for writing. False also where the file system can't tell."""
+    try:
+        descriptor = os.open(name, FILE, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        # Who opens it for writing just now waits until the lease is given back, and we are sent a signal: one that
+        # does nothing.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGWINCH)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from inotify_simple import Event, flags
 
-from penstock.data import continuous
+from penstock.data import continuous, folder
 from penstock.data.continuous import uploading
 from penstock.data.folder import stamp
 from penstock.data.outputs import prepare, upload
@@ -266,7 +266,7 @@ def test_links_and_specials_are_not_followed(store, watched, out, tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_stored(store, watched, out, monkeypatch):
-    real = continuous.stamp
+    real = folder.stamp
     with watched() as arrivals:
         changed = threading.Event()
 
@@ -277,7 +277,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_stored(store, watched, out,
                     file.write(b"+")
             return real(found)
 
-        monkeypatch.setattr(continuous, "stamp", change)
+        monkeypatch.setattr(folder, "stamp", change)
         (out / "a").write_bytes(b"1")
         assert changed.wait(LONG)
         assert arrivals.next() == "o/a"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.data import pipe
+from penstock.data import ahead
 from penstock.data.answers import StoreUnreachable
 from penstock.data.meter import Meter
 from penstock.data.pipe import Feed, find_streams
@@ -91,8 +91,8 @@ def test_objects_follow_each_other_in_the_order_of_their_keys(store, run):
 
 
 def test_large_objects_come_in_parts_in_their_order(store, run, monkeypatch):
-    monkeypatch.setattr(pipe, "PART", 1000)
-    monkeypatch.setattr(pipe, "_BYTES_AHEAD", 5000)
+    monkeypatch.setattr(ahead, "PART", 1000)
+    monkeypatch.setattr(ahead, "_BYTES", 5000)
     content = {f"d/{n:02}": os.urandom(size) for n, size in enumerate((1, 999, 1000, 1001, 300_000, 2000))}
     store.buckets["b"] |= content
     output, _, _ = run(cat(), wanted("s3://b/d/"))
@@ -171,7 +171,7 @@ print("took the end of the FIFO for the end of the data")
 
 @pytest.mark.parametrize("kind", [StoreUnreachable, ClientFailure])
 def test_a_failure_amid_the_stream_ends_the_program_before_it_sees_an_end(store, run, monkeypatch, kind):
-    monkeypatch.setattr(pipe, "PART", 1000)
+    monkeypatch.setattr(ahead, "PART", 1000)
     store.buckets["b"] |= {"d/a": bytes(2000), "d/b": bytes(5000)}
     asked = []
 
@@ -197,7 +197,7 @@ def test_an_object_that_changes_between_two_epochs_is_a_failure(store, run):
     real = Feed._pour
 
     def pour(self, outlet, writer):
-        if outlet.epochs == 2:
+        if outlet.fifos.epochs == 2:
             change("d/a")
         real(self, outlet, writer)
 
@@ -318,8 +318,8 @@ def test_memory_stays_bounded_however_much_comes_out(store, run):
 
 
 def test_a_slow_reader_bounds_what_is_read_ahead(store, run, monkeypatch):
-    monkeypatch.setattr(pipe, "PART", 1 << 20)
-    monkeypatch.setattr(pipe, "_BYTES_AHEAD", 4 << 20)
+    monkeypatch.setattr(ahead, "PART", 1 << 20)
+    monkeypatch.setattr(ahead, "_BYTES", 4 << 20)
     store.buckets["b"]["d/big"] = bytes(64 << 20)
     asked = []
     store.broken = asked.append
