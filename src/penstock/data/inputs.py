@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -13,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from penstock.data import crew
+from penstock.data import crew, shelf
+from penstock.data.cache import Cache, Tree
 from penstock.data.listing import Entry
 from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
 from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
@@ -37,6 +39,10 @@ class Fetched:
     bytes: int
     seconds: float
     """From the start of the whole fetch to this input's last byte: inputs arrive side by side."""
+    local_path: str
+    """Where the program is to find it."""
+    mount: str | None = None
+    """The folder that must be seen there, by programs that share it; None: it lies in `root` already."""
 
 
 def fetch(
@@ -49,6 +55,8 @@ def fetch(
     progress: Callable[[str], None],
     check: Callable[[], None] = lambda: None,
     opener: Opener = open_bucket,
+    cache: Cache | None = None,
+    own: Sequence[str] = (),
 ) -> list[Fetched]:
     """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
 
@@ -64,6 +72,8 @@ def fetch(
         progress: Called with a line for the log, on the caller's thread.
         check: Called on the caller's thread several times a second; what it raises ends the work.
         opener: How buckets are opened.
+        cache: Where inputs of some size are kept for the next job, see `shelf`.
+        own: LocalPaths of which all files must lie in `root`, for the caller has use for them.
 
     Raises:
         ClientFailure: An input can't be had, or asks for what is not supported.
@@ -71,16 +81,24 @@ def fetch(
     """
     wanted = [item for item in map(read_input, inputs) if item is not None]
     started = time.monotonic()
-    loads = [_Load(item, _folder(item, root)) for item in wanted]
+    loads = [Load(item, _folder(item, root)) for item in wanted]
     for load in loads:
         make_folder(load.folder)
     crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
-    _lay_out(loads, root)
+    if cache is not None:
+        shelf.obtain(loads, cache, access, f"{index}/{count}", own, check)
+    _lay_out([load for load in loads if load.tree is None], root)
+    for load in loads:
+        if load.tree is not None:
+            load.folder = load.tree.files
+            _lay_out([load], load.folder)
     for load in loads:
         if load.item.sharded:
             mine = set(shard(load.files, index, count))
             load.files = {key: file for key, file in load.files.items() if key in mine}
-    _check_space(loads, root)
+    if cache is not None:
+        shelf.link_known(loads, cache, access)
+    _check_space(loads, root, cache)
     if any(load.files for load in loads):
         temporary = root / ".incoming"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -89,6 +107,7 @@ def fetch(
             _download(loads, temporary, progress, check)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    shelf.keep(loads, access)
     return [_arrived(load, started, progress) for load in loads]
 
 
@@ -105,10 +124,12 @@ class _File:
 
     entry: Entry
     target: Path
+    sums: dict[int, bytes] = field(default_factory=dict)
+    """Start of a part -> its SHA-256, for what the cache keeps."""
 
 
 @dataclass
-class _Load:
+class Load:
     """An input on its way."""
 
     item: Input
@@ -120,13 +141,29 @@ class _Load:
     files: dict[str, _File] = field(default_factory=dict)
     done: int = 0
     done_at: float = 0.0
+    tree: Tree | None = None
+    """Where it lies in the cache, if it does."""
+    at_hand: int = 0
+    """Objects that the cache had."""
+    at_hand_bytes: int = 0
+
+    @property
+    def bucket_name(self) -> str:
+        """The bucket in which its objects lie."""
+        return (self.source or self.item.uri).bucket
+
+    def relative(self, entry: Entry) -> str:
+        """The path below LocalPath; a folder's ends in a slash, or is empty."""
+        assert self.source is not None  # set by _find
+        prefix = self.source.key
+        return entry.key[len(prefix) :] if self.item.manifest else relative_path(prefix, entry.key)
 
     def failure(self, error: JobFailure) -> JobFailure:
         """The error as the job's reason, in AWS's words for this."""
         return type(error)(f"Failed to download data. Input {self.item.name!r}: {error}")
 
 
-def _find(load: _Load, opener: Opener, access: S3Access) -> None:
+def _find(load: Load, opener: Opener, access: S3Access) -> None:
     """Ask the store what the input consists of."""
     uri = load.item.uri
     try:
@@ -149,14 +186,13 @@ def _find(load: _Load, opener: Opener, access: S3Access) -> None:
         )
 
 
-def _lay_out(loads: Sequence[_Load], root: Path) -> None:
+def _lay_out(loads: Sequence[Load], root: Path) -> None:
     """Give each object its file, and make all folders."""
     places = Places()
     for load in loads:
-        assert load.source is not None  # set by _find
         try:
             for entry in load.found:
-                _place(load, load.source, entry, places, root)
+                _place(load, entry, places, root)
         except JobFailure as error:
             raise load.failure(error) from None
         load.found = []
@@ -164,10 +200,9 @@ def _lay_out(loads: Sequence[_Load], root: Path) -> None:
         make_folder(root / folder)
 
 
-def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path) -> None:
-    uri = S3Uri(source.bucket, entry.key)
-    manifest = load.item.manifest
-    relative = entry.key[len(source.key) :] if manifest else relative_path(source.key, entry.key)
+def _place(load: Load, entry: Entry, places: Places, root: Path) -> None:
+    uri = S3Uri(load.bucket_name, entry.key)
+    relative = load.relative(entry)
     folder = relative.endswith("/") or not relative
     relative = relative.removesuffix("/")
     try:
@@ -182,10 +217,11 @@ def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path)
         load.files[entry.key] = _File(entry, target)
 
 
-def _check_space(loads: Sequence[_Load], root: Path) -> None:
+def _check_space(loads: Sequence[Load], root: Path, cache: Cache | None) -> None:
     needed = sum(file.entry.size for load in loads for file in load.files.values())
-    disk = os.statvfs(root)
-    free = disk.f_bavail * disk.f_frsize
+    if needed > (free := _free(root)) and cache is not None:
+        cache.give_back(needed - free)
+        free = _free(root)
     if needed > free:
         raise InternalFailure(
             f"Failed to download data. The inputs have {size_text(needed)}, but the disk of {root} has only "
@@ -193,8 +229,13 @@ def _check_space(loads: Sequence[_Load], root: Path) -> None:
         )
 
 
+def _free(root: Path) -> int:
+    disk = os.statvfs(root)
+    return disk.f_bavail * disk.f_frsize
+
+
 def _download(
-    loads: Sequence[_Load], temporary: Path, progress: Callable[[str], None], check: Callable[[], None]
+    loads: Sequence[Load], temporary: Path, progress: Callable[[str], None], check: Callable[[], None]
 ) -> None:
     total = sum(file.entry.size for load in loads for file in load.files.values())
     told = time.monotonic()
@@ -211,20 +252,22 @@ def _download(
     crew.work(_tasks(loads, temporary), tick=tick, every=_CHECK_SECONDS)
 
 
-def _tasks(loads: Sequence[_Load], temporary: Path) -> Iterator[crew.Task]:
-    names = (temporary / str(number) for number in itertools.count())
+def _tasks(loads: Sequence[Load], temporary: Path) -> Iterator[crew.Task]:
+    numbers = itertools.count()
     for load in loads:
         assert load.bucket is not None  # set by _find
+        place = temporary if load.tree is None else load.tree.temporary
         for file in load.files.values():
             if file.entry.size <= PART:
-                yield partial(_guarded, load, file, partial(_whole, load, load.bucket, file, next(names)))
+                whole = partial(_whole, load, load.bucket, file, place / str(next(numbers)))
+                yield partial(_guarded, load, file, whole)
                 continue
-            parts = _Parts(load, load.bucket, file, next(names))
+            parts = _Parts(load, load.bucket, file, place / str(next(numbers)))
             for start in range(0, file.entry.size, PART):
                 yield partial(_guarded, load, file, partial(parts.bring, start))
 
 
-def _guarded(load: _Load, file: _File, task: crew.Task) -> None:
+def _guarded(load: Load, file: _File, task: crew.Task) -> None:
     try:
         task()
     except JobFailure as error:
@@ -232,14 +275,14 @@ def _guarded(load: _Load, file: _File, task: crew.Task) -> None:
     except OSError as error:
         raise load.failure(
             InternalFailure(
-                f"{S3Uri((load.source or load.item.uri).bucket, file.entry.key)} can't be written to {file.target}: "
+                f"{S3Uri(load.bucket_name, file.entry.key)} can't be written to {file.target}: "
                 f"{error.strerror}. Check the disk of this machine and its free space.",
             ),
         ) from None
 
 
-def _whole(load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
-    data = bucket.read(file.entry.key, PART)
+def _whole(load: Load, bucket: Bucket, file: _File, temporary: Path) -> None:
+    data = _read(load, bucket, file)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         _write(descriptor, data, 0)
@@ -249,10 +292,21 @@ def _whole(load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
     _count(load, len(data))
 
 
+def _read(load: Load, bucket: Bucket, file: _File) -> memoryview:
+    if load.tree is None:
+        return bucket.read(file.entry.key, PART)
+    # What is kept under an ETag must be the very object of that ETag.
+    if not file.entry.size:
+        return memoryview(b"")
+    data = bucket.read_part(file.entry, 0, file.entry.size)
+    file.sums[0] = hashlib.sha256(data).digest()
+    return data
+
+
 class _Parts:
     """A large object whose parts are brought by several threads; the last one gives the file its name."""
 
-    def __init__(self, load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
+    def __init__(self, load: Load, bucket: Bucket, file: _File, temporary: Path) -> None:
         self.load, self.bucket, self.file, self.temporary = load, bucket, file, temporary
         self.left = -(-file.entry.size // PART)
         self.lock = threading.Lock()
@@ -261,6 +315,8 @@ class _Parts:
         """Bring the part that begins at byte `start`."""
         entry = self.file.entry
         data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
+        if self.load.tree is not None:
+            self.file.sums[start] = hashlib.sha256(data).digest()
         descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             _write(descriptor, data, start)
@@ -282,20 +338,23 @@ def _write(descriptor: int, data: memoryview, offset: int) -> None:
 _counting = threading.Lock()
 
 
-def _count(load: _Load, size: int) -> None:
+def _count(load: Load, size: int) -> None:
     with _counting:
         load.done += size
         load.done_at = time.monotonic()
 
 
-def _arrived(load: _Load, started: float, progress: Callable[[str], None]) -> Fetched:
+def _arrived(load: Load, started: float, progress: Callable[[str], None]) -> Fetched:
     seconds = max(0.0, load.done_at - started)
     item = load.item
+    objects, size = len(load.files) + load.at_hand, load.done + load.at_hand_bytes
+    cached = f", {load.at_hand} of them from the cache" if load.at_hand else ""
     progress(
-        f"Input {item.name!r}: {item.uri} -> {item.local_path}, {len(load.files)} "
-        f"{'object' if len(load.files) == 1 else 'objects'}, {size_text(load.done)}, {seconds:.2f} s.",
+        f"Input {item.name!r}: {item.uri} -> {item.local_path}, {objects} "
+        f"{'object' if objects == 1 else 'objects'}{cached}, {size_text(size)}, {seconds:.2f} s.",
     )
-    return Fetched(item.name, str(item.uri), len(load.files), load.done, seconds)
+    mount = str(load.tree.files) if load.tree is not None else None
+    return Fetched(item.name, str(item.uri), objects, size, seconds, item.local_path, mount)
 
 
 def size_text(size: int) -> str:

@@ -21,6 +21,8 @@ class FakeStore:
         self.kms_keys: set[str | None] = set()
         self.broken: Callable[[str], JobFailure | None] = lambda key: None
         self.writes = 0
+        self.gets: list[str] = []
+        """The keys that were read, each as often as it was."""
 
     def open(self, access: S3Access, bucket: str, kms_key: str | None = None) -> "FakeBucket":
         self.kms_keys.add(kms_key)
@@ -45,12 +47,14 @@ class FakeBucket:
 
     def read(self, key: str, limit: int) -> memoryview:
         data = self._get(key)
+        self.store.gets.append(key)
         assert len(data) <= limit
         return memoryview(data)
 
     def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
         if self.head(entry.key) != entry:
             raise ClientFailure(f"s3://{self.name}/{entry.key}: it changed while it was being read.")
+        self.store.gets.append(entry.key)
         return memoryview(self._get(entry.key))[start : start + length]
 
     def write(self, key: str, data: bytes) -> None:
