@@ -16,6 +16,8 @@ from penstock.errors import ConfigurationError
 #: Chosen below the ephemeral range (32768 and up on Linux), so that no outgoing connection ever sits on it.
 DEFAULT_PORT = 9550
 
+DEFAULT_CACHE_BYTES = 20 << 30
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,6 +39,7 @@ class Settings:
     stop_grace: int
     slots: int
     environments: Path
+    cache_bytes: int
 
     @property
     def bucket(self) -> str:
@@ -77,6 +80,7 @@ class Settings:
             environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments")
             .expanduser()
             .absolute(),
+            cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
         )
 
 
@@ -98,6 +102,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",
     "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
+    "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
 }
 
 

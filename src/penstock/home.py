@@ -55,6 +55,11 @@ class Home:
 
     path: Path
 
+    @property
+    def cache(self) -> Path:
+        """Inputs that were downloaded, for all jobs; may be removed at any time at which none runs."""
+        return self.path / "cache"
+
     def make(self) -> None:
         """Create the folder, readable by nobody else.
 

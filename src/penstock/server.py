@@ -193,6 +193,8 @@ class _Server:
             home=str(self._settings.home),
             s3=self._objects.access,
             environments=str(self._settings.environments),
+            cache=str(self._home.cache) if self._settings.cache_bytes else None,
+            cache_bytes=self._settings.cache_bytes,
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,

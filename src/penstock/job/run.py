@@ -44,6 +44,9 @@ class Run:
     s3: S3Access
     environments: str
     """The folder of cached environments."""
+    cache: str | None = None
+    """The folder of cached inputs; None: nothing is cached."""
+    cache_bytes: int = 0
     walls: str = "auto"
     strict_versions: bool = False
     stop_grace: int = 120

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 from penstock.clock import now
+from penstock.data.cache import Cache
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
@@ -34,10 +36,11 @@ def main(path: Path) -> None:
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
     reporter.start(journal)
-    if journal.after(0):
-        salvage(run, folder, journal, log)
-    else:
-        conduct(run, folder, journal, log, stop)
-    reporter.finish()
-    journal.close()
-    log.close()
+    with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
+        if journal.after(0):
+            salvage(run, folder, journal, log)
+        else:
+            conduct(run, folder, journal, log, stop, cache)
+        reporter.finish()
+        journal.close()
+        log.close()

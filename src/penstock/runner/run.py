@@ -13,12 +13,13 @@ import stat
 import threading
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from penstock.data import inputs, outputs
+from penstock.data.cache import Cache
 from penstock.environments import (
     Cancelled,
     Environment,
@@ -31,11 +32,11 @@ from penstock.environments import (
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.run import Run
-from penstock.runner import contract, requirements
+from penstock.runner import contract, mounts, requirements
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
-from penstock.runtimes.base import Mount, Program, Running, Runtime
+from penstock.runtimes.base import Mount, Program, Running
 from penstock.runtimes.choose import choose
 
 _MESSAGE_BYTES = 1024
@@ -83,13 +84,18 @@ class _Ended:
     halted: bool
 
 
-def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
-    """Do the run's work and write its end into the journal."""
+def conduct(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop, cache: Cache | None = None
+) -> None:
+    """Do the run's work and write its end into the journal.
+
+    `cache` is the node's, of inputs; the program may have them mounted, so it is to be closed after this.
+    """
     ended: _Ended | None = None
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, journal, log, stop)
+        ended = _run_program(run, folder, journal, log, stop, cache)
         if ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
             reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
@@ -137,20 +143,51 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter) -> No
     journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
-def _run_program(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> _Ended:
+def _run_program(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop, cache: Cache | None
+) -> _Ended:
     """Everything up to the program's end."""
     journal.phase(Phase.PREPARING)
     environment = _prepare_environment(run, journal, log, stop)
     _leave_if_due(stop)
     journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
-    _fetch(run, folder, journal, log, stop)
+    fetched = _fetch(run, folder, journal, log, stop, cache)
     environment, variables = _install(run, folder, environment, journal, log, stop)
     _leave_if_due(stop)
     program = _program(run, folder, environment, variables)
-    runtime = choose(run.walls)
     journal.phase(Phase.RUNNING)
-    return _follow(run, runtime, program, log, stop)
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        running = _start(run, folder, program, fetched, log, writing)
+    finally:
+        os.close(writing)
+    if cache is not None:
+        cache.settle()
+    return _follow(run, running, log, stop, reading)
+
+
+def _start(
+    run: Run,
+    folder: RunFolder,
+    program: Program,
+    fetched: Sequence[inputs.Fetched],
+    log: LogWriter,
+    output: int,
+) -> Running:
+    """Start the program with its inputs mounted or, where that can't be, copied."""
+    overlays = tuple(mounts.input_mounts(fetched, folder, mounts.own_places(run.request)))
+    if overlays:
+        runtime = choose(run.walls, overlays=True)
+        refusal = f"{runtime.name} has no overlay mounts"
+        if runtime.overlays:
+            try:
+                return runtime.start(replace(program, mounts=(*program.mounts, *overlays)), output)
+            except InternalFailure as failure:  # for one reason or another: without them it may work
+                refusal = str(failure)
+        log.note(f"Inputs are copied from the cache, since they can't be mounted: {refusal}.")
+        mounts.copy_in(fetched, folder)
+    return choose(run.walls).start(program, output)
 
 
 def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop) -> Environment:
@@ -167,7 +204,9 @@ def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop)
     return environment
 
 
-def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop) -> None:
+def _fetch(
+    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop, cache: Cache | None
+) -> list[inputs.Fetched]:
     contract.write_config(run, folder.ml)
     fetched = inputs.fetch(
         run.request.get("ProcessingInputs") or [],
@@ -177,9 +216,12 @@ def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: 
         access=run.s3,
         progress=log.note,
         check=lambda: _leave_if_due(stop),
+        cache=cache,
+        own=mounts.own_places(run.request),
     )
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
     journal.note(inputs=[asdict(one) for one in fetched])
+    return fetched
 
 
 def _install(
@@ -243,13 +285,8 @@ def _program(
     )
 
 
-def _follow(run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop) -> _Ended:
-    """Start the program, keep its output, and end it when a stop is asked for or its time is over."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    try:
-        running = runtime.start(program, writing)
-    finally:
-        os.close(writing)
+def _follow(run: Run, running: Running, log: LogWriter, stop: Stop, reading: int) -> _Ended:
+    """Keep the program's output, and end it when a stop is asked for or its time is over."""
     pump = threading.Thread(target=log.follow, args=(reading,), name="log", daemon=True)
     pump.start()
     # Daemon: it sleeps until the deadline, which an ended program does not wait for.

@@ -1,0 +1,71 @@
+"""Inputs that the program sees by a mount: their order, and what is done where they can't be mounted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from penstock.data.inputs import Fetched
+from penstock.errors import InternalFailure
+from penstock.runner.folder import RunFolder
+from penstock.runtimes.base import Mount
+
+#: Where the code of a job lies; `requirements` reads it before there are any mounts.
+CODE = "/opt/ml/processing/input/code"
+
+
+def own_places(request: Mapping[str, Any]) -> list[str]:
+    """The LocalPaths whose files must lie in the run's folder: what is uploaded, and the job's code."""
+    outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
+    return [CODE, *(one["S3Output"]["LocalPath"] for one in outputs if one.get("S3Output"))]
+
+
+def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, own: Sequence[str]) -> Iterator[Mount]:
+    """Overlays for the inputs that want one, and above them what of the run's folder lies within their places."""
+    shared = [one for one in fetched if one.mount]
+    places = [_path(one.local_path) for one in shared]
+    found = [
+        (place, Mount(Path(one.mount or ""), str(place), upper=folder.uppers / str(number)))
+        for number, (one, place) in enumerate(zip(shared, places, strict=True))
+    ]
+    for path in (*own, *(one.local_path for one in fetched if not one.mount)):
+        place = _path(path)
+        source = _below(folder, place)
+        if any(place.is_relative_to(outer) for outer in places) and source.is_dir():
+            found.append((place, Mount(source, str(place), writable=True)))
+    for _, mount in sorted(found, key=lambda one: len(one[0].parts)):
+        yield mount
+
+
+def copy_in(fetched: Sequence[Fetched], folder: RunFolder) -> None:
+    """Put the inputs that want a mount into the run's folder instead, for walls that have no overlays.
+
+    A copy: hard links would let the program change what others see.
+
+    Raises:
+        InternalFailure: The disk can't take them.
+    """
+    for one in fetched:
+        if one.mount:
+            try:
+                shutil.copytree(
+                    one.mount,
+                    _below(folder, _path(one.local_path)),
+                    copy_function=shutil.copyfile,
+                    dirs_exist_ok=True,
+                )
+            except OSError as error:
+                raise InternalFailure(
+                    f"Input {one.name!r} can't be copied from {one.mount}: {error}. Free some space on the disk, or "
+                    "have overlay mounts by PENSTOCK_WALLS=auto."
+                ) from error
+
+
+def _path(local_path: str) -> PurePosixPath:
+    return PurePosixPath("/", *(part for part in local_path.split("/") if part))
+
+
+def _below(folder: RunFolder, place: PurePosixPath) -> Path:
+    return folder.ml / place.relative_to("/opt/ml")
