@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from penstock.data.inputs import Fetched
 from penstock.errors import InternalFailure
@@ -16,25 +15,23 @@ from penstock.runtimes.base import Mount
 CODE = "/opt/ml/processing/input/code"
 
 
-def own_places(request: Mapping[str, Any]) -> list[str]:
-    """The LocalPaths whose files must lie in the run's folder: what is uploaded, and the job's code."""
-    outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
-    return [CODE, *(one["S3Output"]["LocalPath"] for one in outputs if one.get("S3Output"))]
+def input_mounts(fetched: Sequence[Fetched], folder: RunFolder) -> Iterator[Mount]:
+    """Overlays for the inputs that want one, and above them those of the run's folder that lie within their places.
 
-
-def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, own: Sequence[str]) -> Iterator[Mount]:
-    """Overlays for the inputs that want one, and above them what of the run's folder lies within their places."""
+    Outputs and inputs don't lie within each other; the API sees to that.
+    """
     shared = [one for one in fetched if one.mount]
     places = [_path(one.local_path) for one in shared]
     found = [
         (place, Mount(Path(one.mount or ""), str(place), upper=folder.uppers / str(number)))
         for number, (one, place) in enumerate(zip(shared, places, strict=True))
     ]
-    for path in (*own, *(one.local_path for one in fetched if not one.mount)):
-        place = _path(path)
-        source = _below(folder, place)
-        if any(place.is_relative_to(outer) for outer in places) and source.is_dir():
-            found.append((place, Mount(source, str(place), writable=True)))
+    others = (_path(one.local_path) for one in fetched if not one.mount)
+    found += [
+        (place, Mount(_below(folder, place), str(place), writable=True))
+        for place in others
+        if any(place.is_relative_to(outer) for outer in places)
+    ]
     for _, mount in sorted(found, key=lambda one: len(one[0].parts)):
         yield mount
 

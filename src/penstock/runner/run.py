@@ -176,7 +176,7 @@ def _start(
     output: int,
 ) -> Running:
     """Start the program with its inputs mounted or, where that can't be, copied."""
-    overlays = tuple(mounts.input_mounts(fetched, folder, mounts.own_places(run.request)))
+    overlays = tuple(mounts.input_mounts(fetched, folder))
     if overlays:
         runtime = choose(run.walls, overlays=True)
         refusal = f"{runtime.name} has no overlay mounts"
@@ -217,7 +217,7 @@ def _fetch(
         progress=log.note,
         check=lambda: _leave_if_due(stop),
         cache=cache,
-        own=mounts.own_places(run.request),
+        own=(mounts.CODE,),
     )
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
     journal.note(inputs=[asdict(one) for one in fetched])
