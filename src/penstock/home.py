@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class ServerRecord:
     s3_region: str
     own_s3: bool
     """Whether the store is one that Penstock runs itself."""
+    local_inputs: Sequence[str] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
 
 @dataclass(frozen=True)

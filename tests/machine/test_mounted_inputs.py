@@ -2,14 +2,17 @@
 
 import os
 import textwrap
+from contextlib import suppress
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, WaiterError
 from counting_store import counting_store
 from machine_home import ENVIRONMENTS, stop_server
 
 from penstock.client import local_server, record
 from penstock.data import pruning
+from penstock.processing import ProcessingInput, ScriptProcessor
 
 pytestmark = pytest.mark.machine
 
@@ -78,9 +81,10 @@ def run(serve, store):
                 "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
             },
         )
-        sagemaker.get_waiter("processing_job_completed_or_stopped").wait(
-            ProcessingJobName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
-        )
+        with suppress(WaiterError):  # it failed, as some are meant to
+            sagemaker.get_waiter("processing_job_completed_or_stopped").wait(
+                ProcessingJobName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+            )
         told = record.fetch(address, name)
         events = boto3.client("logs", **keys).filter_log_events(
             logGroupName="/aws/sagemaker/ProcessingJobs", logStreamNamePrefix=f"{name}/"
@@ -166,3 +170,80 @@ def test_without_a_cache_everything_is_downloaded_each_time(run, store, tmp_path
         run(READ_AND_SPOIL, from_s3("s3://b/data/"), settings={"PENSTOCK_CACHE_BYTES": "0"})
     assert fetched(store) == 2 * COUNT
     assert not (tmp_path / "home" / "cache").exists()
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of the machine that may be an input."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(COUNT):
+        (folder / str(number)).write_text(f"content {number}")
+    return folder
+
+
+@pytest.mark.parametrize("walls", ["auto", "bubblewrap"])
+def test_a_local_folder_is_seen_where_it_lies_and_stays_as_it_is(run, store, data, walls):
+    settings = {"PENSTOCK_LOCAL_INPUTS": str(data), "PENSTOCK_WALLS": walls}
+    source = (
+        READ_AND_SPOIL if walls == "auto" else READ_AND_SPOIL.split("for path in files[1:]", maxsplit=1)[0]
+    )
+    for _ in range(2):
+        told, log = run(source, from_s3(data.as_uri()), settings=settings)
+        assert f"sum {COUNT} {sum(range(COUNT))}" in log
+    assert {path.name: path.read_text() for path in data.iterdir()} == {
+        str(number): f"content {number}" for number in range(COUNT)
+    }
+    assert fetched(store) == 0
+    assert told["hosts"][0]["inputs"][1]["objects"] is None
+
+
+def test_a_single_local_file_lies_in_its_folder(run, data):
+    source = "print(open('/opt/ml/processing/input/7').read()); open('/opt/ml/processing/input/mine', 'w')"
+    _, log = run(source, from_s3((data / "7").as_uri()), settings={"PENSTOCK_LOCAL_INPUTS": str(data)})
+    assert "content 7" in log
+
+
+def test_a_link_out_of_the_allowed_folder_fails_the_job(run, data, tmp_path):
+    (data / "link").symlink_to(tmp_path / "home")
+    settings = {"PENSTOCK_LOCAL_INPUTS": str(data)}
+    told, _ = run("print()", from_s3((data / "link").as_uri()), settings=settings, status="Failed")
+    assert "in none of the folders that may be inputs" in told["failure_reason"]
+
+
+def test_without_the_setting_the_api_answers_as_aws(run, data):
+    with pytest.raises(
+        ClientError, match=r"at 'processingInputs\.2\.member\.s3Input\.s3Uri' failed to satisfy.*pattern"
+    ):
+        run("print()", from_s3(data.as_uri()))
+
+
+def test_with_the_setting_other_folders_are_refused_at_once(run, data, tmp_path):
+    with pytest.raises(ClientError, match=r"/elsewhere lies in none of the folders"):
+        run("print()", from_s3("file:///elsewhere"), settings={"PENSTOCK_LOCAL_INPUTS": str(data)})
+
+
+def test_our_sdk_sends_an_explicit_file_url_as_it_is_and_uploads_the_rest(serve, store, data, tmp_path):
+    address = serve(PENSTOCK_LOCAL_INPUTS=str(data))
+    assert address.local_inputs == (str(data),)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("content")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os; print(len(os.listdir('/opt/ml/processing/a')), os.listdir('/opt/ml/processing/b'))"
+    )
+    processor = ScriptProcessor(
+        image_uri="python:3.11", command=["python3"], instance_count=1, instance_type="ml.m5.large"
+    )
+    processor.run(
+        code=str(script),
+        inputs=[
+            ProcessingInput(source=data.as_uri(), destination="/opt/ml/processing/a", input_name="a"),
+            ProcessingInput(source=(tmp_path / "other").as_uri(), destination="/opt/ml/processing/b"),
+            ProcessingInput(source=str(data / "7"), destination="/opt/ml/processing/c"),
+        ],
+    )
+    uris = {one.destination: one.s3_input.s3_uri for one in processor.latest_job.inputs}
+    assert uris["/opt/ml/processing/a"] == data.as_uri()
+    assert uris["/opt/ml/processing/b"].startswith("s3://")
+    assert uris["/opt/ml/processing/c"].startswith("s3://")

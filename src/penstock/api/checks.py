@@ -13,13 +13,17 @@ from typing import Any
 
 from penstock.errors import UnknownImage
 from penstock.images.uris import parse
+from penstock.job import local_inputs
 
 _OUTPUTS = "processingOutputConfig.outputs"
 _ROOT = "/opt/ml/processing/"
 
 
-def broken_rules(request: Mapping[str, Any]) -> list[str]:
-    """One sentence for each rule that the request breaks; empty when it is sound."""
+def broken_rules(request: Mapping[str, Any], local: Sequence[str] = ()) -> list[str]:
+    """One sentence for each rule that the request breaks; empty when it is sound.
+
+    `local`: folders of the server's machine that may be inputs.
+    """
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
@@ -27,6 +31,7 @@ def broken_rules(request: Mapping[str, Any]) -> list[str]:
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request["AppSpecification"]),
         *_inputs(inputs),
+        *local_inputs.broken_rules(inputs, local),
         *_outputs(outputs),
         *_paths(inputs, outputs),
     ]

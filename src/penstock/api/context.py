@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,8 @@ class Context:
     account: str
     clock: Callable[[], int]
     wake: Callable[[], None]
+    local_inputs: Sequence[str] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -152,13 +153,17 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         )
         for deviation in environment["deviations"]:
             show.out.print(f"  note: {deviation}", markup=False)
-    rows = [
-        ("in", one["name"], f"{one['objects']} object(s)", show.size(one["bytes"]), one["uri"])
-        for one in host.get("inputs") or []
-    ]
+    rows = [("in", one["name"], *_amount(one), one["uri"]) for one in host.get("inputs") or []]
     rows += [
         ("out", one["name"], f"{one['files']} file(s)", show.size(one["bytes"]), one["uri"])
         for one in host.get("outputs") or []
     ]
     if rows:
         show.table(("", "NAME", "", "SIZE", "S3"), rows)
+
+
+def _amount(one: Mapping[str, Any]) -> tuple[str, str]:
+    """How much an input is; of a local one nobody knows."""
+    if one["objects"] is None:
+        return "where it lies", "-"
+    return f"{one['objects']} object(s)", show.size(one["bytes"])

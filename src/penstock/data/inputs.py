@@ -35,14 +35,17 @@ class Fetched:
 
     name: str
     uri: str
-    objects: int
-    bytes: int
+    objects: int | None
+    """None: it was not counted, for it is local."""
+    bytes: int | None
     seconds: float
     """From the start of the whole fetch to this input's last byte: inputs arrive side by side."""
     local_path: str
     """Where the program is to find it."""
     mount: str | None = None
     """The folder that must be seen there, by programs that share it; None: it lies in `root` already."""
+    local: bool = False
+    """Whether it is of the machine's own files, a folder or a single file, rather than from the cache."""
 
 
 def fetch(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from penstock.data.inputs import Fetched
+from penstock.data.local import has_mounts_below
 from penstock.errors import InternalFailure
 from penstock.runner.folder import RunFolder
 from penstock.runtimes.base import Mount
@@ -15,25 +16,38 @@ from penstock.runtimes.base import Mount
 CODE = "/opt/ml/processing/input/code"
 
 
-def input_mounts(fetched: Sequence[Fetched], folder: RunFolder) -> Iterator[Mount]:
-    """Overlays for the inputs that want one, and above them those of the run's folder that lie within their places.
+def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: bool) -> list[Mount]:
+    """Mounts for the inputs that want one, and above them those of the run's folder that lie within their places.
 
     Outputs and inputs don't lie within each other; the API sees to that.
+
+    Args:
+        fetched: All inputs.
+        folder: The run's.
+        overlays: False: those of the machine's own files are read-only, all others lie in the run's folder (`copy_in`).
     """
-    shared = [one for one in fetched if one.mount]
+    shared = [one for one in fetched if one.mount and (overlays or one.local)]
     places = [_path(one.local_path) for one in shared]
     found = [
-        (place, Mount(Path(one.mount or ""), str(place), upper=folder.uppers / str(number)))
+        (place, _mount(one, place, folder.uppers / str(number) if overlays else None))
         for number, (one, place) in enumerate(zip(shared, places, strict=True))
     ]
-    others = (_path(one.local_path) for one in fetched if not one.mount)
+    others = (_path(one.local_path) for one in fetched if one not in shared)
     found += [
         (place, Mount(_below(folder, place), str(place), writable=True))
         for place in others
         if any(place.is_relative_to(outer) for outer in places)
     ]
-    for _, mount in sorted(found, key=lambda one: len(one[0].parts)):
-        yield mount
+    return [mount for _, mount in sorted(found, key=lambda one: len(one[0].parts))]
+
+
+def _mount(one: Fetched, place: PurePosixPath, upper: Path | None) -> Mount:
+    source = Path(one.mount or "")
+    if not source.is_dir():
+        return Mount(source, str(place / source.name))
+    if one.local and has_mounts_below(source):
+        return Mount(source, str(place))
+    return Mount(source, str(place), upper=upper)
 
 
 def copy_in(fetched: Sequence[Fetched], folder: RunFolder) -> None:
@@ -45,7 +59,7 @@ def copy_in(fetched: Sequence[Fetched], folder: RunFolder) -> None:
         InternalFailure: The disk can't take them.
     """
     for one in fetched:
-        if one.mount:
+        if one.mount and not one.local:
             try:
                 shutil.copytree(
                     one.mount,

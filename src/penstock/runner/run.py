@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.data import inputs, outputs
+from penstock.data import inputs, local, outputs
 from penstock.data.cache import Cache
 from penstock.environments import (
     Cancelled,
@@ -31,12 +31,13 @@ from penstock.environments import (
 )
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
+from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
 from penstock.runner import contract, mounts, requirements
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
-from penstock.runtimes.base import Mount, Program, Running
+from penstock.runtimes.base import Mount, Program, Running, Runtime
 from penstock.runtimes.choose import choose
 
 _MESSAGE_BYTES = 1024
@@ -176,18 +177,24 @@ def _start(
     output: int,
 ) -> Running:
     """Start the program with its inputs mounted or, where that can't be, copied."""
-    overlays = tuple(mounts.input_mounts(fetched, folder))
-    if overlays:
+
+    def start(runtime: Runtime, *, overlays: bool) -> Running:
+        above = mounts.input_mounts(fetched, folder, overlays=overlays)
+        return runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
+
+    if any(one.mount for one in fetched):
         runtime = choose(run.walls, overlays=True)
         refusal = f"{runtime.name} has no overlay mounts"
         if runtime.overlays:
             try:
-                return runtime.start(replace(program, mounts=(*program.mounts, *overlays)), output)
+                return start(runtime, overlays=True)
             except InternalFailure as failure:  # for one reason or another: without them it may work
                 refusal = str(failure)
-        log.note(f"Inputs are copied from the cache, since they can't be mounted: {refusal}.")
+        log.note(
+            f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}."
+        )
         mounts.copy_in(fetched, folder)
-    return choose(run.walls).start(program, output)
+    return start(choose(run.walls), overlays=False)
 
 
 def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop) -> Environment:
@@ -208,8 +215,11 @@ def _fetch(
     run: Run, folder: RunFolder, journal: Journal, log: LogWriter, stop: Stop, cache: Cache | None
 ) -> list[inputs.Fetched]:
     contract.write_config(run, folder.ml)
+    wanted = run.request.get("ProcessingInputs") or []
+    closed = [Path(place) for place in (run.home, run.environments, str(folder.path)) if place]
+    found = local.find(wanted, run.local_inputs, closed)
     fetched = inputs.fetch(
-        run.request.get("ProcessingInputs") or [],
+        [one for one in wanted if not is_local(one)],
         index=run.index,
         count=len(run.hosts),
         root=folder.ml,
@@ -220,6 +230,9 @@ def _fetch(
         own=(mounts.CODE,),
     )
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
+    for one in found:
+        log.note(f"Input {one.name!r}: {one.mount} -> {one.local_path}, where it lies.")
+    fetched += found
     journal.note(inputs=[asdict(one) for one in fetched])
     return fetched
 
