@@ -233,7 +233,9 @@ def _fetch(
     for one in found:
         log.note(f"Input {one.name!r}: {one.mount} -> {one.local_path}, where it lies.")
     fetched += found
-    journal.note(inputs=[asdict(one) for one in fetched])
+    journal.note(
+        inputs=[asdict(replace(one, mount=None)) for one in fetched]
+    )  # a path of no use to anybody else
     return fetched
 
 
