@@ -3,17 +3,58 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from penstock.data.inputs import Fetched
 from penstock.data.local import has_mounts_below
 from penstock.errors import InternalFailure
 from penstock.runner.folder import RunFolder
-from penstock.runtimes.base import Mount
+from penstock.runtimes.base import Mount, Program, Running, Runtime
+from penstock.runtimes.choose import choose
 
 #: Where the code of a job lies; `requirements` reads it before there are any mounts.
 CODE = "/opt/ml/processing/input/code"
+
+
+def start(
+    walls: str,
+    program: Program,
+    fetched: Sequence[Fetched],
+    folder: RunFolder,
+    output: int,
+    note: Callable[[str], None],
+) -> Running:
+    """Start the program with its inputs mounted or, where that can't be, copied.
+
+    Args:
+        walls: The name of the runtime, or "auto".
+        program: Without its inputs.
+        fetched: All inputs.
+        folder: The run's.
+        output: See `Runtime.start`.
+        note: Called with a line for the log.
+
+    Raises:
+        ClientFailure, InternalFailure: As `Runtime.start` and `copy_in` do.
+    """
+
+    def begin(runtime: Runtime, *, overlays: bool) -> Running:
+        above = input_mounts(fetched, folder, overlays=overlays)
+        return runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
+
+    if any(one.mount for one in fetched):
+        runtime = choose(walls, overlays=True)
+        refusal = f"{runtime.name} has no overlay mounts"
+        if runtime.overlays:
+            try:
+                return begin(runtime, overlays=True)
+            except InternalFailure as failure:  # for one reason or another: without them it may work
+                refusal = str(failure)
+        note(f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}.")
+        copy_in(fetched, folder)
+    return begin(choose(walls), overlays=False)
 
 
 def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: bool) -> list[Mount]:

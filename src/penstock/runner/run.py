@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,7 @@ from penstock.runner import contract, mounts, requirements
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
-from penstock.runtimes.base import Mount, Program, Running, Runtime
-from penstock.runtimes.choose import choose
+from penstock.runtimes.base import Mount, Program, Running
 
 _MESSAGE_BYTES = 1024
 #: How many of the things that an output left out stand on the job's record; the log names all.
@@ -160,41 +159,12 @@ def _run_program(
     journal.phase(Phase.RUNNING)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
-        running = _start(run, folder, program, fetched, log, writing)
+        running = mounts.start(run.walls, program, fetched, folder, writing, log.note)
     finally:
         os.close(writing)
     if cache is not None:
         cache.settle()
     return _follow(run, running, log, stop, reading)
-
-
-def _start(
-    run: Run,
-    folder: RunFolder,
-    program: Program,
-    fetched: Sequence[inputs.Fetched],
-    log: LogWriter,
-    output: int,
-) -> Running:
-    """Start the program with its inputs mounted or, where that can't be, copied."""
-
-    def start(runtime: Runtime, *, overlays: bool) -> Running:
-        above = mounts.input_mounts(fetched, folder, overlays=overlays)
-        return runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
-
-    if any(one.mount for one in fetched):
-        runtime = choose(run.walls, overlays=True)
-        refusal = f"{runtime.name} has no overlay mounts"
-        if runtime.overlays:
-            try:
-                return start(runtime, overlays=True)
-            except InternalFailure as failure:  # for one reason or another: without them it may work
-                refusal = str(failure)
-        log.note(
-            f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}."
-        )
-        mounts.copy_in(fetched, folder)
-    return start(choose(run.walls), overlays=False)
 
 
 def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop) -> Environment:

@@ -1,8 +1,14 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from penstock.data.inputs import Fetched
+from penstock.errors import InternalFailure
 from penstock.runner.folder import RunFolder
-from penstock.runner.mounts import copy_in, input_mounts
+from penstock.runner.mounts import copy_in, input_mounts, start
+from penstock.runtimes.base import Program
+from penstock.testing.fake_runtime import FakeRuntime
 
 IN = "/opt/ml/processing/in"
 
@@ -66,3 +72,20 @@ def test_a_local_folder_with_other_mounts_below_is_bound_with_them(folder, share
     monkeypatch.setattr("penstock.runner.mounts.has_mounts_below", lambda path: path == shared)
     mounts = input_mounts([one(IN, shared, local=True)], folder, overlays=True)
     assert targets(mounts) == [(IN, False, False)]
+
+
+def test_walls_that_refuse_overlays_get_copies_and_the_log_says_why(folder, shared, monkeypatch):
+    class Refusing(FakeRuntime):
+        def start(self, program, output):
+            if any(mount.upper for mount in program.mounts):
+                raise InternalFailure("this disk can't")
+            return super().start(program, output)
+
+    runtime, notes = Refusing(), []
+    monkeypatch.setattr("penstock.runner.mounts.choose", lambda *_, **__: runtime)
+    program = Program(argv=("x",), environment={}, mounts=())
+    with Path(os.devnull).open("wb") as nowhere:
+        start("auto", program, [one(IN, shared)], folder, nowhere.fileno(), notes.append)
+    assert runtime.programs == [program]
+    assert (folder.ml / "processing/in/sub/file").read_text() == "content"
+    assert "this disk can't" in notes[0]
