@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import WaiterError
@@ -27,7 +28,6 @@ from penstock.testing.faults import FAULTS, at_random, between, in_turn
 pytestmark = pytest.mark.machine
 
 BUCKET = "fault-tests"
-HOST, PORT = "127.0.0.1", 19650
 #: Six requests in ten meet with something.
 STORMY = dict.fromkeys(FAULTS, 0.06)
 #: Nothing gets through.
@@ -36,7 +36,7 @@ HOPELESS = {"cut_answer": 0.5, "server_error": 0.5}
 
 @pytest.fixture(scope="module")
 def access(tmp_path_factory):
-    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, PORT) as access:
+    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 19650) as access:
         yield access
 
 
@@ -44,6 +44,12 @@ def access(tmp_path_factory):
 def boto(access):
     with s3_client(access) as client:
         yield client
+
+
+def behind(access):
+    """Where the store listens: not on the port it was given, if somebody else does."""
+    found = urlsplit(access.endpoint)
+    return found.hostname, found.port
 
 
 def objects(boto, prefix):
@@ -104,7 +110,7 @@ def test_one_fault_anywhere_does_no_harm(access, boto, tmp_path, fault):
         prefix = f"one/{fault}/{number}/"
         for step in ("up", "down"):
             choose = in_turn(iter([None] * number + [fault]))
-            with between((HOST, PORT), choose, seed=number) as proxy:
+            with between(behind(access), choose, seed=number) as proxy:
                 through = replace(access, endpoint=proxy.url)
                 if step == "up":
                     came, failure = attempt(send, tmp_path, f"s3://{BUCKET}/{prefix}", through)
@@ -124,7 +130,7 @@ def test_one_fault_anywhere_does_no_harm(access, boto, tmp_path, fault):
 def test_a_storm_ends_complete_or_failed(access, boto, tmp_path, seed):
     wanted = fill(tmp_path / "processing/out", seed)
     prefix, outcomes = f"storm/{seed}/", Counter()
-    with between((HOST, PORT), at_random(seed, STORMY), seed) as proxy:
+    with between(behind(access), at_random(seed, STORMY), seed) as proxy:
         through = replace(access, endpoint=proxy.url)
         for step in range(3):
             uri = f"s3://{BUCKET}/{prefix}{step}/"
@@ -159,7 +165,7 @@ def boto_put(boto, folder, prefix):
 def test_a_store_that_never_answers_rightly_is_told_with_its_answer(access, boto, tmp_path):
     fill(tmp_path / "processing/out", 0, small=3)
     boto.put_object(Bucket=BUCKET, Key="hopeless/in", Body=b"x")
-    with between((HOST, PORT), at_random(0, HOPELESS)) as proxy:
+    with between(behind(access), at_random(0, HOPELESS)) as proxy:
         through = replace(access, endpoint=proxy.url)
         with pytest.raises(JobFailure) as sent:
             send(tmp_path, f"s3://{BUCKET}/hopeless/out", through, patience=1.0)
@@ -189,7 +195,7 @@ def stormy_server(access, tmp_path_factory):
         weather["rates"], random_fault["choose"] = rates, at_random(seed, rates)
 
     kept = dict(os.environ)
-    with between((HOST, PORT), choose) as proxy:
+    with between(behind(access), choose) as proxy:
         os.environ.update(
             PENSTOCK_HOME=str(home),
             PENSTOCK_ENVIRONMENTS=str(ENVIRONMENTS),
