@@ -1,7 +1,7 @@
 """HTTP as uvicorn speaks it, but for two things.
 
-What may come before and after a body is bounded: uvicorn's fast parser has no bound. And an answer's head and body leave
-together: uvicorn writes them apart, which costs a second packet, and the client a second awakening.
+What may come before and after a body is bounded: uvicorn's fast parser has no bound. And an answer's head and
+body leave together: uvicorn writes them apart, which costs a second packet, and the client a second awakening.
 """
 
 from __future__ import annotations
