@@ -129,6 +129,7 @@ class _Server:
             self._application,
             loop="uvloop",
             http=BoundedProtocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             proxy_headers=False,
