@@ -141,7 +141,7 @@ class _File:
 
     def keep(self, load: Load, start: int, data: memoryview) -> None:
         """Sum up a part, if the cache is to keep it."""
-        if load.tree is not None:
+        if load.tree is not None and data:
             self.sums = self.sums or {}
             self.sums[start] = hashlib.sha256(data).digest()
 
