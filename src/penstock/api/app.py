@@ -13,8 +13,10 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from penstock.api import filter_logs, identity, logs, metrics, processing, reports, search, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
+from penstock.job.local_inputs import as_s3
 from penstock.wire import claims, faults, model, parse, reply, signature, validate
 from penstock.wire.faults import Fault
 
@@ -31,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
+_PAGE = 1000  # uploads in one answer
 
 _JSON = "application/x-amz-json-1.1"
 _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
@@ -63,6 +67,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
 #: Answered from one row by its key. Where that lies in this process, a hop to a thread would cost more than the
 #: answer, so they are not sent on one.
 QUICK = {("sagemaker", "DescribeProcessingJob")}
+
+
+#: What runners post besides log bytes.
+_REPORTS = {"events": reports.take_events, "progress": reports.take_progress, "uploads": reports.take_uploads}
 
 
 class Application:
@@ -126,10 +134,12 @@ class Application:
             request = signed_request(scope, body)
             signature.verify(request, self._secret_of, at, claimed=claimed, token=self._session_token)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
-                record = await run_in_threadpool(self._own_record, scope["path"])
+                record = await run_in_threadpool(self._own_record, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)
             call = _parse(service, scope, claimed, body)
-            validate.check(call, relaxed=self._relaxed_limits)
+            # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
+            known = replace(call, params=as_s3(call.params)) if self._context.local_inputs else call
+            validate.check(known, relaxed=self._relaxed_limits)
             result = await self._carry_out(call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
@@ -170,13 +180,22 @@ class Application:
             result = await run_in_threadpool(operate, self._context, call.params)
         return result
 
-    def _own_record(self, path: str) -> Mapping[str, Any]:
-        """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
+    def _own_record(self, path: str, query: bytes) -> Mapping[str, Any]:
+        """Penstock's own, richer record of a job, or with ``/outputs`` a page of what it has stored.
+
+        A page begins beyond the place that ``after`` names, a ``next`` of the page before.
+        """
         store = self._context.store
-        job = processing.find(self._context, path.removeprefix("/penstock/jobs/"))
+        name, _, part = path.removeprefix("/penstock/jobs/").partition("/")
+        job = processing.find(self._context, name)
+        if part == "outputs":
+            after = translate.place(dict(parse_qsl(query.decode("latin-1"))).get("after"))
+            return translate.upload_page(store.uploads.page(job.uid, after, _PAGE), _PAGE)
+        if part:
+            raise faults.validation(f"There is nothing at {path}.")
         hosts, moved = store.hosts(job.uid), self._context.transfers
         transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
-        return translate.record(job, hosts, store.tags(job.arn), transfers)
+        return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers)
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -185,10 +204,10 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress|uploads)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events", "progress"}:
+        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
@@ -197,9 +216,8 @@ class Application:
                 offset = int(request.query_params.get("offset", ""))
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
                 return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
-            args = (uid, host, token, body)
-            take = reports.take_events if what == "events" else reports.take_progress
-            return JSONResponse(await run_in_threadpool(take, self._context, *args))
+            take = _REPORTS[what]
+            return JSONResponse(await run_in_threadpool(take, self._context, uid, host, token, body))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from penstock.errors import Conflict
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, schema
+from penstock.store import listing, schema, uploads
 from penstock.store.bare import Bare
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
@@ -53,6 +53,7 @@ class Store:
         self.metrics = Metrics(engine)
         self._engine = engine
         schema.upgrade(engine)
+        self.uploads = uploads.Uploads(engine)
         self._job_by_name = Bare(engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(engine, insert(jobs))
         self._new_tag = Bare(engine, insert(tags))
@@ -142,7 +143,7 @@ class Store:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
-        """Remove a job in a final phase, with its hosts and tags.
+        """Remove a job in a final phase, with its hosts, tags and uploads.
 
         Raises:
             Conflict: The job is gone, or has moved since it was read.
@@ -155,6 +156,7 @@ class Store:
             c.execute(delete(tags).where(tags.c.arn == job.arn))
             if job.trial_component is not None:
                 forget(c, job.trial_component)
+            uploads.forget(c, job.uid)
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""

@@ -55,6 +55,18 @@ hosts = Table(
     Column("outcome", Text),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("job_uid", String(80), primary_key=True),
+    Column("uri", Text, primary_key=True),
+    Column("host", String(16), primary_key=True),
+    Column("output", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 tags = Table(
     "tags",
     metadata,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
-from penstock.data.integrity import Source, file_proves, md5, proves
+from penstock.data.integrity import FileChangedError, Source, file_proves, md5, proves
 from penstock.data.listing import Entry
 from penstock.data.storage import PART
 from penstock.errors import ClientFailure, JobFailure
@@ -24,6 +24,8 @@ class FakeStore:
         self.broken: Callable[[str], JobFailure | None] = lambda _: None
         """What an access to the key fails with, if it does."""
         self.writes = 0
+        self.gets: list[str] = []
+        """The keys that were read, each as often as it was."""
         self.order = random.Random(0)  # noqa: S311 - repeatable is the point
         self.lock = threading.Lock()
 
@@ -55,9 +57,12 @@ class FakeBucket:
         data = self._get(key)
         return Entry(key, len(data), f'"{md5(data).hex()}"')
 
-    def read(self, key: str, limit: int) -> memoryview:
+    def read(self, key: str, limit: int, etag: str | None = None) -> memoryview:
         """See `storage.Bucket.read`."""
         data = self._get(key)
+        self.store.gets.append(key)
+        if etag not in {None, self.head(key).etag}:
+            raise ClientFailure(f"s3://{self.name}/{key}: it changed while it was being read.")
         if len(data) > limit:
             raise ClientFailure(f"s3://{self.name}/{key}: it has {len(data)} bytes where at most {limit}.")
         return memoryview(data)
@@ -66,11 +71,14 @@ class FakeBucket:
         """See `storage.Bucket.read_part`."""
         if self.head(entry.key) != entry:
             raise ClientFailure(f"s3://{self.name}/{entry.key}: it changed while it was being read.")
+        self.store.gets.append(entry.key)
         return memoryview(self._get(entry.key))[start : start + length]
 
-    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int) -> bool:
+    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """See `storage.Bucket.prove`."""
-        return proves(entry.etag, digests) or file_proves(entry.etag, descriptor, entry.size)
+        return proves(entry.etag, digests) or (
+            descriptor is not None and file_proves(entry.etag, descriptor, entry.size)
+        )
 
     def write(self, key: str, data: bytes) -> str:
         """See `storage.Bucket.write`."""
@@ -86,7 +94,11 @@ class FakeBucket:
     def write_file(self, key: str, file: BinaryIO, size: int) -> str:
         """See `storage.Bucket.write_file`."""
         source = Source(file, size, PART)
-        pieces = list(iter(lambda: source.read(PART), b""))
+        try:
+            pieces = list(iter(lambda: source.read(PART), b""))
+        except FileChangedError:
+            uri = f"s3://{self.name}/{key}"
+            raise ClientFailure(f"{uri}: the file changed while it was uploaded.") from None
         return self.write(key, b"".join(pieces))
 
     @property

@@ -1,5 +1,6 @@
 """Operations, called as functions over a real store, and the application over ASGI with real signatures."""
 
+import base64
 import json
 import logging
 
@@ -8,11 +9,12 @@ from botocore.credentials import Credentials
 from jobs_on_record import an_input, an_output, create, end, request
 from wire_client import KEY, WireClient
 
-from penstock.api import processing, tags
+from penstock.api import logs, processing, tags
 from penstock.api.app import LARGEST_BODY, OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Phase, Started, Succeeded, advance
+from penstock.job.uploads import Upload
 from penstock.wire.faults import Fault
 
 
@@ -239,6 +241,19 @@ class TestProcessing:
             with pytest.raises(Fault, match="NextToken"):
                 processing.list_jobs(context, {"NextToken": bad})
 
+    def test_a_token_of_no_characters_is_refused(self, context):
+        """Half of a surrogate pair, which no database takes."""
+
+        def bad(place):
+            return base64.urlsafe_b64encode(place).decode()
+
+        for place in (rb'["\ud800", "x"]', rb'["x", "\ud800"]'):
+            with pytest.raises(Fault, match="NextToken"):
+                processing.list_jobs(context, {"NextToken": bad(place), "SortBy": "Name"})
+        group = {"logGroupName": "/aws/sagemaker/ProcessingJobs"}
+        with pytest.raises(Fault, match="NextToken"):
+            logs.describe_streams(context, {**group, "nextToken": bad(rb'"\ud800"')})
+
 
 class TestTags:
     ARN = "arn:aws:sagemaker:eu-west-1:111122223333:processing-job/job"
@@ -424,3 +439,30 @@ class TestApplication:
         assert moved() == {**progress, "bytes_per_second": None, "seconds_left": None}
         assert post("events", json.dumps({"events": [{**event, "sequence": 2}]}).encode())[0] == 200
         assert moved() is None  # the phase is over
+        uploads = [Upload("out", f"s3://b/{n:04}", n, "00", 7) for n in range(1001)]
+        lines = b"".join(one.to_line() for one in uploads)
+        for _ in range(2):
+            assert post("uploads", lines) == (200, b'{"taken":1001}')
+        assert post("uploads", b"{}\n")[0] == 400
+        assert post("uploads", lines, token="guess")[0] == 403
+
+        def get(path):
+            status, _, content = call("GET", f"/penstock/jobs/job{path}", b"", target="")
+            assert status == 200
+            return json.loads(content)
+
+        assert get("")["uploads"] == [{"name": "out", "objects": 1001, "bytes": sum(range(1001))}]
+        first = get("/outputs")
+        second = get(f"/outputs?after={first['next']}")
+        assert second["next"] is None
+        assert [one["uri"] for one in first["uploads"] + second["uploads"]] == [one.uri for one in uploads]
+        assert first["uploads"][3] == {
+            "host": "algo-1",
+            "output": "out",
+            "uri": "s3://b/0003",
+            "size": 3,
+            "sha256": "00",
+            "at": 7,
+        }
+        assert call("GET", "/penstock/jobs/job/else", b"", target="")[0] == 400
+        assert call("GET", "/penstock/jobs/job/outputs?after=x", b"", target="")[0] == 400

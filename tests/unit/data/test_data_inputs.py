@@ -124,8 +124,12 @@ def test_a_prefix_without_objects_names_the_uri_and_leaves_the_folder(store, bri
 
 def test_all_refusals_come_before_any_request(store, bring):
     store.broken = lambda key: pytest.fail("asked the store")
-    with pytest.raises(ClientFailure, match="Pipe"):
-        bring(wanted("s3://b/d/"), wanted("s3://b/d/", "y", S3InputMode="Pipe"))
+    with pytest.raises(ClientFailure, match="FastFile"):
+        bring(wanted("s3://b/d/"), wanted("s3://b/d/", "y", S3InputMode="FastFile"))
+
+
+def test_piped_inputs_are_left_to_others(bring):
+    assert bring(wanted("s3://b/none", S3InputMode="Pipe")) == ([], {})
 
 
 def test_a_wrong_local_path_names_the_input(bring):

@@ -5,11 +5,11 @@ import hashlib
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.data.integrity import FileChangedError, Source, file_proves, md5, proves
-from penstock.data.storage import PART
+from penstock.data.storage import PART, open_bucket
 from penstock.errors import ClientFailure, InternalFailure
 
 MIB = 1 << 20
@@ -47,6 +47,7 @@ def test_a_file_proves_whatever_part_size_it_was_written_in(tmp_path, part):
         assert not file_proves(etag(data, part), file.fileno(), len(data))
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 50), st.integers(1, 60))
 def test_a_source_sums_what_is_read_whatever_the_reads(tmp_path_factory, data, part, step):
     path = tmp_path_factory.mktemp("source") / "f"
@@ -129,6 +130,31 @@ def test_other_bytes_in_the_store_than_sent_are_sent_again(server, patient):
     server.answers = [(200, b"", wrong[2]), wrong, object_answer(b"", f'"{md5(b"data").hex()}"')]
     patient.write("k", b"data")
     assert [asked.method for asked in server.asked] == ["PUT", "GET", "PUT"]
+
+
+def test_a_multipart_upload_asks_for_its_kms_key_where_s3_wants_it(server, scripted, tmp_path):
+    """When the upload begins; with a part, S3 refuses the header."""
+    path = tmp_path / "f"
+    path.write_bytes(bytes(PART + 1))
+    digests = [md5(bytes(PART)), md5(b"\0")]
+    etag = f'"{md5(b"".join(digests)).hex()}-2"'
+    server.answers = [
+        (200, b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>"),
+        (200, b"", ("ETag", '"e"')),
+        (200, b"", ("ETag", '"e"')),
+        (200, f"<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>".encode()),
+    ]
+    with path.open("rb") as file:
+        sum_told = open_bucket(scripted, "b", "alias/mine", 0.0).write_file("k", file, PART + 1)
+    assert sum_told == hashlib.sha256(bytes(PART + 1)).hexdigest()
+    named = [
+        {name.lower(): value for name, value in asked.headers.items()}.get(
+            "x-amz-server-side-encryption-aws-kms-key-id"
+        )
+        for asked in server.asked
+    ]
+    assert named == ["alias/mine", None, None, None]
+    assert [asked.method for asked in server.asked] == ["POST", "PUT", "PUT", "POST"]
 
 
 def test_a_file_that_changes_is_told_and_its_upload_aborted(server, bucket, tmp_path, monkeypatch):

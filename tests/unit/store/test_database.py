@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, inspect, text
 from penstock.errors import ConfigurationError, Conflict
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
+from penstock.job.uploads import Upload
 from penstock.store import schema
 from penstock.store.database import JobQuery, open_sqlite
 from penstock.store.metrics import Metric
@@ -272,6 +273,41 @@ def test_a_component_is_found_by_its_index(store):
             "EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE trial_component = ?", ("x",)
         ).all()
     assert "jobs_by_trial_component" in str(plan)
+
+
+def test_a_database_of_the_version_before_gets_the_upload_manifest(tmp_path):
+    open_sqlite(tmp_path / "p.db").close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
+    with engine.begin() as c:
+        c.execute(text("DROP TABLE uploads"))
+        c.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    engine.dispose()
+    store = open_sqlite(tmp_path / "p.db")
+    store.uploads.add("u", "algo-1", [Upload("o", "s3://b/k", 1, "00", 2)])
+    assert store.uploads.totals("u") == [{"name": "o", "objects": 1, "bytes": 1}]
+    store.close()
+
+
+def test_uploads_are_held_once_per_host_and_object_and_go_with_their_job(store):
+    store.add_job(job("a", phase=Phase.COMPLETED), {})
+    one = Upload("o", "s3://b/k", 5, "00", 1)
+    for _ in range(2):
+        store.uploads.add("a-u", "algo-1", [one, Upload("o", "s3://b/j", 7, "11", 1)])
+    store.uploads.add("a-u", "algo-2", [one])
+    store.uploads.add("a-u", "algo-1", [replace(one, size=6), replace(one, size=8)])
+    store.uploads.add("a-u", "algo-1", [])
+    assert store.uploads.totals("a-u") == [{"name": "o", "objects": 3, "bytes": 20}]
+    pages, after = [], None
+    while page := store.uploads.page("a-u", after, 1):
+        pages += page
+        after = page[-1][1].uri, page[-1][0]
+    assert [(host, one.uri, one.size) for host, one in pages] == [
+        ("algo-1", "s3://b/j", 7),
+        ("algo-1", "s3://b/k", 8),
+        ("algo-2", "s3://b/k", 5),
+    ]
+    store.delete_job(store.job("a"))
+    assert store.uploads.page("a-u", None, 9) == []
 
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
