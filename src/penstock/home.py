@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class ServerRecord:
     s3_region: str
     own_s3: bool
     """Whether the store is one that Penstock runs itself."""
+    local_inputs: Sequence[str] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Home:
     """The folder in which one server keeps all its state."""
 
     path: Path
+
+    @property
+    def cache(self) -> Path:
+        """Inputs that were downloaded, for all jobs; may be removed at any time at which none runs."""
+        return self.path / "cache"
 
     def make(self) -> None:
         """Create the folder, readable by nobody else.

@@ -85,7 +85,13 @@ class _Server:
         self._not_ready: str | None = None
         self._beginning = threading.Thread(target=self._begin_work, name="begin", daemon=True)
         context = Context(
-            self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
+            store=self._store,
+            logbook=self._logbook,
+            region=settings.region,
+            account=settings.account,
+            clock=now,
+            wake=self._dispatcher.wake,
+            local_inputs=settings.local_inputs,
         )
         gateway = S3Gateway(lambda: self._objects.access, not settings.external_s3, self._verify, now)
         self._application = Application(
@@ -123,6 +129,7 @@ class _Server:
             self._application,
             loop="uvloop",
             http=BoundedProtocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             proxy_headers=False,
@@ -202,6 +209,9 @@ class _Server:
             home=str(self._settings.home),
             s3=self._objects.access,
             environments=str(self._settings.environments),
+            cache=str(self._home.cache) if self._settings.cache_bytes else None,
+            cache_bytes=self._settings.cache_bytes,
+            local_inputs=self._settings.local_inputs,
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,
@@ -221,6 +231,7 @@ class _Server:
             started_at=now(),
             s3_region=access.region,
             own_s3=not self._settings.external_s3,
+            local_inputs=self._settings.local_inputs,
         )
 
 

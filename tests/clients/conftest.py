@@ -82,11 +82,14 @@ def runs(request, exports, tmp_path_factory):
     """(client, case) -> a future of its outcome, of all that were chosen by `-k` and the like."""
     own = [item for item in request.session.items if item.originalname == "test_client"]
     asked = [(item.callspec.params["client"], item.callspec.params["case"]) for item in own]
+    asked.sort(
+        key=lambda one: list(CLIENTS).index(one[0]), reverse=True
+    )  # the SDKs wait longest, so they begin
     for client in dict(asked):  # one after the other: they share uv's cache
         interpreter(client)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         futures = {}
-        for client, case in reversed(asked):  # the SDKs wait longest, so they begin
+        for client, case in asked:
             folder = tmp_path_factory.mktemp(f"{client}-{case.replace('_', '-')}", numbered=False)
             futures[client, case] = pool.submit(_run, client, case, exports, folder)
         yield futures

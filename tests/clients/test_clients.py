@@ -8,7 +8,8 @@ from cases import CASES, CLIENTS, cases_of
 from interpreters import version
 from matrix import RESULTS
 
-pytestmark = pytest.mark.machine
+# Each case has a limit of its own; a test also waits for those that began before its own.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(0)]
 
 
 def test_client(client, case, runs, record_property):

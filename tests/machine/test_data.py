@@ -5,11 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import boto3
 import pytest
-from botocore.config import Config
+from machine_store import embedded_store, s3_client
 
 from penstock.data.folder import SteadyFile
 from penstock.data.inputs import fetch
@@ -17,45 +15,23 @@ from penstock.data.outputs import prepare, upload
 from penstock.data.storage import PART, open_bucket
 from penstock.errors import ClientFailure
 from penstock.job.run import S3Access
-from penstock.objectstore.weed import EmbeddedStore
 
 pytestmark = pytest.mark.machine
 
 BUCKET = "data-tests"
-READY = 60
 UNUSUAL = ("ünï ç", "a b", "a+b%20c", "star*?#&=", "..x", "-rf", "'\"", "tilde~", "emoji-🐟", "x" * 255)
 
 
 @pytest.fixture(scope="module")
-def access(tmp_path_factory) -> Iterator[S3Access]:
-    store = EmbeddedStore(
-        tmp_path_factory.mktemp("store"),
-        region="us-east-1",
-        access_key_id="DATATESTKEY",
-        secret_access_key="data-test-secret",
-        bucket=BUCKET,
-        port=19550,
-    )
-    store.start()
-    try:
-        store.wait_ready(READY)
-        yield store.access
-    finally:
-        store.stop()
+def access(tmp_path_factory):
+    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 19550) as access:
+        yield access
 
 
 @pytest.fixture(scope="module")
 def boto(access):
-    client = boto3.client(
-        "s3",
-        endpoint_url=access.endpoint,
-        region_name=access.region,
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    yield client
-    client.close()
+    with s3_client(access) as client:
+        yield client
 
 
 @pytest.fixture

@@ -12,25 +12,22 @@ import random
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from urllib.parse import urlsplit
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import WaiterError
 from machine_home import ENVIRONMENTS, stop_server
+from machine_store import KEYS, client_of, embedded_store, s3_client
 
 from penstock.data.inputs import fetch
 from penstock.data.outputs import prepare, upload
 from penstock.data.storage import PART, open_bucket
 from penstock.errors import JobFailure
-from penstock.objectstore.weed import EmbeddedStore
 from penstock.testing.faults import FAULTS, at_random, between, in_turn
 
 pytestmark = pytest.mark.machine
 
 BUCKET = "fault-tests"
-HOST, PORT = "127.0.0.1", 19650
-KEYS = {"access_key_id": "FAULTTESTKEY", "secret_access_key": "fault-test-secret"}
 #: Six requests in ten meet with something.
 STORMY = dict.fromkeys(FAULTS, 0.06)
 #: Nothing gets through.
@@ -39,33 +36,20 @@ HOPELESS = {"cut_answer": 0.5, "server_error": 0.5}
 
 @pytest.fixture(scope="module")
 def access(tmp_path_factory):
-    store = EmbeddedStore(
-        tmp_path_factory.mktemp("store"), region="us-east-1", bucket=BUCKET, port=PORT, **KEYS
-    )
-    store.start()
-    try:
-        store.wait_ready(60)
-        yield store.access
-    finally:
-        store.stop()
+    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 19650) as access:
+        yield access
 
 
 @pytest.fixture(scope="module")
 def boto(access):
-    client = client_of("s3", access.endpoint, **KEYS)
-    yield client
-    client.close()
+    with s3_client(access) as client:
+        yield client
 
 
-def client_of(service, endpoint, access_key_id, secret_access_key):
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=access_key_id,
-        aws_secret_access_key=secret_access_key,
-        config=Config(s3={"addressing_style": "path"}),
-    )
+def behind(access):
+    """Where the store listens: not on the port it was given, if somebody else does."""
+    found = urlsplit(access.endpoint)
+    return found.hostname, found.port
 
 
 def objects(boto, prefix):
@@ -126,7 +110,7 @@ def test_one_fault_anywhere_does_no_harm(access, boto, tmp_path, fault):
         prefix = f"one/{fault}/{number}/"
         for step in ("up", "down"):
             choose = in_turn(iter([None] * number + [fault]))
-            with between((HOST, PORT), choose, seed=number) as proxy:
+            with between(behind(access), choose, seed=number) as proxy:
                 through = replace(access, endpoint=proxy.url)
                 if step == "up":
                     came, failure = attempt(send, tmp_path, f"s3://{BUCKET}/{prefix}", through)
@@ -146,7 +130,7 @@ def test_one_fault_anywhere_does_no_harm(access, boto, tmp_path, fault):
 def test_a_storm_ends_complete_or_failed(access, boto, tmp_path, seed):
     wanted = fill(tmp_path / "processing/out", seed)
     prefix, outcomes = f"storm/{seed}/", Counter()
-    with between((HOST, PORT), at_random(seed, STORMY), seed) as proxy:
+    with between(behind(access), at_random(seed, STORMY), seed) as proxy:
         through = replace(access, endpoint=proxy.url)
         for step in range(3):
             uri = f"s3://{BUCKET}/{prefix}{step}/"
@@ -181,7 +165,7 @@ def boto_put(boto, folder, prefix):
 def test_a_store_that_never_answers_rightly_is_told_with_its_answer(access, boto, tmp_path):
     fill(tmp_path / "processing/out", 0, small=3)
     boto.put_object(Bucket=BUCKET, Key="hopeless/in", Body=b"x")
-    with between((HOST, PORT), at_random(0, HOPELESS)) as proxy:
+    with between(behind(access), at_random(0, HOPELESS)) as proxy:
         through = replace(access, endpoint=proxy.url)
         with pytest.raises(JobFailure) as sent:
             send(tmp_path, f"s3://{BUCKET}/hopeless/out", through, patience=1.0)
@@ -211,7 +195,7 @@ def stormy_server(access, tmp_path_factory):
         weather["rates"], random_fault["choose"] = rates, at_random(seed, rates)
 
     kept = dict(os.environ)
-    with between((HOST, PORT), choose) as proxy:
+    with between(behind(access), choose) as proxy:
         os.environ.update(
             PENSTOCK_HOME=str(home),
             PENSTOCK_ENVIRONMENTS=str(ENVIRONMENTS),
@@ -243,7 +227,6 @@ def test_a_job_in_a_storm_is_completed_with_right_bytes_or_failed(stormy_server,
     address, storm, proxy = stormy_server
     wanted = fill(tmp_path / "data", seed, small=10)
     source = boto_put(boto, tmp_path / "data", f"job/{seed}/in/")
-    sagemaker = client_of("sagemaker", address.endpoint, address.access_key_id, address.secret_access_key)
     boto.put_object(Bucket=BUCKET, Key="job/code/program.py", Body=PROGRAM.encode())
     storm(seed, STORMY)
     name = f"storm-{seed}"
@@ -282,12 +265,13 @@ def test_a_job_in_a_storm_is_completed_with_right_bytes_or_failed(stormy_server,
             ]
         },
     }
-    sagemaker.create_processing_job(**request)
-    waiter = sagemaker.get_waiter("processing_job_completed_or_stopped")
-    with contextlib.suppress(WaiterError):  # so it tells of a failed job
-        waiter.wait(ProcessingJobName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 240})
-    told = sagemaker.describe_processing_job(ProcessingJobName=name)
-    sagemaker.close()
+    keys = address.access_key_id, address.secret_access_key
+    with client_of("sagemaker", address.endpoint, *keys) as sagemaker:
+        sagemaker.create_processing_job(**request)
+        waiter = sagemaker.get_waiter("processing_job_completed_or_stopped")
+        with contextlib.suppress(WaiterError):  # so it tells of a failed job
+            waiter.wait(ProcessingJobName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 240})
+        told = sagemaker.describe_processing_job(ProcessingJobName=name)
     assert proxy.done
     if told["ProcessingJobStatus"] == "Failed":
         assert (

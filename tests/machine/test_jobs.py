@@ -279,7 +279,7 @@ def test_a_transfer_is_seen_while_it_goes_on(processor, script, told, capsys):
         assert record["hosts"] == [] or record["hosts"][0]["progress"] == record["progress"]
         return record["status"] != "InProgress"
 
-    until(over)
+    until(over, seconds=200)
     moving = [one for one in seen if one and one["way"] == "upload"]
     assert [one["bytes"] for one in moving] == sorted(one["bytes"] for one in moving)
     assert 0 < moving[-1]["bytes"] <= 1 << 30

@@ -6,13 +6,11 @@ import time
 import urllib.request
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
+from machine_store import embedded_store, s3_client
 
 from penstock.data.storage import open_bucket
 from penstock.job.run import S3Access
-from penstock.objectstore.weed import EmbeddedStore
 from penstock.testing.buckets import BucketSuite
 
 pytestmark = pytest.mark.machine
@@ -38,40 +36,16 @@ class Real(BucketSuite):
     @pytest.fixture
     def marker(self, access):
         def store(key):
-            client = client_of(access)
-            client.put_object(Bucket=BUCKET, Key=key, Body=b"")
-            client.close()
+            with s3_client(access) as client:
+                client.put_object(Bucket=BUCKET, Key=key, Body=b"")
 
         return store
 
 
-def client_of(access):
-    return boto3.client(
-        "s3",
-        endpoint_url=access.endpoint,
-        region_name=access.region,
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        config=Config(s3={"addressing_style": "path"}),
-    )
-
-
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
-    store = EmbeddedStore(
-        tmp_path_factory.mktemp("store"),
-        region="us-east-1",
-        access_key_id="STORETESTKEY",
-        secret_access_key="store-test-secret",
-        bucket=BUCKET,
-        port=19750,
-    )
-    store.start()
-    try:
-        store.wait_ready(60)
-        yield store.access
-    finally:
-        store.stop()
+    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 19750) as access:
+        yield access
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +65,8 @@ def moto():
     )
     try:
         wait_for(f"{access.endpoint}/moto-api/")
-        client = client_of(access)
-        client.create_bucket(Bucket=BUCKET)
-        client.close()
+        with s3_client(access) as client:
+            client.create_bucket(Bucket=BUCKET)
         yield access
     finally:
         server.terminate()

@@ -12,7 +12,7 @@ import uvicorn
 from wire_client import WireClient, signed
 
 from penstock.api.app import LARGEST_BODY
-from penstock.api.protocol import BoundedProtocol
+from penstock.api.protocol import LARGEST_HEAD, BoundedProtocol
 from penstock.wire import faults
 
 pytestmark = pytest.mark.machine
@@ -140,6 +140,26 @@ def test_a_body_without_end_is_answered(served):
         for _ in range(LARGEST_BODY // 0x10000 + 1):
             connection.sendall(chunk)
         assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        pytest.param(b"POST / HTTP/1.1\r\nHost: x\r\n", id="head"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", id="trailers"),
+        pytest.param(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=", id="extension"),
+    ],
+)
+def test_what_is_no_body_and_does_not_end_is_cut_off(served, beginning):
+    """The client has no key and could fill the memory."""
+    _, port = served
+    more = (b"X-More: " + b"x" * 1000 + b"\r\n") if beginning.endswith(b"\r\n") else b"x" * 1000
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(beginning)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(more * (64 * LARGEST_HEAD // len(more)))
+    with connected(port) as connection:
+        assert post(connection, create())[0] == 200
 
 
 @pytest.mark.parametrize("lacking", [1, 100])

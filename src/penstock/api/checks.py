@@ -14,6 +14,7 @@ from typing import Any
 from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
 from penstock.images.uris import parse
+from penstock.job import local_inputs
 
 _OUTPUTS = "processingOutputConfig.outputs"
 _ROOT = "/opt/ml/processing/"
@@ -22,8 +23,11 @@ _ROOT = "/opt/ml/processing/"
 _PROGRAM = 1_500_000
 
 
-def broken_rules(request: Mapping[str, Any]) -> list[str]:
-    """One sentence for each rule that the request breaks; empty when it is sound."""
+def broken_rules(request: Mapping[str, Any], local: Sequence[str] = ()) -> list[str]:
+    """One sentence for each rule that the request breaks; empty when it is sound.
+
+    `local`: folders of the server's machine that may be inputs.
+    """
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
@@ -32,6 +36,7 @@ def broken_rules(request: Mapping[str, Any]) -> list[str]:
         *_application(request["AppSpecification"]),
         *_size(request),
         *_inputs(inputs),
+        *local_inputs.broken_rules(inputs, local),
         *_outputs(outputs),
         *_paths(inputs, outputs),
         *broken_tags(request.get("Tags") or []),

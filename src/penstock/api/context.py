@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -24,6 +24,8 @@ class Context:
     wake: Callable[[], None]
     transfers: dict[tuple[str, str], Progress] = field(default_factory=dict)
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
+    local_inputs: Sequence[str] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""

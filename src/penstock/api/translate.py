@@ -109,7 +109,7 @@ def upload_page(found: Sequence[tuple[str, Upload]], limit: int) -> dict[str, An
 
 def token(place: Any) -> str:
     """A NextToken: opaque to clients."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(place, ensure_ascii=False, allow_nan=False).encode()).decode()
 
 
 def place(text: str | None) -> Any:
@@ -121,9 +121,14 @@ def place(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(base64.urlsafe_b64decode(text.encode()))
-    except (ValueError, RecursionError) as error:
-        raise invalid("The NextToken is not one that this operation returned.") from error
+        found = json.loads(base64.urlsafe_b64decode(text.encode()))
+        # Written again it must be the same: so it holds no half of a surrogate pair, which no database takes.
+        ours = token(found) == text
+    except (ValueError, RecursionError):
+        ours = False
+    if not ours:
+        raise invalid("The NextToken is not one that this operation returned.")
+    return found
 
 
 def invalid(message: str) -> Fault:

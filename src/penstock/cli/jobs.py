@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any
 
@@ -181,7 +182,7 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         for deviation in environment["deviations"]:
             show.out.print(f"  note: {deviation}", markup=False)
     rows = [
-        ("in", one["name"], f"{one['objects']} object(s)", units.size(one["bytes"]), one["uri"])
+        ("in", one["name"], *_amount(one), one["uri"])
         for one in [*(host.get("inputs") or []), *(host.get("streams") or [])]
     ]
     rows += [
@@ -190,3 +191,10 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     ]
     if rows:
         show.table(("", "NAME", "", "SIZE", "S3"), rows)
+
+
+def _amount(one: Mapping[str, Any]) -> tuple[str, str]:
+    """How much an input is; of a local one nobody knows."""
+    if one["objects"] is None:
+        return "where it lies", "-"
+    return f"{one['objects']} object(s)", units.size(one["bytes"])

@@ -33,6 +33,8 @@ class Address:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
+    local_inputs: tuple[str, ...] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
 
 def ensure(start: bool = True) -> Address:
@@ -74,6 +76,7 @@ def address(settings: Settings, home: Home, record: ServerRecord) -> Address:
         access_key_id=keys.access_key_id,
         secret_access_key=keys.secret_access_key,
         session_token=None if record.own_s3 else settings.s3_session_token,
+        local_inputs=tuple(record.local_inputs),
     )
 
 

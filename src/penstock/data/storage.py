@@ -27,6 +27,7 @@ from penstock.errors import ClientFailure
 from penstock.job.run import S3Access
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ClientConfig, S3Credential
 
 MIB = 1 << 20
@@ -56,8 +57,11 @@ class Bucket(Protocol):
         """What the store tells of one object."""
         ...
 
-    def read(self, key: str, limit: int) -> memoryview:
-        """The whole object, which must not be larger than `limit` bytes; never other bytes than the store holds."""
+    def read(self, key: str, limit: int, etag: str | None = None) -> memoryview:
+        """The whole object, with `etag` that very version of it; never other bytes than the store holds.
+
+        It must not be larger than `limit` bytes.
+        """
         ...
 
     def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
@@ -138,10 +142,10 @@ class S3Bucket:
             meta = obstore.head(self._store, _addressable(key))
             return Entry(key, meta["size"], meta["e_tag"])
 
-    def read(self, key: str, limit: int) -> memoryview:
+    def read(self, key: str, limit: int, etag: str | None = None) -> memoryview:
         """See `Bucket.read`."""
         asked = self._asked(key, "GetObject")
-        return self._again(asked, lambda: self._read(asked, limit))
+        return self._again(asked, lambda: self._read(asked, limit, etag))
 
     def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
         """See `Bucket.read_part`."""
@@ -233,18 +237,19 @@ class S3Bucket:
             if md5(self.read_part(entry, start, min(part, size - start))) != digest:
                 raise asked.damaged(f"the store holds other bytes than were sent, from byte {start} on")
 
-    def _read(self, asked: Asked, limit: int) -> memoryview:
+    def _read(self, asked: Asked, limit: int, wanted: str | None = None) -> memoryview:
         """The whole object, once its ETag or, where that is no MD5 sum, a second reading has shown it to be right."""
-        etag, data = self._get(asked, limit)
+        etag, data = self._get(asked, limit, wanted)
         if self._sealed or proves(etag, [md5(data)]):
             return data
-        again, other = self._get(asked, limit)
+        again, other = self._get(asked, limit, wanted)
         if proves(again, [md5(other)]) or other == data:
             return other
         raise asked.damaged("two readings gave different bytes")
 
-    def _get(self, asked: Asked, limit: int) -> tuple[str | None, memoryview]:
-        result = obstore.get(self._store, _addressable(asked.uri.key))
+    def _get(self, asked: Asked, limit: int, wanted: str | None) -> tuple[str | None, memoryview]:
+        options: GetOptions = {"if_match": wanted} if wanted else {}
+        result = obstore.get(self._store, _addressable(asked.uri.key), options=options)
         size = result.meta["size"]
         if size > limit:
             raise ClientFailure(

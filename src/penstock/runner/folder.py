@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "tmp"
 
     @property
+    def uppers(self) -> Path:
+        """What the program writes to inputs that it shares with others."""
+        return self.path / "uppers"
+
+    @property
     def layer(self) -> Path:
         """The job's own layer over its environment: what a script installs by itself."""
         return self.path / "env"

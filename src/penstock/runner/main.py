@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 from penstock.clock import now
+from penstock.data.cache import Cache
 from penstock.data.meter import Meter
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
 from penstock.runner.manifest import Manifest
+from penstock.runner.records import Records
 from penstock.runner.report import Reporter
 from penstock.runner.run import Stop, conduct, salvage
 
@@ -35,14 +38,14 @@ def main(path: Path) -> None:
     reporter = Reporter(run, folder, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
-    meter = Meter(reporter.changed)
-    manifest = Manifest(folder.manifest, now, reporter.changed)
-    reporter.start(journal, meter)
-    if journal.after(0):
-        salvage(run, folder, journal, log, meter, manifest)
-    else:
-        conduct(run, folder, journal, log, meter, manifest, stop)
-    reporter.finish()
-    journal.close()
-    manifest.close()
-    log.close()
+    records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
+    reporter.start(journal, records.meter)
+    with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
+        if journal.after(0):
+            salvage(run, folder, records)
+        else:
+            conduct(run, folder, records, stop, cache)
+        reporter.finish()
+        journal.close()
+        records.manifest.close()
+        log.close()

@@ -24,6 +24,8 @@ class FakeStore:
         self.broken: Callable[[str], JobFailure | None] = lambda _: None
         """What an access to the key fails with, if it does."""
         self.writes = 0
+        self.gets: list[str] = []
+        """The keys that were read, each as often as it was."""
         self.order = random.Random(0)  # noqa: S311 - repeatable is the point
         self.lock = threading.Lock()
 
@@ -55,9 +57,12 @@ class FakeBucket:
         data = self._get(key)
         return Entry(key, len(data), f'"{md5(data).hex()}"')
 
-    def read(self, key: str, limit: int) -> memoryview:
+    def read(self, key: str, limit: int, etag: str | None = None) -> memoryview:
         """See `storage.Bucket.read`."""
         data = self._get(key)
+        self.store.gets.append(key)
+        if etag not in {None, self.head(key).etag}:
+            raise ClientFailure(f"s3://{self.name}/{key}: it changed while it was being read.")
         if len(data) > limit:
             raise ClientFailure(f"s3://{self.name}/{key}: it has {len(data)} bytes where at most {limit}.")
         return memoryview(data)
@@ -66,6 +71,7 @@ class FakeBucket:
         """See `storage.Bucket.read_part`."""
         if self.head(entry.key) != entry:
             raise ClientFailure(f"s3://{self.name}/{entry.key}: it changed while it was being read.")
+        self.store.gets.append(entry.key)
         return memoryview(self._get(entry.key))[start : start + length]
 
     def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,14 @@ class OverlaySuite:
     ) -> None:
         assert self._sh(runtime, "echo x > /opt/ml/in/new", lower, tmp_path / "upper").code == 0
         assert "new" in {path.name for path in (tmp_path / "upper").rglob("new")}
+
+    def test_what_it_wrote_can_be_removed(self, runtime: Runtime, lower: Path, tmp_path: Path) -> None:
+        """By who started it: overlayfs leaves folders without any rights, and device nodes for what was removed."""
+        upper = tmp_path / "upper"
+        words = "cd /opt/ml/in; rm -r kept folder; mkdir -m 0 new; mv moved elsewhere"
+        assert self._sh(runtime, words, lower, upper).code == 0
+        subprocess.run(["chmod", "-R", "u+rwX", str(upper)], check=False, capture_output=True)
+        shutil.rmtree(upper)
 
     @pytest.mark.parametrize("name", ["a,b:c", "with space", "ünï", "back\\slash", "quote'\""])
     def test_folders_of_any_name(self, runtime: Runtime, tmp_path: Path, name: str) -> None:

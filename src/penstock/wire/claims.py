@@ -68,8 +68,8 @@ def read_claim(raw_headers: Headers, query: bytes) -> Claim:
     """As `claim`.
 
     Raises:
-        Fault: MissingAuthenticationTokenException, IncompleteSignatureException, IncompleteQuerySignature or
-            InvalidSignatureException: why there is no claim that can be read.
+        Fault: MissingAuthenticationTokenException, IncompleteSignatureException, IncompleteQuerySignature,
+            UnsupportedSignature or InvalidSignatureException: why there is no claim that can be read.
     """
     headers = joined(raw_headers)
     pairs = pairs_of(query)
@@ -81,6 +81,8 @@ def read_claim(raw_headers: Headers, query: bytes) -> Claim:
             "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header."
         )
     algorithm, _, rest = authorization.partition(" ")
+    if algorithm == "AWS":
+        raise faults.unsupported_signature()
     if not algorithm.startswith("AWS4-"):
         raise faults.missing_token()
     named = dict(part.strip().partition("=")[::2] for part in rest.split(","))
@@ -108,6 +110,8 @@ def read_claim(raw_headers: Headers, query: bytes) -> Claim:
 def _presigned(headers: Mapping[str, str], pairs: list[tuple[str, str]]) -> Claim:
     fields = {name: unquote(value) for name, value in pairs if name.startswith("X-Amz-")}
     if "X-Amz-Algorithm" not in fields:
+        if any(name == "AWSAccessKeyId" for name, _ in pairs):
+            raise faults.unsupported_signature()
         raise faults.missing_token()
     wanted = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date")
     if lacking := [name for name in wanted if not fields.get(name)]:

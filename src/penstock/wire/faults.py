@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: code as raised -> (code, status) in services of the query protocol (IAM, STS).
 _QUERY: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("IncompleteSignature", 400),
     "IncompleteQuerySignature": ("IncompleteSignature", 400),
     "AccessDeniedException": ("AccessDenied", 403),
     "IncompleteSignatureException": ("IncompleteSignature", 400),
@@ -34,6 +35,7 @@ _QUERY: Mapping[str, tuple[str, int]] = {
 
 #: The same for S3, whose clients retry with the right region or clock on some of these names.
 _S3: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("InvalidRequest", 400),
     "IncompleteQuerySignature": ("AuthorizationQueryParametersError", 400),
     "AccessDeniedException": ("AccessDenied", 403),
     "IncompleteSignatureException": ("AuthorizationHeaderMalformed", 400),
@@ -50,6 +52,7 @@ _S3: Mapping[str, tuple[str, int]] = {
 
 #: The same for CloudWatch Logs, which says InvalidParameterException where others say ValidationException.
 _LOGS: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("IncompleteSignatureException", 400),
     "IncompleteQuerySignature": ("IncompleteSignatureException", 400),
     "InvalidToken": ("UnrecognizedClientException", 400),
     "RequestTimeTooSkewed": ("InvalidSignatureException", 400),
@@ -57,6 +60,7 @@ _LOGS: Mapping[str, tuple[str, int]] = {
 }
 
 _SAGEMAKER: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("IncompleteSignatureException", 400),
     "IncompleteQuerySignature": ("IncompleteSignatureException", 400),
     "InvalidToken": ("UnrecognizedClientException", 400),
     # JSON services tell a wrong clock by the message alone.
@@ -211,6 +215,14 @@ def incomplete_signature(message: str) -> Fault:
 def incomplete_query(message: str) -> Fault:
     """The same of a presigned URL. S3 has a code for it."""
     return Fault("IncompleteQuerySignature", message)
+
+
+def unsupported_signature() -> Fault:
+    """The request is signed by version 2, which S3 no longer takes for new buckets and other services not at all."""
+    return Fault(
+        "UnsupportedSignature",
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+    )
 
 
 def clock_skew(message: str) -> Fault:

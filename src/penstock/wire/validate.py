@@ -7,7 +7,8 @@ search for it.
 A list or map of scalars is told in one violation with all constraints of its elements, and of its value only
 the elements that break one are shown: the cut of a long value would hide them. A list of structures is told by
 the path of the member (`tags.1.member.key`). What lies in a list or map that is longer than allowed isn't looked
-at: that bounds the work and the message, and the length is what has to be mended first.
+at: that bounds the work and the message, and the length is what has to be mended first. Lists within lists can still
+break more constraints than anybody reads, so looking ends after `_MOST` violations.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Check = Callable[[Any, str, list[str]], None]
 
 #: A value and its place in a message are cut here.
 _SHOWN = 256
+#: So many violations are told. A request of 600 kB was seen to break 160,000 constraints, each at a long path.
+_MOST = 200
 #: Patterns are tried on texts up to this length, or the shape's own maximum where that is more: some patterns
 #: need time that grows with the square of the length.
 _MATCHED = 1024
@@ -50,17 +53,20 @@ def check(call: Call, *, relaxed: bool = False) -> None:
     found = violations(call.service, shape.name, call.params, relaxed=relaxed)
     if found:
         errors = "error" if len(found) == 1 else "errors"
-        more = "" if relaxed else limits.exceeded(call.service, shape.name, call.params)
+        if len(found) == _MOST:
+            more = f" (No more than {_MOST} are told.)"
+        else:
+            more = "" if relaxed else limits.exceeded(call.service, shape.name, call.params)
         raise faults.validation(f"{len(found)} validation {errors} detected: {'; '.join(found)}{more}")
 
 
 def violations(
     service: str, shape_name: str, params: Mapping[str, Any], *, relaxed: bool = False
 ) -> list[str]:
-    """What is wrong with `params` (as `parse` makes them) by the shape; empty when nothing is."""
+    """What is wrong with `params` (as `parse` makes them) by the shape, `_MOST` at most; empty when nothing is."""
     found: list[str] = []
     _checker(service, shape_name, relaxed)(params, "", found)
-    return found
+    return found[:_MOST]
 
 
 @cache
@@ -108,6 +114,8 @@ def _list(service: str, shape: Shape, relaxed: bool) -> Check:
                 found.append(_violation(bad, path, demand))
             return
         for number, item in enumerate(value, 1):
+            if len(found) >= _MOST:
+                return
             place = f"{path}.{number}.member"
             if item is None:
                 found.append(_missing(place))
@@ -136,6 +144,8 @@ def _map(service: str, shape: Shape, relaxed: bool) -> Check:
                 found.append(_violation(bad, path, values))
             return
         for key, item in value.items():
+            if len(found) >= _MOST:
+                return
             place = f"{path}.{key[:_SHOWN]}.member"
             if item is None:
                 found.append(_missing(place))

@@ -5,10 +5,12 @@ import logging
 import re
 import socket
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import pytest
-from botocore.auth import S3SigV4QueryAuth, SigV4QueryAuth
+from botocore.auth import HmacV1Auth, HmacV1QueryAuth, S3SigV4QueryAuth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from wire_client import KEY, REGION, WireClient, signed
 
@@ -442,6 +444,17 @@ class TestS3:
         )
         answer = client.deliver("GET", "/bucket/key?X-Amz-Algorithm=AWS4-HMAC-SHA256", [], b"")
         of_s3(answer, "AuthorizationQueryParametersError", None, 400)
+
+    def test_the_old_signature_is_told_to_be_so(self, client):
+        """boto3 presigns by it unless it is told otherwise."""
+        text = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        for signer in (HmacV1Auth, HmacV1QueryAuth):
+            request = AWSRequest("GET", "http://127.0.0.1:1/bucket/key")
+            signer(KEY).add_auth(request)
+            parts = urlsplit(request.url)
+            headers = [(k.lower().encode(), v.encode()) for k, v in request.headers.items()]
+            answer = client.deliver("GET", f"{parts.path}?{parts.query}", headers, b"")
+            of_s3(answer, "InvalidRequest", text, 400)
 
     def test_a_store_that_does_not_answer(self, client):
         answer = self.ask(client)

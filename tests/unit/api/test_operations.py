@@ -1,5 +1,6 @@
 """Operations, called as functions over a real store, and the application over ASGI with real signatures."""
 
+import base64
 import json
 import logging
 
@@ -8,7 +9,7 @@ from botocore.credentials import Credentials
 from jobs_on_record import an_input, an_output, create, end, request
 from wire_client import KEY, WireClient
 
-from penstock.api import processing, tags
+from penstock.api import logs, processing, tags
 from penstock.api.app import LARGEST_BODY, OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
@@ -239,6 +240,19 @@ class TestProcessing:
         for bad in ("x", "MQ=="):
             with pytest.raises(Fault, match="NextToken"):
                 processing.list_jobs(context, {"NextToken": bad})
+
+    def test_a_token_of_no_characters_is_refused(self, context):
+        """Half of a surrogate pair, which no database takes."""
+
+        def bad(place):
+            return base64.urlsafe_b64encode(place).decode()
+
+        for place in (rb'["\ud800", "x"]', rb'["x", "\ud800"]'):
+            with pytest.raises(Fault, match="NextToken"):
+                processing.list_jobs(context, {"NextToken": bad(place), "SortBy": "Name"})
+        group = {"logGroupName": "/aws/sagemaker/ProcessingJobs"}
+        with pytest.raises(Fault, match="NextToken"):
+            logs.describe_streams(context, {**group, "nextToken": bad(rb'"\ud800"')})
 
 
 class TestTags:

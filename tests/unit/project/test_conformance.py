@@ -1,23 +1,11 @@
 """docs/conformance.md is what its generator writes, and says something of every operation and member."""
 
 import copy
-import importlib.util
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from penstock.api.app import OPERATIONS
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def conformance():
-    spec = importlib.util.spec_from_file_location("conformance", ROOT / "tools" / "conformance.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """What docs/conformance.md says of members is so: those that are shown are in answers, those not there are in none."""
 
 import asyncio
-import importlib.util
 import tomllib
 from inspect import iscoroutinefunction
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,6 @@ from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire import model, validate
 
-ROOT = Path(__file__).parents[3]
 NOW = 1_700_000_000_000
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 
@@ -161,14 +158,6 @@ CALLS = (
     ("sagemaker", "StopProcessingJob", {"ProcessingJobName": "second"}),
     ("sagemaker", "DeleteProcessingJob", {"ProcessingJobName": "First"}),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def conformance():
-    spec = importlib.util.spec_from_file_location("conformance", ROOT / "tools" / "conformance.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
