@@ -175,9 +175,11 @@ class _Server:
             self._ready.set()
 
     def _wait_ready(self) -> None:
-        self._ready.wait(_STORE_SECONDS)
+        ready = self._ready.wait(_STORE_SECONDS)
         if self._not_ready is not None:
             raise ConfigurationError(self._not_ready)
+        if not ready:
+            raise PenstockError("The object store has not come back yet; the server's log says why.")
 
     def _status(self) -> Mapping[str, Any]:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"

@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -44,9 +44,9 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(folder, gateway):
+def serving(folder, gateway, **options):
     """An application and its port."""
-    client = WireClient(folder, gateway=gateway)
+    client = WireClient(folder, gateway=gateway, **options)
     config = uvicorn.Config(
         client.application,
         loop="uvloop",
@@ -298,3 +298,25 @@ def test_a_store_does_not_read_for_a_client_that_has_left(before_a_store):
         connection.sendall(head_of(method, path, headers, 0))
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     assert Store.left.wait(20)
+
+
+def test_who_waits_for_the_store_keeps_nobody_from_work(tmp_path):
+    """They need no key, and are more than the server has threads."""
+    waits, ready = threading.Event(), threading.Event()
+
+    def wait_ready():
+        waits.set()
+        assert ready.wait(30)
+
+    with ExitStack() as stack:
+        _, port = stack.enter_context(serving(tmp_path, None, wait_ready=wait_ready))
+        waiting = [stack.enter_context(connected(port)) for _ in range(50)]
+        stack.callback(ready.set)
+        for connection in waiting:
+            connection.request("GET", "/penstock/ready")
+        assert waits.wait(30)
+        connection = stack.enter_context(connected(port))
+        assert post(connection, signed("POST", "/", b"{}", "SageMaker.ListProcessingJobs"))[0] == 200
+        assert not ready.is_set()
+        ready.set()
+        assert [json.loads(c.getresponse().read()) for c in waiting] == [{"ready": True}] * 50

@@ -10,6 +10,7 @@ only this file and the gateway speak ASGI.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
@@ -86,6 +87,7 @@ class Application:
         self._wait_ready = wait_ready
         self._session_token = session_token
         self._relaxed_limits = relaxed_limits
+        self._waiting: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -207,8 +209,11 @@ class Application:
 
     async def _ready(self) -> Response:
         """Answers when the object store serves, or says why it does not."""
+        # One thread waits for all who ask: they need no key, and operations need threads.
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.ensure_future(run_in_threadpool(self._wait_ready))
         try:
-            await run_in_threadpool(self._wait_ready)
+            await asyncio.shield(self._waiting)
         except Exception as error:  # noqa: BLE001 - told to whoever waits
             return JSONResponse({"ready": False, "error": str(error)}, 503)
         return JSONResponse({"ready": True})
