@@ -66,8 +66,7 @@ def get_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         last = book.size(host.job_uid, host.name) if position is None else position
         if end is not None:
             last = min(last, book.position_of_time(host.job_uid, host.name, end))
-        tail = [e for e in book.before(host.job_uid, host.name, last, limit) if e.at >= start]
-        events = [e for e in tail if last - e.start <= PAGE_BYTES] or tail[-1:]
+        events = [e for e in book.before(host.job_uid, host.name, last, limit) if e.at >= start]
         first = events[0].start if events else last
         last = events[-1].end if events else last
     else:
