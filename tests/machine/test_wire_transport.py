@@ -217,6 +217,16 @@ def test_what_is_no_body_and_does_not_end_is_cut_off(served, beginning):
         assert post(connection, create())[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/penstock/runs/job-0/algo-1/log?offset=0"])
+def test_who_has_no_key_is_answered_before_the_body(served, path):
+    """Or a thousand of them, who never end what they send, would fill the memory."""
+    _, port = served
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        headers = [(b"X-Amz-Target", b"SageMaker.ListTags"), (b"Authorization", b"Bearer none")]
+        connection.sendall(head_of("POST", path, headers, 1000) + b"x" * 10)
+        assert connection.recv(65536).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+
+
 @pytest.mark.parametrize("lacking", [1, 100])
 def test_a_body_that_ends_early_does_nothing(served, lacking, caplog):
     client, port = served

@@ -120,11 +120,13 @@ class Application:
         request_id = str(uuid.uuid4())
         service = _service(scope, claimed)
         try:
-            body = await _bounded_body(receive)
             if claimed is None:
                 claimed = claims.read_claim(scope["headers"], scope["query_string"])  # raises what is wrong
             self._check_scope(claimed, service)
             at = self._context.clock()
+            # Before anything is taken for it: whoever has no key costs nothing.
+            signature.secret_for(claimed, self._secret_of, at, token=self._session_token)
+            body = await _bounded_body(receive)
             request = signed_request(scope, body)
             signature.verify(request, self._secret_of, at, claimed=claimed, token=self._session_token)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
@@ -194,6 +196,9 @@ class Application:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
+            await run_in_threadpool(
+                reports.known, self._context, uid, host, token
+            )  # before its body is taken
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))
