@@ -28,6 +28,8 @@ _MOST_INSTANCES = 100
 def describe_groups(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """The one log group, if its name fits."""
     prefix, pattern = params.get("logGroupNamePrefix"), params.get("logGroupNamePattern")
+    if prefix is not None and pattern is not None:
+        raise invalid("Give either logGroupNamePrefix or logGroupNamePattern.")
     fits = GROUP.startswith(prefix or "") and (pattern or "") in GROUP
     arn = f"arn:aws:logs:{context.region}:{context.account}:log-group:{GROUP}"
     group = {"logGroupName": GROUP, "arn": f"{arn}:*", "logGroupArn": arn, "metricFilterCount": 0}
@@ -131,7 +133,9 @@ def _place_of(text: str | None) -> tuple[str | None, int | None]:
 
 
 def check_group(params: Mapping[str, Any]) -> None:
-    """Refuse a call that asks for another group than the one there is."""
+    """Refuse a call that asks for another group than the one there is, or not for one."""
+    if ("logGroupName" in params) == ("logGroupIdentifier" in params):
+        raise invalid("Give either logGroupName or logGroupIdentifier.")
     name = params.get("logGroupName") or (params.get("logGroupIdentifier") or "").split(":log-group:")[-1]
     if name.removesuffix(":*") != GROUP:
         raise log_not_found("The specified log group does not exist.")
