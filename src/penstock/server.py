@@ -183,7 +183,7 @@ class _Server:
 
     def _status(self) -> Mapping[str, Any]:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
-        return {"version": __version__, "store": state, "active_jobs": len(self._store.active_jobs())}
+        return {"version": __version__, "store": state, "active_jobs": self._store.active_count()}
 
     def _secret_of(self, access_key_id: str) -> str | None:
         return self._keys.secret_access_key if access_key_id == self._keys.access_key_id else None
