@@ -48,8 +48,9 @@ class WireClient:
         self.context = Context(self.store, Logbook(folder / "logs"), REGION, ACCOUNT, now, lambda: None)
         secrets = {KEY.access_key: KEY.secret_key}
         gateway = options.pop("gateway", self._from_the_store)
+        wait_ready = options.pop("wait_ready", lambda: None)
         self.application = Application(
-            self.context, secrets.get, gateway, lambda: {"store": "ready"}, lambda: None, **options
+            self.context, secrets.get, gateway, lambda: {"store": "ready"}, wait_ready, **options
         )
         self._runner = asyncio.Runner()
 

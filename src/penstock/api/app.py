@@ -10,6 +10,7 @@ only this file and the gateway speak ASGI.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
@@ -94,6 +95,7 @@ class Application:
         self._wait_ready = wait_ready
         self._session_token = session_token
         self._relaxed_limits = relaxed_limits
+        self._waiting: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -126,11 +128,13 @@ class Application:
         request_id = str(uuid.uuid4())
         service = _service(scope, claimed)
         try:
-            body = await _bounded_body(receive)
             if claimed is None:
                 claimed = claims.read_claim(scope["headers"], scope["query_string"])  # raises what is wrong
             self._check_scope(claimed, service)
             at = self._context.clock()
+            # Before anything is taken for it: whoever has no key costs nothing.
+            signature.secret_for(claimed, self._secret_of, at, token=self._session_token)
+            body = await _bounded_body(receive)
             request = signed_request(scope, body)
             signature.verify(request, self._secret_of, at, claimed=claimed, token=self._session_token)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
@@ -211,6 +215,9 @@ class Application:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
+            await run_in_threadpool(
+                reports.known, self._context, uid, host, token
+            )  # before its body is taken
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))
@@ -225,8 +232,11 @@ class Application:
 
     async def _ready(self) -> Response:
         """Answers when the object store serves, or says why it does not."""
+        # One thread waits for all who ask: they need no key, and operations need threads.
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.ensure_future(run_in_threadpool(self._wait_ready))
         try:
-            await run_in_threadpool(self._wait_ready)
+            await asyncio.shield(self._waiting)
         except Exception as error:  # noqa: BLE001 - told to whoever waits
             return JSONResponse({"ready": False, "error": str(error)}, 503)
         return JSONResponse({"ready": True})

@@ -6,6 +6,7 @@ for, and the store checks it again with the body. To a store of the user's, whos
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 #: Headers that belong to one hop only (RFC 9110, 7.6.1). The server has answered an Expect by itself.
 _HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"expect"}
 
+#: What of a presigned URL is its signature.
+_PRESIGNED = {
+    f"X-Amz-{name}".encode()
+    for name in ("Algorithm", "Credential", "Date", "Expires", "Security-Token", "Signature", "SignedHeaders")
+}
 
 _ENCRYPTION = b"x-amz-server-side-encryption"
 
@@ -67,14 +73,14 @@ class S3Gateway:
         caller = self._check(signed_request(scope, None))
         if self._pool is None:
             self._pool = httpcore.AsyncConnectionPool(max_connections=256, keepalive_expiry=15)
-        headers = [(k, v) for k, v in scope["headers"] if k not in _HOP]
-        if not self._own:
-            headers = self._signed_anew(scope, headers, caller)
-        elif (_ENCRYPTION, b"aws:kms") in headers or _signs_its_hop(headers):
-            # The embedded store has no KMS and answers 500 to what SageMaker's SDK asks for every source archive.
-            headers = self._signed_anew(
-                scope, [h for h in headers if not h[0].startswith(_ENCRYPTION)], caller
-            )
+        headers, target = [(k, v) for k, v in scope["headers"] if k not in _HOP], _target(scope)
+        # The embedded store has no KMS and answers 500 to what SageMaker's SDK asks for every source archive.
+        without_kms = self._own and (_ENCRYPTION, b"aws:kms") in headers
+        if without_kms:
+            headers = [h for h in headers if not h[0].startswith(_ENCRYPTION)]
+        if not self._own or without_kms or _signs_its_hop(headers):
+            target = _without_signature(target)
+            headers = self._signed_anew(scope["method"], target, headers, caller)
         request = httpcore.Request(
             scope["method"],
             httpcore.URL(self._endpoint.rstrip("/") + "/"),
@@ -82,18 +88,24 @@ class S3Gateway:
             content=_body(receive) if _has_body(headers) else None,
             extensions={"timeout": {"connect": 5, "pool": 10, "read": 300, "write": 300}},
         )
-        request.url.target = _target(scope)
+        request.url.target = target
         started = False
+        left: asyncio.Task[None] | None = None
         try:
             response = await self._pool.handle_async_request(request)
             try:
                 answer = [(k.lower(), v) for k, v in response.headers if k.lower() not in _HOP]
                 await send({"type": "http.response.start", "status": response.status, "headers": answer})
                 started = True
+                left = asyncio.create_task(_until_gone(receive))
                 async for chunk in response.aiter_stream():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    if left.done():
+                        return  # or the store would go on reading for nobody
                 await send({"type": "http.response.body", "body": b""})
             finally:
+                if left is not None:
+                    left.cancel()
                 await response.aclose()
         except _ClientGone:
             return
@@ -109,7 +121,7 @@ class S3Gateway:
             ) from error
 
     def _signed_anew(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], caller: signature.Caller
+        self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], caller: signature.Caller
     ) -> list[tuple[bytes, bytes]]:
         """Sign a request that was checked for the store, whose name the client does not know."""
         if caller.payload.startswith("STREAMING-AWS4"):
@@ -123,8 +135,8 @@ class S3Gateway:
             self._access.access_key_id or "", self._access.secret_access_key or "", self._access.session_token
         )
         return signature.sign(
-            scope["method"],
-            self._endpoint.rstrip("/") + _target(scope).decode("ascii"),
+            method,
+            self._endpoint.rstrip("/") + target.decode("ascii"),
             headers,
             caller.payload,
             key,
@@ -152,6 +164,13 @@ def _target(scope: Scope) -> bytes:
     return path + b"?" + query if query else path
 
 
+def _without_signature(target: bytes) -> bytes:
+    """The target without what makes a URL presigned: a request is signed in one place only."""
+    path, _, query = target.partition(b"?")
+    kept = [pair for pair in query.split(b"&") if pair.partition(b"=")[0] not in _PRESIGNED]
+    return path + b"?" + b"&".join(kept) if any(kept) else path
+
+
 def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(k in {b"content-length", b"transfer-encoding"} for k, _ in headers)
 
@@ -165,3 +184,9 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
         if chunk := message.get("body", b""):
             yield chunk
         more = message.get("more_body", False)
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Ends when the client has left; its request must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

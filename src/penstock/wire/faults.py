@@ -27,7 +27,6 @@ _QUERY: Mapping[str, tuple[str, int]] = {
     "RequestEntityTooLargeException": ("RequestEntityTooLarge", 413),
     "RequestTimeTooSkewed": ("SignatureDoesNotMatch", 403),
     "SerializationException": ("MalformedQueryString", 400),
-    "ThrottlingException": ("Throttling", 400),
     "UnknownOperationException": ("InvalidAction", 400),
     "UnrecognizedClientException": ("InvalidClientTokenId", 403),
     "ValidationException": ("ValidationError", 400),
@@ -44,7 +43,6 @@ _S3: Mapping[str, tuple[str, int]] = {
     "InvalidToken": ("InvalidToken", 400),
     "MissingAuthenticationTokenException": ("AccessDenied", 403),
     "RequestEntityTooLargeException": ("EntityTooLarge", 400),
-    "ThrottlingException": ("SlowDown", 503),
     "UnknownOperationException": ("NotImplemented", 501),
     "UnrecognizedClientException": ("InvalidAccessKeyId", 403),
     "ValidationException": ("InvalidRequest", 400),
@@ -148,34 +146,14 @@ def too_large(message: str) -> Fault:
 # -- What is wrong with the thing it speaks of ---------------------------------------------------------------
 
 
-def resource_not_found(message: str) -> Fault:
-    """SageMaker: the thing does not exist. 400, as documented for SageMaker's operations."""
-    return Fault("ResourceNotFound", message)
-
-
 def resource_in_use(message: str) -> Fault:
     """SageMaker: the name is taken, or the thing can't be changed now. 400."""
     return Fault("ResourceInUse", message)
 
 
-def resource_limit_exceeded(message: str) -> Fault:
-    """SageMaker: a quota is used up. 400."""
-    return Fault("ResourceLimitExceeded", message)
-
-
 def log_not_found(message: str) -> Fault:
     """CloudWatch Logs: no such group or stream. 400; SageMaker's SDK takes this code for "no log yet"."""
     return Fault("ResourceNotFoundException", message)
-
-
-def invalid_parameter(message: str) -> Fault:
-    """CloudWatch Logs: a parameter is refused. 400."""
-    return Fault("InvalidParameterException", message)
-
-
-def no_such_entity(message: str) -> Fault:
-    """IAM: no such role. 404, as IAM's model says."""
-    return Fault("NoSuchEntity", message, 404)
 
 
 # -- What is wrong with the caller ---------------------------------------------------------------------------
@@ -244,11 +222,6 @@ def access_denied(message: str) -> Fault:
 
 
 # -- What is wrong with the server ---------------------------------------------------------------------------
-
-
-def throttling() -> Fault:
-    """Too much at once. 400, and clients retry it by its code."""
-    return Fault("ThrottlingException", "Rate exceeded")
 
 
 def internal_failure() -> Fault:
