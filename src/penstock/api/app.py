@@ -38,6 +38,7 @@ LARGEST_BODY = 4 << 20
 _PAGE = 1000  # uploads in one answer
 
 _JSON = "application/x-amz-json-1.1"
+_FORM = b"application/x-www-form-urlencoded"
 _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
 
 #: Plain or a coroutine function; answers the members of the operation's output.
@@ -147,7 +148,7 @@ class Application:
             result = await self._carry_out(call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
-            return reply.render_fault(service, fault, request_id)
+            return reply.render_fault(_form_of(service, scope), fault, request_id)
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a client gets an answer whatever happens
@@ -251,8 +252,14 @@ def _service(scope: Scope, claimed: claims.Claim | None) -> str:
         return model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
     headers = dict(scope["headers"])
     prefix = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[0]
-    form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
+    form = headers.get(b"content-type", b"").startswith(_FORM)
     return model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker")
+
+
+def _form_of(service: str, scope: Scope) -> str:
+    """The service in whose form a fault is told: a client that sends forms, as SNS's does, can read XML only."""
+    form = dict(scope["headers"]).get(b"content-type", b"").startswith(_FORM)
+    return "sts" if form and service not in model.SERVICES else service
 
 
 def _is_query(scope: Scope) -> bool:
@@ -261,6 +268,8 @@ def _is_query(scope: Scope) -> bool:
 
 def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> parse.Call:
     """The operation and its parameters, by the protocol of the service that is asked."""
+    if service not in model.SERVICES:
+        raise faults.unknown_service(service, model.SERVICES)
     if service in model.QUERY_SERVICES:
         return parse.parse_query(service, body or scope["query_string"])
     if route := service in model.REST_SERVICES and _route(scope):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: code as raised -> (code, status) in services of the query protocol (IAM, STS).
 _QUERY: Mapping[str, tuple[str, int]] = {
@@ -131,6 +131,14 @@ def serialization(message: str) -> Fault:
 def unknown_operation(message: str, status: int = 400) -> Fault:
     """The operation isn't served. 400, as JSON services answer; 404 for what is no call of an operation at all."""
     return Fault("UnknownOperationException", message, status)
+
+
+def unknown_service(service: str, known: Iterable[str]) -> Fault:
+    """No operation of the service is served: `AWS_ENDPOINT_URL` leads clients of every service here. 400."""
+    return unknown_operation(
+        f"Penstock has no service {service[:64]!r}; it has {', '.join(sorted(known))} and S3. "
+        f"Give a client of another service an endpoint_url of its own."
+    )
 
 
 def missing_action() -> Fault:
