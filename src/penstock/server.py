@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ import uvicorn
 
 from penstock._version import __version__
 from penstock.api.app import Application
+from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway
 from penstock.api.protocol import BoundedProtocol
@@ -66,13 +68,18 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = keys_of(settings, home)
-        self._socket = _listen(settings.host, settings.port)
-        host, port = self._socket.getsockname()[:2]
+        self._sockets = [_listen(settings.host, settings.port)]
+        host, port = self._sockets[0].getsockname()[:2]
         self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
         # Started early and side by side: it takes a second, the rest of the server a third of that.
         self._objects.start()
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-        self._endpoint = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+        self._endpoint = _url(shown, port)
+        #: For jobs' programs: boto3 asks for credentials on loopback alone.
+        self._inner_endpoint = self._endpoint
+        if not ipaddress.ip_address(shown).is_loopback:
+            self._sockets.append(_listen("127.0.0.1", port))
+            self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         self._store = open_sqlite(settings.home / "penstock.db")
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs")
@@ -86,8 +93,12 @@ class _Server:
         context = Context(
             self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
         )
-        gateway = S3Gateway(lambda: self._objects.access, not settings.external_s3, self._verify, now)
-        self._application = Application(context, self._secret_of, gateway, self._status, self._wait_ready)
+        self._lender = Lender(self._keys.secret_access_key)
+        key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key, settings.s3_session_token)
+        callers = Callers(key, self._lender, self._store.job_of_uid, now)
+        own = not settings.external_s3
+        gateway = S3Gateway(lambda: self._objects.access, own, callers, settings.account)
+        self._application = Application(context, callers, gateway, self._status, self._wait_ready)
 
     def __enter__(self) -> Self:
         self._home.announce(self._record())
@@ -127,7 +138,7 @@ class _Server:
         # Before uvicorn has taken the signals over, and after, when it raises those again that it has obeyed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-        server.run(sockets=[self._socket])
+        server.run(sockets=self._sockets)
 
     def _begin_work(self) -> None:
         """Start jobs only once the store can take their bytes."""
@@ -173,12 +184,6 @@ class _Server:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
         return {"version": __version__, "store": state, "active_jobs": len(self._store.active_jobs())}
 
-    def _secret_of(self, access_key_id: str) -> str | None:
-        return self._keys.secret_access_key if access_key_id == self._keys.access_key_id else None
-
-    def _verify(self, request: signature.SignedRequest) -> signature.Caller:
-        return signature.verify(request, self._secret_of, now())
-
     def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
         return Run(
             job_name=job.name,
@@ -196,6 +201,7 @@ class _Server:
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,
+            aws=self._lender.variables(job.uid, self._inner_endpoint),
         )
 
     def _record(self) -> ServerRecord:
@@ -224,6 +230,10 @@ def keys_of(settings: Settings, home: Home) -> Keys:
             )
         return Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
     return home.keys()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """The order in which a request is handled. Read `__call__` downwards.
 
     runner's report  -> reports.py
+    a job's program asks for its credentials -> callers.py
     signed for s3    -> gateway.py
     anything else    -> verify -> parse -> check -> operate -> reply
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -21,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import identity, logs, processing, reports, tags, translate
+from penstock.api import callers, identity, logs, permissions, processing, reports, tags, translate
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.wire import faults, model, parse, reply, signature, validate
@@ -65,13 +67,13 @@ class Application:
     def __init__(
         self,
         context: Context,
-        secret_of: Callable[[str], str | None],
+        who: callers.Callers,
         gateway: S3Gateway,
         status: Callable[[], Mapping[str, Any]],
         wait_ready: Callable[[], None],
     ) -> None:
         self._context = context
-        self._secret_of = secret_of
+        self._callers = who
         self._gateway = gateway
         self._status = status
         self._wait_ready = wait_ready
@@ -88,6 +90,8 @@ class Application:
                 return
             if path.startswith("/penstock/runs/"):
                 response = await self._report(Request(scope, receive), path)
+            elif path.startswith(callers.PATH):
+                response = await self._lend(Request(scope), path)
             elif path == "/penstock/status":
                 response = JSONResponse(await run_in_threadpool(self._status))
             elif path == "/penstock/ready":
@@ -108,14 +112,16 @@ class Application:
         service = "sagemaker" if claimed is None else claimed.scope.service
         try:
             body = await _bounded_body(receive)
-            at = self._context.clock()
-            signature.verify(signed_request(scope, body), self._secret_of, at, claimed=claimed)
+            job = self._callers.identify(signed_request(scope, body), claimed).job
+            context = self._context if job is None else replace(self._context, caller=job)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
-                record = await run_in_threadpool(self._own_record, scope["path"])
+                record = await run_in_threadpool(_own_record, context, scope["path"])
                 return reply.document(record, request_id)
             call = _parse(service, scope, body)
             validate.check(call)
-            result = await self._carry_out(call)
+            if job is not None:
+                permissions.check(context.account, job, call.service, call.operation, call.params)
+            result = await _carry_out(context, call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
             return reply.render_fault(service, fault, request_id)
@@ -125,26 +131,6 @@ class Application:
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
             return reply.render_fault(service, faults.internal_failure(), request_id)
-
-    async def _carry_out(self, call: parse.Call) -> Mapping[str, Any] | None:
-        name = call.service, call.operation
-        operate = OPERATIONS[name]
-        result: Mapping[str, Any] | None
-        if iscoroutinefunction(operate):
-            result = await operate(self._context, call.params)
-        elif name in QUICK and self._context.store.in_process:
-            result = operate(self._context, call.params)
-        else:
-            result = await run_in_threadpool(operate, self._context, call.params)
-        return result
-
-    def _own_record(self, path: str) -> Mapping[str, Any]:
-        """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
-        store = self._context.store
-        job = processing.find(self._context, path.removeprefix("/penstock/jobs/"))
-        hosts, moved = store.hosts(job.uid), self._context.transfers
-        transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
-        return translate.record(job, hosts, store.tags(job.arn), transfers)
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -173,6 +159,15 @@ class Application:
         except (ValueError, Fault) as error:
             return JSONResponse({"error": str(error)}, 400)
 
+    async def _lend(self, request: Request, path: str) -> Response:
+        """Temporary credentials for a job's program."""
+        uid, token = path.removeprefix(callers.PATH), request.headers.get("authorization", "")
+        lent = await run_in_threadpool(self._callers.lend, uid, token) if request.method == "GET" else None
+        if lent is None:
+            said = "There is no such job, or it has ended, or this is not its token."
+            return JSONResponse({"code": "AccessDenied", "message": said}, 403)
+        return JSONResponse(lent.to_json(), headers={"Cache-Control": "no-store"})
+
     async def _ready(self) -> Response:
         """Answers when the object store serves, or says why it does not."""
         try:
@@ -180,6 +175,32 @@ class Application:
         except Exception as error:  # noqa: BLE001 - told to whoever waits
             return JSONResponse({"ready": False, "error": str(error)}, 503)
         return JSONResponse({"ready": True})
+
+
+async def _carry_out(context: Context, call: parse.Call) -> Mapping[str, Any] | None:
+    name = call.service, call.operation
+    operate = OPERATIONS[name]
+    result: Mapping[str, Any] | None
+    if iscoroutinefunction(operate):
+        result = await operate(context, call.params)
+    elif name in QUICK and context.store.in_process:
+        result = operate(context, call.params)
+    else:
+        result = await run_in_threadpool(operate, context, call.params)
+    return result
+
+
+def _own_record(context: Context, path: str) -> Mapping[str, Any]:
+    """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
+    name = path.removeprefix("/penstock/jobs/")
+    if context.caller is not None:
+        asked = {"ProcessingJobName": name}
+        permissions.check(context.account, context.caller, "sagemaker", "DescribeProcessingJob", asked)
+    store = context.store
+    job = processing.find(context, name)
+    hosts, moved = store.hosts(job.uid), context.transfers
+    transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
+    return translate.record(job, hosts, store.tags(job.arn), transfers)
 
 
 def _parse(service: str, scope: Scope, body: bytes) -> parse.Call:

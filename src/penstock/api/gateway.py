@@ -1,7 +1,8 @@
 """S3 through the one endpoint: requests signed for `s3` are passed on to the object store, byte by byte.
 
 The signature is checked here. To a store of our own a request then goes as it is, with the Host that it was signed
-for, and the store checks it again with the body. To a store of the user's, whose name differs, it is signed anew.
+for, and the store checks it again with the body. To a store of the user's, whose name differs, it is signed anew, and
+so is what a job's program sends: the store does not know its credentials, and the job not the store's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
+from penstock.api import permissions
+from penstock.api.callers import Callers
 from penstock.job.run import S3Access
 from penstock.wire import signature
 from penstock.wire.faults import Fault
@@ -21,6 +24,17 @@ if TYPE_CHECKING:
 #: Headers that belong to one hop only (RFC 9110, 7.6.1). The server has answered an Expect by itself.
 _HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"expect"}
 
+
+#: What a presigned URL carries in its query: a request that is signed anew must not be signed twice.
+_PRESIGNED = (
+    b"X-Amz-Algorithm=",
+    b"X-Amz-Credential=",
+    b"X-Amz-Date=",
+    b"X-Amz-Expires=",
+    b"X-Amz-SignedHeaders=",
+    b"X-Amz-Security-Token=",
+    b"X-Amz-Signature=",
+)
 
 _ENCRYPTION = b"x-amz-server-side-encryption"
 
@@ -36,13 +50,13 @@ class S3Gateway:
         self,
         access: Callable[[], S3Access],
         own: bool,
-        check: Callable[[signature.SignedRequest], signature.Caller],
-        clock: Callable[[], int],
+        who: Callers,
+        account: str,
     ) -> None:
-        self._clock = clock
+        self._callers = who
+        self._account = account
         self._read_access = access
         self._own = own
-        self._check = check
         self._pool: httpcore.AsyncConnectionPool | None = None
 
     @property
@@ -64,17 +78,21 @@ class S3Gateway:
         import httpcore  # noqa: PLC0415 - most clients go to the store directly
 
         # Before anything is taken for it: whoever has no key costs nothing.
-        caller = self._check(signed_request(scope, None))
+        who = self._callers.identify(signed_request(scope, None))
+        if who.job is not None:
+            what = (scope["method"], scope["raw_path"], scope["query_string"], scope["headers"])
+            permissions.check_s3(self._account, who.job, *what)
         if self._pool is None:
             self._pool = httpcore.AsyncConnectionPool(max_connections=256, keepalive_expiry=15)
         headers = [(k, v) for k, v in scope["headers"] if k not in _HOP]
-        if not self._own:
-            headers = self._signed_anew(scope, headers, caller)
-        elif (_ENCRYPTION, b"aws:kms") in headers:
+        target = _target(scope["raw_path"], scope["query_string"])
+        anew = not self._own or who.job is not None
+        if self._own and (_ENCRYPTION, b"aws:kms") in headers:
             # The embedded store has no KMS and answers 500 to what SageMaker's SDK asks for every source archive.
-            headers = self._signed_anew(
-                scope, [h for h in headers if not h[0].startswith(_ENCRYPTION)], caller
-            )
+            headers, anew = [h for h in headers if not h[0].startswith(_ENCRYPTION)], True
+        if anew:
+            target = _target(scope["raw_path"], _unsigned(scope["query_string"]))
+            headers = self._signed_anew(scope["method"], target, headers, who.caller.payload)
         request = httpcore.Request(
             scope["method"],
             httpcore.URL(self._endpoint.rstrip("/") + "/"),
@@ -82,7 +100,7 @@ class S3Gateway:
             content=_body(receive) if _has_body(headers) else None,
             extensions={"timeout": {"connect": 5, "pool": 10, "read": 300, "write": 300}},
         )
-        request.url.target = _target(scope)
+        request.url.target = target
         started = False
         try:
             response = await self._pool.handle_async_request(request)
@@ -109,10 +127,10 @@ class S3Gateway:
             ) from error
 
     def _signed_anew(
-        self, scope: Scope, headers: list[tuple[bytes, bytes]], caller: signature.Caller
+        self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], payload: str
     ) -> list[tuple[bytes, bytes]]:
-        """Sign a request that was checked for the store, whose name the client does not know."""
-        if caller.payload.startswith("STREAMING-AWS4"):
+        """Sign a request that was checked with the store's own keys, for its own name."""
+        if payload.startswith("STREAMING-AWS4"):
             raise Fault(
                 "NotImplemented",
                 "Bodies signed chunk by chunk can't be passed on to another store; use AWS_ENDPOINT_URL_S3 to "
@@ -123,14 +141,14 @@ class S3Gateway:
             self._access.access_key_id or "", self._access.secret_access_key or "", self._access.session_token
         )
         return signature.sign(
-            scope["method"],
-            self._endpoint.rstrip("/") + _target(scope).decode("ascii"),
+            method,
+            self._endpoint.rstrip("/") + target.decode("ascii"),
             headers,
-            caller.payload,
+            payload,
             key,
             region=self._access.region,
             service="s3",
-            now_ms=self._clock(),
+            now_ms=self._callers.clock(),
         )
 
 
@@ -141,9 +159,11 @@ def signed_request(scope: Scope, body: bytes | None) -> signature.SignedRequest:
     )
 
 
-def _target(scope: Scope) -> bytes:
-    query: bytes = scope["query_string"]
-    path: bytes = scope["raw_path"]
+def _unsigned(query: bytes) -> bytes:
+    return b"&".join(pair for pair in query.split(b"&") if not pair.startswith(_PRESIGNED))
+
+
+def _target(path: bytes, query: bytes) -> bytes:
     return path + b"?" + query if query else path
 
 

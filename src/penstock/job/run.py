@@ -49,6 +49,8 @@ class Run:
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
+    aws: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that lead the program's own AWS clients to the server, with a token of this job's."""
     version: int = VERSION
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: code as raised -> (code, status) in services of the query protocol (IAM, STS).
 _QUERY: Mapping[str, tuple[str, int]] = {
     "AccessDeniedException": ("AccessDenied", 403),
+    "ExpiredTokenException": ("ExpiredToken", 403),
     "IncompleteSignatureException": ("IncompleteSignature", 403),
     "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
     "MissingAuthenticationTokenException": ("MissingAuthenticationToken", 403),
@@ -33,6 +34,7 @@ _QUERY: Mapping[str, tuple[str, int]] = {
 #: The same for S3, whose clients retry with the right region or clock on some of these names.
 _S3: Mapping[str, tuple[str, int]] = {
     "AccessDeniedException": ("AccessDenied", 403),
+    "ExpiredTokenException": ("ExpiredToken", 400),
     "IncompleteSignatureException": ("AuthorizationHeaderMalformed", 400),
     "InternalFailure": ("InternalError", 500),
     "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
@@ -149,6 +151,11 @@ def missing_token() -> Fault:
 def unrecognized_client() -> Fault:
     """Nobody has this access key."""
     return Fault("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+def expired_token() -> Fault:
+    """Temporary credentials whose time is over."""
+    return Fault("ExpiredTokenException", "The security token included in the request is expired")
 
 
 def invalid_signature(detail: str = "") -> Fault:

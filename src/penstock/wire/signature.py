@@ -103,7 +103,7 @@ def verify(
     """Find out who signed `request`.
 
     The host and every header whose name begins with `x-amz-` must be signed: one of them says which operation
-    is meant. A session token is signed like any header and not looked at otherwise: none are given out.
+    is meant. A session token is signed like any header; whether it belongs to the key is for `secret_of` to know.
 
     Args:
         request: The request; the body may be missing for S3 only.
@@ -203,6 +203,13 @@ class Claim:
     """What of the query is signed, still percent-encoded."""
     lifetime: int | None
     """Seconds that a presigned URL is good for; None for the header's form."""
+
+    @property
+    def session_token(self) -> str | None:
+        """The token that makes a temporary key whole; None where none was sent."""
+        if self.lifetime is None:
+            return self.headers.get("x-amz-security-token")
+        return next((unquote(value) for name, value in self.query if name == "X-Amz-Security-Token"), None)
 
 
 def _claim(raw_headers: Headers, query: bytes) -> Claim:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from datetime import datetime
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -11,15 +12,18 @@ from botocore.credentials import Credentials
 
 from penstock.api import logs, processing, tags
 from penstock.api.app import LARGEST_BODY, OPERATIONS, Application
+from penstock.api.callers import LIFETIME, Callers, Lender
 from penstock.api.context import Context
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Phase, Started, Succeeded, advance
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
+from penstock.wire import signature
 from penstock.wire.faults import Fault
 
 KEY = Credentials("AKIATEST", "secret")
+LENDER = Lender("secret")
 
 
 @pytest.fixture
@@ -311,8 +315,9 @@ class TestApplication:
             await send({"type": "http.response.start", "status": 299, "headers": []})
             await send({"type": "http.response.body", "body": b"from the store"})
 
-        secret = {KEY.access_key: KEY.secret_key}.get
-        application = Application(context, secret, gateway, lambda: {"store": "ready"}, lambda: None)
+        key = signature.Key(KEY.access_key, KEY.secret_key)
+        callers = Callers(key, LENDER, context.store.job_of_uid, now)
+        application = Application(context, callers, gateway, lambda: {"store": "ready"}, lambda: None)
 
         def send(
             method="POST",
@@ -402,6 +407,130 @@ class TestApplication:
         assert (status, json.loads(content)["phase"]) == (200, "queued")
         assert call("GET", "/penstock/jobs/no", b"", target="")[0] == 400
         assert self.code(call("GET", "/penstock/jobs/job", b"", key=None, target=""))[0] != 200
+
+    @pytest.fixture
+    def lent(self, call, context):
+        """Fetches credentials as a job's program does; two jobs are there, `job` and `other`."""
+        for name in ("job", "other"):
+            create(context, request(name))
+            context.store.save_job(advance(context.store.job(name), Started(), 1))
+
+        def fetch(name="job", token_of="job"):
+            uid, other = (context.store.job(n).uid for n in (name, token_of))
+            sent = {"Authorization": LENDER.token(other)}
+            status, _, content = call(
+                "GET", f"/penstock/credentials/{uid}", b"", key=None, target="", headers=sent
+            )
+            return status, json.loads(content)
+
+        return fetch
+
+    def credentials(self, told):
+        return Credentials(told["AccessKeyId"], told["SecretAccessKey"], told["Token"])
+
+    def test_a_jobs_program_is_lent_credentials_until_the_job_ends(self, call, lent, context):
+        status, told = lent()
+        assert status == 200
+        left = datetime.fromisoformat(told["Expiration"]).timestamp() - now() / 1000
+        assert LIFETIME - 60 < left <= LIFETIME
+        key = self.credentials(told)
+        described = {"body": b'{"ProcessingJobName": "job"}', "target": "SageMaker.DescribeProcessingJob"}
+        assert call(key=key, **described)[0] == 200
+        assert call("GET", "/penstock/jobs/job", b"", target="", key=key)[0] == 200
+        context.store.save_job(advance(context.store.job("job"), Succeeded(), 2))
+        assert self.code(call(key=key, **described)) == (400, "ExpiredTokenException")
+        assert lent()[0] == 403
+
+    def test_nobody_is_lent_anothers_credentials(self, lent, call):
+        status, told = lent("job", token_of="other")
+        assert status == 403
+        assert "SecretAccessKey" not in told
+        assert (
+            call(
+                "GET", "/penstock/credentials/none", b"", key=None, target="", headers={"Authorization": "x"}
+            )[0]
+            == 403
+        )
+
+    def test_credentials_are_good_with_their_own_token_alone(self, call, lent, context):
+        told, others = lent()[1], lent("other", "other")[1]
+        uid = context.store.job("job").uid
+        longer = LENDER.lend(uid, now() // 1000 + 10 * LIFETIME).key
+        forged = Lender("another secret").lend(uid, now() // 1000 + LIFETIME).key
+        past = LENDER.lend(uid, now() // 1000 - 1).key
+        asked = {"service": "sts", "target": "", "body": b"Action=GetCallerIdentity&Version=2011-06-15"}
+        assert call(key=self.credentials(told), **asked)[0] == 200
+
+        def refused(identifier, secret, token):
+            status, _, content = call(key=Credentials(identifier, secret, token), **asked)
+            return status, content.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
+
+        mine = told["AccessKeyId"], told["SecretAccessKey"]
+        assert refused(*mine, None) == (403, "InvalidClientTokenId")
+        assert refused(*mine, others["Token"]) == (403, "InvalidClientTokenId")
+        assert refused(*mine, longer.token) == (403, "InvalidClientTokenId")
+        assert refused(*mine, told["Token"] + "=") == (403, "InvalidClientTokenId")
+        assert refused(*mine, "x" + told["Token"]) == (403, "InvalidClientTokenId")
+        assert refused(told["AccessKeyId"], "wrong", told["Token"]) == (403, "SignatureDoesNotMatch")
+        assert refused(KEY.access_key, KEY.secret_key, told["Token"]) == (403, "InvalidClientTokenId")
+        assert refused(KEY.access_key, KEY.secret_key, "another") == (403, "InvalidClientTokenId")
+        assert refused(forged.access_key_id, forged.secret, forged.token) == (403, "InvalidClientTokenId")
+        assert refused(past.access_key_id, past.secret, past.token) == (403, "ExpiredToken")
+
+    @pytest.mark.parametrize(
+        ("service", "target", "body"),
+        [
+            ("sagemaker", "SageMaker.ListProcessingJobs", {}),
+            ("sagemaker", "SageMaker.CreateProcessingJob", request("new")),
+            ("sagemaker", "SageMaker.StopProcessingJob", {"ProcessingJobName": "other"}),
+            ("sagemaker", "SageMaker.StopProcessingJob", {"ProcessingJobName": "JOB"}),
+            ("sagemaker", "SageMaker.DescribeProcessingJob", {"ProcessingJobName": "other"}),
+            ("sagemaker", "SageMaker.DeleteProcessingJob", {"ProcessingJobName": "job"}),
+            ("logs", "Logs_20140328.DescribeLogStreams", {"logGroupName": logs.GROUP}),
+            ("logs", "Logs_20140328.DescribeLogStreams", {"logGroupName": logs.GROUP, "logStreamNamePrefix": "job"}),
+            ("logs", "Logs_20140328.GetLogEvents", {"logGroupName": logs.GROUP, "logStreamName": "other/algo-1-1"}),
+            ("logs", "Logs_20140328.FilterLogEvents", {"logGroupName": logs.GROUP}),
+            (
+                "logs",
+                "Logs_20140328.FilterLogEvents",
+                {"logGroupName": logs.GROUP, "logStreamNames": ["job/a", "other/a"]},
+            ),
+        ],
+    )  # fmt: skip
+    def test_what_concerns_others_is_refused_to_a_job(self, call, lent, context, service, target, body):
+        key = self.credentials(lent()[1])
+        status, _, content = call(key=key, service=service, target=target, body=json.dumps(body).encode())
+        told = json.loads(content)
+        operation = target.partition(".")[2]
+        assert (status, told["__type"]) == (400, "AccessDeniedException")
+        assert (told.get("message") or told["Message"]).startswith(
+            "User: arn:aws:sts::111122223333:assumed-role/r/SageMaker is not authorized to perform: "
+            f"{service}:{operation} on resource: "
+        )
+        assert context.store.job("new") is None
+        assert context.store.job("other").phase is Phase.PREPARING
+
+    def test_what_concerns_itself_is_allowed_to_a_job(self, call, lent, context):
+        key = self.credentials(lent()[1])
+        arn = context.store.job("job").arn
+        for service, target, body in (
+            ("sagemaker", "SageMaker.ListTags", {"ResourceArn": arn}),
+            (
+                "logs",
+                "Logs_20140328.DescribeLogStreams",
+                {"logGroupName": logs.GROUP, "logStreamNamePrefix": "job/"},
+            ),
+            ("sagemaker", "SageMaker.StopProcessingJob", {"ProcessingJobName": "job"}),
+        ):
+            sent = json.dumps(body).encode()
+            assert call(key=key, service=service, target=target, body=sent)[0] == 200
+        assert context.store.job("job").phase is Phase.STOPPING
+        assert (
+            self.code(call("GET", "/penstock/jobs/other", b"", target="", key=key))[1]
+            == "AccessDeniedException"
+        )
+        body = b"Action=GetCallerIdentity&Version=2011-06-15"
+        assert b"assumed-role/r/SageMaker</Arn>" in call(key=key, service="sts", target="", body=body)[2]
 
     def test_reports_need_the_runs_token(self, call, context):
         create(context, request())
