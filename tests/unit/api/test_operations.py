@@ -441,7 +441,7 @@ class TestApplication:
         assert self.code(call(key=key, **described)) == (400, "ExpiredTokenException")
         assert lent()[0] == 403
 
-    def test_nobody_is_lent_anothers_credentials(self, lent, call):
+    def test_nobody_is_lent_credentials_of_another(self, lent, call):
         status, told = lent("job", token_of="other")
         assert status == 403
         assert "SecretAccessKey" not in told
