@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import uvicorn
@@ -29,10 +30,11 @@ from penstock.config import Settings
 from penstock.dispatch.loop import Dispatcher
 from penstock.engines.local import LocalEngine
 from penstock.errors import ConfigurationError, PenstockError
-from penstock.home import AlreadyServed, Home, Keys, ServerRecord
+from penstock.home import AlreadyServed, Home, ServerRecord
 from penstock.job.life import Job
-from penstock.job.run import Run
+from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
+from penstock.objectstore.own import bucket_sources
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
@@ -67,9 +69,10 @@ class _Server:
     def __init__(self, settings: Settings, home: Home) -> None:
         self._settings = settings
         self._home = home
-        self._keys = keys_of(settings, home)
+        self._keys = home.keys()
         self._sockets = [_listen(settings.host, settings.port)]
         host, port = self._sockets[0].getsockname()[:2]
+        self._bucket_sources = bucket_sources(settings)
         self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
         # Started early and side by side: it takes a second, the rest of the server a third of that.
         self._objects.start()
@@ -94,10 +97,9 @@ class _Server:
             self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
         )
         self._lender = Lender(self._keys.secret_access_key)
-        key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key, settings.s3_session_token)
+        key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
         callers = Callers(key, self._lender, self._store.job_of_uid, now)
-        own = not settings.external_s3
-        gateway = S3Gateway(lambda: self._objects.access, own, callers, settings.account)
+        gateway = S3Gateway(self._access, settings.s3 is None, callers, settings.account)
         self._application = Application(context, callers, gateway, self._status, self._wait_ready)
 
     def __enter__(self) -> Self:
@@ -184,6 +186,10 @@ class _Server:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
         return {"version": __version__, "store": state, "active_jobs": len(self._store.active_jobs())}
 
+    def _access(self) -> S3Access:
+        """How to reach the store at this moment: it may move to other ports, and keys may be new ones."""
+        return replace(self._objects.access, buckets=self._bucket_sources())
+
     def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
         return Run(
             job_name=job.name,
@@ -196,7 +202,7 @@ class _Server:
             token=token,
             report_url=self._endpoint,
             home=str(self._settings.home),
-            s3=self._objects.access,
+            s3=self._access(),
             environments=str(self._settings.environments),
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
@@ -217,19 +223,9 @@ class _Server:
             bucket=self._settings.bucket,
             started_at=now(),
             s3_region=access.region,
-            own_s3=not self._settings.external_s3,
+            own_s3=self._settings.s3 is None,
+            s3_buckets={name: said.endpoint for name, said in self._settings.s3_buckets.items()},
         )
-
-
-def keys_of(settings: Settings, home: Home) -> Keys:
-    """The pair that clients sign with: the user's own when they bring an S3, so that one pair serves both."""
-    if settings.external_s3:
-        if not settings.s3_access_key_id or not settings.s3_secret_access_key:
-            raise ConfigurationError(
-                "An S3 endpoint of your own needs PENSTOCK_S3_ACCESS_KEY_ID and PENSTOCK_S3_SECRET_ACCESS_KEY."
-            )
-        return Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
-    return home.keys()
 
 
 def _url(host: str, port: int) -> str:

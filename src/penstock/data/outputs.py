@@ -100,9 +100,12 @@ def upload(
     """
     started = time.monotonic()
     work = _read(outputs, root)
-    if kms_key and is_loopback(endpoint_of(access)):
+
+    def key_of(bucket: str) -> str | None:
+        return None if is_loopback(endpoint_of(access.at(bucket))) else kms_key
+
+    if kms_key and not all(key_of(output.uri.bucket) for output in work):
         progress("KmsKeyId is not applied: the object store on this machine has no KMS.")
-        kms_key = None
     meter = meter or Meter()
     shared = _Shared(meter)
     told = started
@@ -118,7 +121,9 @@ def upload(
         (
             task
             for output in work
-            for task in _tasks(output, opener(access, output.uri.bucket, kms_key), root, shared)
+            for task in _tasks(
+                output, opener(access, output.uri.bucket, key_of(output.uri.bucket)), root, shared
+            )
         ),
         tick=tick,
         every=_COUNT_AFTER,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import obstore
@@ -96,11 +97,11 @@ def open_bucket(
 
     Args:
         access: How to reach the store; without keys, requests are not signed, as public buckets are read.
-        bucket: The bucket's name.
+        bucket: The bucket's name. It may lie in another store (`S3Access.buckets`).
         kms_key: Ask the store to encrypt what is written with this KMS key (SSE-KMS).
         patience: Seconds for which a store that fails or is silent is asked again.
     """
-    return S3Bucket(access, bucket, kms_key, patience)
+    return S3Bucket(access.at(bucket), bucket, kms_key, patience)
 
 
 class S3Bucket:
@@ -214,12 +215,12 @@ class S3Bucket:
         if status in {401, 403}:
             return ClientFailure(
                 f"{uri}: the store refuses access ({cause}). "
-                "Check its keys (PENSTOCK_S3_ACCESS_KEY_ID and the others) and the policy of the bucket.",
+                "Check its keys (PENSTOCK_S3_ACCESS_KEY_ID and the others, or config.toml) and the bucket's policy.",
             )
         if 300 <= status < 400 or code in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
             return ClientFailure(
                 f"{uri}: the bucket is not served at {endpoint_of(self.access)}, region {self.access.region} "
-                f"({cause}). Set PENSTOCK_S3_REGION to the bucket's region.",
+                f"({cause}). Set PENSTOCK_S3_REGION, or region in config.toml, to the bucket's region.",
             )
         if status >= 500:
             hint = (
@@ -252,6 +253,8 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
         # No proxy stands between this machine and itself. A proxy of our own with an exception is how obstore
         # is made to forget the ones in the environment.
         client |= {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "127.0.0.0/8,::1,localhost"}
+    if access.ca_bundle:
+        client["root_certificate"] = Path(access.ca_bundle).read_bytes()
     credential: S3Credential = {
         "access_key_id": access.access_key_id or "",
         "secret_access_key": access.secret_access_key or "",
@@ -262,10 +265,11 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
         bucket,
         # All that obstore would else read from AWS_* variables, for the access given here is the whole truth.
         config={
-            "endpoint": endpoint,
-            "aws_endpoint_url_s3": endpoint,
+            # In obstore's eyes an endpoint has the bucket's name in it where the host's name has.
+            "endpoint": endpoint if access.path_style else access.url_of(bucket),
+            "aws_endpoint_url_s3": endpoint if access.path_style else access.url_of(bucket),
             "region": access.region,
-            "virtual_hosted_style_request": False,
+            "virtual_hosted_style_request": not access.path_style,
             "skip_signature": access.access_key_id is None,
             **({"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key} if kms_key else {}),
         },
