@@ -106,7 +106,9 @@ def _stores(env: Mapping[str, str], path: Path) -> tuple[S3Settings | None, Mapp
     """The user's own store, by variables first, and the buckets that lie elsewhere."""
     default, buckets = read(path)
     given = {name: f"PENSTOCK_S3_{name.upper()}" for name in MEMBERS}
-    said: dict[str, Any] = {n: _flag(env, v) if MEMBERS[n] is bool else env[v] for n, v in given.items() if env.get(v)}
+    said: dict[str, Any] = {
+        n: _flag(env, v) if MEMBERS[n] is bool else env[v] for n, v in given.items() if env.get(v)
+    }
     default = S3Settings(**said).over(default)
     if default.names_a_store:
         default.check(f"The table [s3] of {path}" if path.exists() else "A store of your own")

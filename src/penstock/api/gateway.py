@@ -182,7 +182,9 @@ def _without_kms(headers: _Headers, access: S3Access, *, own: bool) -> _Headers:
     The embedded one has none and answers 500. At others than AWS's a key that is named is somebody's wish.
     """
     named = any(name == _KMS_KEY for name, _ in headers)
-    if (_ENCRYPTION, b"aws:kms") not in headers or not (own or (not named and "amazonaws.com" not in access.url)):
+    if (_ENCRYPTION, b"aws:kms") not in headers or not (
+        own or (not named and "amazonaws.com" not in access.url)
+    ):
         return headers
     return [h for h in headers if not h[0].startswith(_ENCRYPTION)]
 

@@ -64,7 +64,7 @@ _REFINING = re.compile(
     |X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256)""",
     re.VERBOSE,
 )
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 #: Access lists that give nobody else a right.
 _PRIVATE = {b"private", b"bucket-owner-full-control", b"bucket-owner-read"}
 _GRANTS = (b"x-amz-grant-", b"x-amz-object-lock-", b"x-amz-bypass-")
