@@ -72,8 +72,7 @@ def send(store):
         key=HOME,
         own=False,
         headers=(),
-        presigned=False,
-        payload=None,
+        auth=S3SigV4Auth,
     ):
         read = access if callable(access) else lambda: access
         callers = Callers(signature.Key(HOME.access_key, HOME.secret_key), LENDER, {"j-1": JOB}.get, now)
