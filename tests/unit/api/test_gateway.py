@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -163,6 +164,18 @@ def test_the_bucket_may_stand_in_the_hosts_name(send, access, store):
     assert asked.headers["host"] == f"127.0.0.1:{store.server_port}"
     assert signer(asked) == STORE.access_key_id
     assert send(inner, path="/127?list-type=2").path == "/?list-type=2"
+
+
+def test_a_proxy_stands_between_where_the_environment_names_one(send, access, store, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://me:my%20word@127.0.0.1:{store.server_port}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    inner = S3Access("http://store.test", "eu-west-1", STORE.access_key_id, STORE.secret)
+    asked = send(inner, path="/b/k?versionId=1")
+    assert asked.path == "http://store.test/b/k?versionId=1"
+    assert asked.headers["host"] == "store.test"
+    assert asked.headers["proxy-authorization"] == f"Basic {b64encode(b'me:my word').decode()}"
+    assert send(access).path == "/b/k"  # none between this machine and itself
 
 
 KMS = {"x-amz-server-side-encryption": "aws:kms"}
