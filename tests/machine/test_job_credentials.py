@@ -55,6 +55,7 @@ def run(session, tmp_path, objects):
 BUCKET = "sagemaker-us-east-1-000000000000"
 USES = """
 import json, os, urllib.request
+from datetime import datetime, timedelta, timezone
 import boto3
 from botocore.config import Config
 
@@ -91,7 +92,12 @@ told = {
     "environment": dict(os.environ),
 }
 s3.delete_object(Bucket=bucket, Key="by a job/large")
-key = boto3.Session().get_credentials().get_frozen_credentials()
+# As if most of the hour were over: boto3 then fetches new ones by itself.
+lent = boto3.Session().get_credentials()
+now = datetime.now(timezone.utc)
+lent._expiry_time = now + timedelta(seconds=60)
+key = lent.get_frozen_credentials()
+told["good for"] = (lent._expiry_time - now).total_seconds()
 told["key"] = [key.access_key, key.secret_key, key.token]
 json.dump(told, open("/opt/ml/processing/out/told", "w"))
 """
@@ -104,6 +110,7 @@ def test_boto3_in_a_job_uses_credentials_of_its_own(run, address, home, s3):
     assert told["listed"] == ["by a job/+é", "by a job/large"]
     assert (told["status"], told["streams"]) == ("InProgress", 1)
     assert told["arn"].endswith("/SageMaker")
+    assert 3500 < told["good for"] <= 3600
     assert told["refused"] == {
         "delete_bucket": "AccessDenied",
         "put_bucket_acl": "AccessDenied",
