@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-clients check fix unit lock bench models
+.PHONY: install demo test test-clients client-results conformance check fix unit lock bench models
 
 install: $(STAMP)
 
@@ -20,8 +20,14 @@ test: install check  ## everything that a change must pass
 test-clients: install  ## the official clients, unmodified, each in its own environment
 	$(BIN)/pytest tests/clients
 
+client-results: install  ## run the clients, and write their results for docs/conformance.md
+	$(BIN)/pytest tests/clients/test_clients.py --publish
+
 unit: install  ## the quick part of the tests
 	$(BIN)/pytest tests/unit
+
+conformance: install  ## write docs/conformance.md
+	$(BIN)/python tools/conformance.py
 
 check: install  ## style, types, the rules of who may import whom
 	$(BIN)/ruff check .
@@ -40,6 +46,9 @@ bench: install  ## measure; prints tables with ratios
 models: install  ## cut the service models out of the installed botocore again
 	$(BIN)/python tools/trim_models.py
 
-lock: install  ## choose newer versions of all packages
-	$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header \
-	  --upgrade --extra server --group dev pyproject.toml -o requirements.lock
+LOCK := uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --upgrade
+
+lock: install  ## choose newer versions of all packages, those of the clients too
+	$(BIN)/$(LOCK) --extra server --group dev pyproject.toml -o requirements.lock
+	$(BIN)/$(LOCK) pyproject.toml -o tests/clients/locks/penstock.lock
+	cd tests/clients/locks && for client in *.in; do ../../../$(BIN)/$(LOCK) $$client -o $${client%.in}.lock || exit 1; done

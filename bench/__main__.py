@@ -1,11 +1,11 @@
 """Runs the measurements and prints them as tables.
 
-python -m bench [trivial] [start] [imports] [wire] [transfers]
+python -m bench [trivial] [start] [imports] [wire] [transfers] [listing] [inputs]
 """
 
 import sys
 
-from bench import imports, start, transfers, trivial, wire
+from bench import imports, inputs, listing, start, transfers, trivial, wire
 
 ALL = {
     "trivial": trivial.main,
@@ -13,6 +13,8 @@ ALL = {
     "imports": imports.main,
     "wire": wire.main,
     "transfers": transfers.main,
+    "listing": listing.main,
+    "inputs": inputs.main,
 }
 
 for name in sys.argv[1:] or ALL:

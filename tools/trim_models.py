@@ -31,10 +31,19 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "AddTags",
         "ListTags",
         "DeleteTags",
+        "Search",
     ),
     "logs": ("DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents"),
     "sts": ("GetCallerIdentity",),
     "iam": ("GetRole",),
+    "sagemaker-metrics": ("BatchPutMetrics", "BatchGetMetrics"),
+}
+
+#: Structures of which only these members are kept. What leads to things that are never there stays out: with all of
+#: them, Search alone would need a third of SageMaker's model.
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "SearchRecord": ("TrialComponent",),
+    "TrialComponentSourceDetail": ("SourceArn", "ProcessingJob"),
 }
 
 TARGET = Path(__file__).resolve().parents[1] / "src" / "penstock" / "wire" / "models"
@@ -66,6 +75,7 @@ def main(target: Path = TARGET) -> None:
 def trim(model: Json, names: tuple[str, ...]) -> Json:
     """The part of a service model that the operations `names` need, without documentation."""
     operations = {name: model["operations"][name] for name in names}
+    shapes = {name: _cut(name, shape) for name, shape in model["shapes"].items()}
     wanted = {
         shape["shape"]
         for operation in operations.values()
@@ -76,13 +86,19 @@ def trim(model: Json, names: tuple[str, ...]) -> Json:
     while wanted:
         name = wanted.pop()
         reached.add(name)
-        wanted |= set(_references(model["shapes"][name])) - reached
+        wanted |= set(_references(shapes[name])) - reached
     return {
         "version": model["version"],
         "metadata": {**model["metadata"], "trimmedFrom": f"botocore {botocore.__version__}"},
         "operations": {name: _undocumented(operation) for name, operation in operations.items()},
-        "shapes": {name: _undocumented(model["shapes"][name]) for name in sorted(reached)},
+        "shapes": {name: _undocumented(shapes[name]) for name in sorted(reached)},
     }
+
+
+def _cut(name: str, shape: Json) -> Json:
+    if name not in MEMBERS:
+        return shape
+    return {**shape, "members": {k: shape["members"][k] for k in MEMBERS[name]}}
 
 
 def _references(shape: Json) -> list[str]:

@@ -18,6 +18,8 @@ from penstock.s3_settings import MEMBERS, S3Settings, for_bucket, read
 #: Chosen below the ephemeral range (32768 and up on Linux), so that no outgoing connection ever sits on it.
 DEFAULT_PORT = 9550
 
+DEFAULT_CACHE_BYTES = 20 << 30
+
 #: In the home; holds what is more than a variable can say.
 CONFIG = "config.toml"
 
@@ -41,6 +43,9 @@ class Settings:
     stop_grace: int
     slots: int
     environments: Path
+    aws_limits: str
+    cache_bytes: int
+    local_inputs: tuple[str, ...]
 
     @property
     def bucket(self) -> str:
@@ -74,6 +79,9 @@ class Settings:
             environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments")
             .expanduser()
             .absolute(),
+            aws_limits=_choice(env, "PENSTOCK_AWS_LIMITS", ("strict", "relaxed")),
+            cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
+            local_inputs=_folders(env, "PENSTOCK_LOCAL_INPUTS"),
         )
 
 
@@ -99,6 +107,9 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",
     "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
+    "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
+    "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
+    "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
 }
 
 
@@ -129,6 +140,19 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     if not low <= value <= high:
         raise ConfigurationError(f"{name}={text!r} is not a whole number from {low} to {high}.")
     return value
+
+
+def _folders(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    folders = tuple(os.path.normpath(text) for text in (env.get(name) or "").split(os.pathsep) if text)
+    for folder in folders:
+        if not folder.startswith("/"):
+            raise ConfigurationError(f"{name}: {folder!r} is no absolute path. Write it as /data:/srv/other.")
+    host = env.get("PENSTOCK_HOST") or "127.0.0.1"
+    if folders and not (host.startswith("127.") or host in {"localhost", "::1"}):
+        raise ConfigurationError(
+            f"{name} opens folders of this machine, so it goes only with a loopback PENSTOCK_HOST, not {host}."
+        )
+    return folders
 
 
 def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class ServerRecord:
     """Whether the store is one that Penstock runs itself."""
     s3_buckets: Mapping[str, str | None] = field(default_factory=dict)
     """The buckets that lie elsewhere, and at which endpoint; None: plain AWS S3."""
+    local_inputs: Sequence[str] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Home:
     """The folder in which one server keeps all its state."""
 
     path: Path
+
+    @property
+    def cache(self) -> Path:
+        """Inputs that were downloaded, for all jobs; may be removed at any time at which none runs."""
+        return self.path / "cache"
 
     def make(self) -> None:
         """Create the folder, readable by nobody else.

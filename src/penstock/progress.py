@@ -28,7 +28,7 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """At the present rate; None when that can't be told."""
-        if self.total_bytes is None or not self.bytes_per_second:
+        if self.total_bytes is None or self.bytes_per_second is None or self.bytes_per_second < 1:
             return None
         return max(0, self.total_bytes - self.bytes) / self.bytes_per_second
 
@@ -54,7 +54,7 @@ class Progress:
     def __str__(self) -> str:
         """One line for people: what, how far, how fast, how long still."""
         objects, done = f"{self.objects:,}", units.size(self.bytes)
-        parts = [f"{objects} objects, {done}"]
+        parts = [f"{objects} {'object' if self.objects == 1 else 'objects'}, {done}"]
         if self.total_objects is not None and self.total_bytes is not None:
             share = self.bytes / self.total_bytes if self.total_bytes else 1.0
             total = units.size(self.total_bytes)
@@ -62,7 +62,8 @@ class Progress:
         if self.bytes_per_second is not None:
             parts.append(f"{units.size(self.bytes_per_second)}/s")
         if self.seconds_left is not None:
-            parts.append(f"{units.duration(1000 * max(1, round(self.seconds_left)))} left")
+            seconds = max(1, round(self.seconds_left))
+            parts.append(f"{f'{seconds} s' if seconds < 120 else units.duration(1000 * seconds)} left")
         return f"{_VERBS[self.way]}: {', '.join(parts)}"
 
 

@@ -94,13 +94,26 @@ class _Server:
         self._not_ready: str | None = None
         self._beginning = threading.Thread(target=self._begin_work, name="begin", daemon=True)
         context = Context(
-            self._store, self._logbook, settings.region, settings.account, now, self._dispatcher.wake
+            store=self._store,
+            logbook=self._logbook,
+            region=settings.region,
+            account=settings.account,
+            clock=now,
+            wake=self._dispatcher.wake,
+            local_inputs=settings.local_inputs,
         )
         self._lender = Lender(self._keys.secret_access_key)
         key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
         callers = Callers(key, self._lender, self._store.job_of_uid, now)
         gateway = S3Gateway(self._access, settings.s3 is None, callers, settings.account)
-        self._application = Application(context, callers, gateway, self._status, self._wait_ready)
+        self._application = Application(
+            context,
+            callers,
+            gateway,
+            self._status,
+            self._wait_ready,
+            relaxed_limits=settings.aws_limits == "relaxed",
+        )
 
     def __enter__(self) -> Self:
         self._home.announce(self._record())
@@ -127,6 +140,7 @@ class _Server:
             self._application,
             loop="uvloop",
             http=BoundedProtocol,
+            ws="none",
             lifespan="off",
             log_config=None,
             proxy_headers=False,
@@ -204,6 +218,9 @@ class _Server:
             home=str(self._settings.home),
             s3=self._access(),
             environments=str(self._settings.environments),
+            cache=str(self._home.cache) if self._settings.cache_bytes else None,
+            cache_bytes=self._settings.cache_bytes,
+            local_inputs=self._settings.local_inputs,
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,
@@ -225,6 +242,7 @@ class _Server:
             s3_region=access.region,
             own_s3=self._settings.s3 is None,
             s3_buckets={name: said.endpoint for name, said in self._settings.s3_buckets.items()},
+            local_inputs=self._settings.local_inputs,
         )
 
 

@@ -70,6 +70,11 @@ class Session:
         return self._connection.is_local
 
     @property
+    def local_inputs(self) -> Sequence[str]:
+        """The folders from which the local server mounts explicit `file://` inputs instead of having them uploaded."""
+        return self._connection.address.local_inputs if self.is_local else ()
+
+    @property
     def boto_session(self) -> Any:
         """The boto3 session; on the local server, one whose clients all go there."""
         return self._connection.boto_session

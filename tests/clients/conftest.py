@@ -1,55 +1,44 @@
-"""One real server; AWS's own clients, each in an environment of its own; nothing between them but `penstock env`.
+"""One real server; clients unmodified, each in an environment of its own; nothing between them but `penstock env`.
 
 Each case is a function of a file in `scripts/`, run by the client's interpreter in a process and a folder of its own.
 All of them are started at once, a few at a time, since most of what they do is wait.
 """
 
-import ast
+from __future__ import annotations
+
+import json
 import os
 import shlex
 import subprocess
-import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cases import CLIENTS, cases_of
+from interpreters import ROOT, interpreter, version
+from matrix import RESULTS, Outcome, as_json, as_text
 
-ROOT = Path(__file__).parents[2]
-SCRIPTS = Path(__file__).parent / "scripts"
-KEPT = ROOT / ".cache" / "clients"
 BIN = Path(sysconfig.get_path("scripts"))
-
-#: Client -> what is installed, the package whose version is shown, the file with its cases.
-CLIENTS = {
-    "boto3-oldest": ("boto3==1.34.0", "boto3", "boto3_client.py"),
-    "boto3-latest": ("boto3", "boto3", "boto3_client.py"),
-    "awscli": ("awscli", "awscli", "aws_cli.py"),
-    "sagemaker-v2": ("sagemaker<3", "sagemaker", "sagemaker_v2.py"),
-    "sagemaker-v3": ("sagemaker>=3", "sagemaker", "sagemaker_v3.py"),
-}
-_AT_ONCE = 8
+_AT_ONCE = 12
 _SECONDS = 280
 
-_versions = {}
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--publish", action="store_true", help=f"write the results of all clients to {RESULTS.name}"
+    )
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Only for who asks for this folder: it installs what the package index has today."""
+    """Only for who asks for this folder: it installs what its locks name."""
     del collection_path
     return None if any("clients" in argument for argument in config.args) else True
 
 
 def pytest_generate_tests(metafunc):
     if metafunc.function.__name__ == "test_client":
-        metafunc.parametrize(("client", "case"), [(c, case) for c in CLIENTS for case in _cases(c)])
-
-
-def _cases(client):
-    """The public functions of the client's file: name -> what it shows."""
-    tree = ast.parse((SCRIPTS / CLIENTS[client][2]).read_text())
-    functions = [f for f in tree.body if isinstance(f, ast.FunctionDef) and not f.name.startswith("_")]
-    return {f.name: ast.get_docstring(f) for f in functions}
+        metafunc.parametrize(("client", "case"), [(c, case) for c in CLIENTS for case in cases_of(c)])
 
 
 @pytest.fixture(scope="session")
@@ -89,53 +78,28 @@ def exports(export):
 
 
 @pytest.fixture(scope="session")
-def interpreters(request):
-    """Client -> its interpreter, for the clients that are asked for; installed once and kept."""
-    wanted = {client for client, _ in _asked(request)}
-    return {client: _installed(client) for client in CLIENTS if client in wanted}
-
-
-def _installed(client):
-    requirement, package, _ = CLIENTS[client]
-    folder = KEPT / client
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([BIN / "uv", "venv", "-q", "-p", sys.executable, folder], check=True)
-    # Upgraded each time: what is latest changes.
-    subprocess.run([BIN / "uv", "pip", "install", "-qU", "--python", python, requirement], check=True)
-    ask = f"import importlib.metadata as m; print(m.version({package!r}))"
-    _versions[client] = subprocess.check_output([python, "-c", ask], text=True).strip()
-    return python
-
-
-@pytest.fixture(scope="session")
-def runs(request, exports, interpreters, tmp_path_factory):
-    """(client, case) -> a future of its finished process."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield {
-            (client, case): pool.submit(
-                _run,
-                interpreters[client],
-                SCRIPTS / CLIENTS[client][2],
-                case,
-                exports,
-                tmp_path_factory.mktemp(case),
-            )
-            for client, case in _asked(request)
-        }
-
-
-def _asked(request):
-    """The clients and cases of this session, after pytest's own choice by `-k` and the like."""
+def runs(request, exports, tmp_path_factory):
+    """(client, case) -> a future of its outcome, of all that were chosen by `-k` and the like."""
     own = [item for item in request.session.items if item.originalname == "test_client"]
-    return [(item.callspec.params["client"], item.callspec.params["case"]) for item in own]
+    asked = [(item.callspec.params["client"], item.callspec.params["case"]) for item in own]
+    asked.sort(
+        key=lambda one: list(CLIENTS).index(one[0]), reverse=True
+    )  # the SDKs wait longest, so they begin
+    for client in dict(asked):  # one after the other: they share uv's cache
+        interpreter(client)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = {}
+        for client, case in asked:
+            folder = tmp_path_factory.mktemp(f"{client}-{case.replace('_', '-')}", numbered=False)
+            futures[client, case] = pool.submit(_run, client, case, exports, folder)
+        yield futures
 
 
-def _run(python, script, case, exports, folder):
-    environ = {"PATH": f"{python.parent}:{os.defpath}", "HOME": str(folder), **exports}
-    return subprocess.run(
-        [python, script, case],
-        env=environ,
+def _run(client, case, exports, folder):
+    python = interpreter(client)
+    ended = subprocess.run(
+        [python, cases_of(client)[case], case],
+        env={"PATH": f"{python.parent}:{os.defpath}", "HOME": str(folder), **exports},
         cwd=folder,
         text=True,
         stdout=subprocess.PIPE,
@@ -143,20 +107,27 @@ def _run(python, script, case, exports, folder):
         timeout=_SECONDS,
         check=False,
     )
+    said, _, last = ended.stdout.rstrip().rpartition("\n")
+    try:
+        told = json.loads(last)
+        return Outcome(told["result"], told["why"], said)
+    except (ValueError, KeyError):  # it ended before it could tell
+        return Outcome("fails", f"it ended with code {ended.returncode}", ended.stdout)
 
 
-def pytest_terminal_summary(terminalreporter):
-    """A table of what was shown: client and version, what, whether it works."""
-    rows = []
-    for outcome, word in (("passed", "works"), ("failed", "FAILS"), ("error", "FAILS")):
+def pytest_terminal_summary(terminalreporter, config):
+    """The table of what was tried, and what there is to say of some."""
+    outcomes = {}
+    for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
             told = dict(getattr(report, "user_properties", ()))
-            if "case" in told:
-                client, case = told["client"], told["case"]
-                text = told.get("differs", "") or word
-                rows.append((f"{client} {_versions.get(client, '')}", _cases(client)[case], text))
-    if rows:
-        widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-        terminalreporter.section("clients, unmodified")
-        for client, what, result in sorted(rows):
-            terminalreporter.write_line(f"{client:{widths[0]}}  {what:{widths[1]}}  {result}")
+            if "outcome" in told:
+                outcomes[told["client"], told["case"]] = told["outcome"]
+    if not outcomes:
+        return
+    results = as_json(outcomes, {client: version(client, CLIENTS[client][0]) for client, _ in outcomes})
+    terminalreporter.section("clients, unmodified")
+    terminalreporter.write_line(as_text(results))
+    if config.getoption("publish"):
+        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        terminalreporter.write_line(f"written: {RESULTS.relative_to(ROOT)}")

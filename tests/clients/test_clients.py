@@ -1,21 +1,40 @@
-"""AWS's own clients, unmodified, against a real server: `pytest tests/clients` prints what works."""
+"""Clients of SageMaker Processing, unmodified, against a real server: `make test-clients` prints what works."""
 
+import json
 import os
 
 import pytest
+from cases import CASES, CLIENTS, cases_of
+from interpreters import version
+from matrix import RESULTS
 
-pytestmark = pytest.mark.machine
+# Each case has a limit of its own; a test also waits for those that began before its own.
+pytestmark = [pytest.mark.machine, pytest.mark.timeout(0)]
 
 
 def test_client(client, case, runs, record_property):
-    record_property("client", client)
-    record_property("case", case)
-    ended = runs[client, case].result()
-    differs = [
-        line.removeprefix("DIFFERS ") for line in ended.stdout.splitlines() if line.startswith("DIFFERS ")
-    ]
-    record_property("differs", "; ".join(f"differs: {text}" for text in differs))
-    assert ended.returncode == 0, ended.stdout
+    outcome = runs[client, case].result()
+    for name, value in (("client", client), ("case", case), ("outcome", outcome)):
+        record_property(name, value)
+    assert outcome.result != "fails", f"{outcome.why}\n{outcome.said}"
+
+
+def test_the_published_results_are_these(runs, request):
+    """`make client-results` writes them anew."""
+    if request.config.getoption("publish"):
+        pytest.skip("they are being written")
+    published = json.loads(RESULTS.read_text())
+    for (client, case), run in runs.items():
+        outcome = run.result()
+        assert published[client]["version"] == version(client, CLIENTS[client][0])
+        assert published[client]["cases"][case] == {"result": outcome.result} | (
+            {"why": outcome.why} if outcome.why else {}
+        )
+
+
+def test_every_case_has_its_row():
+    had = {case for client in CLIENTS for case in cases_of(client)}
+    assert had == set(CASES)
 
 
 def test_the_hook_can_be_left_out_and_keeps_the_users_path(export, exports):

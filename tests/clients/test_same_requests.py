@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from combinations import COMBINATIONS
 from differences import MEANT, Meant
+from interpreters import interpreter
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-ENVIRONMENT = ROOT / ".cache" / "clients" / "sagemaker-v2"
 
 FILES = {
     "script.py": "print(1)\n",
@@ -57,7 +56,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
             stderr=subprocess.PIPE,
             text=True,
         )
-        for sdk, python in {"sagemaker": _official(), "penstock": sys.executable}.items()
+        for sdk, python in {"sagemaker": interpreter("sagemaker-v2"), "penstock": sys.executable}.items()
     }
     records = {}
     for sdk, process in running.items():
@@ -65,16 +64,6 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         assert process.returncode == 0, errors
         records[sdk] = json.loads(out.splitlines()[-1])  # git may have said something before
     return records
-
-
-def _official() -> Path:
-    """The interpreter that has the official SDK, made when missing."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.exists():
-        uv = Path(sys.executable).with_name("uv")
-        subprocess.run([uv, "venv", "-q", "-p", sys.executable, ENVIRONMENT], check=True)
-        subprocess.run([uv, "pip", "install", "-q", "--python", python, "sagemaker>=2.250,<3"], check=True)
-    return python
 
 
 def _fill(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The command line for jobs."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -62,6 +63,35 @@ def test_run_jobs_describe_logs_stop_as_json(penstock, script):
     shown = penstock("describe", "cli-json").stdout
     assert "running" in shown
     assert "Completed" in shown
+
+
+def test_outputs_tells_all_that_was_stored(penstock, script, tmp_path):
+    path = script(
+        """
+        import pathlib
+        for number in range(1005):
+            pathlib.Path(f"/opt/ml/processing/output/up/{number:04}").write_text(str(number))
+        """
+    )
+    out = tmp_path / "out"
+    penstock("run", path, "--name", "cli-outputs", "--output", f"up={out}")
+    told = [json.loads(line) for line in penstock("outputs", "cli-outputs", "--json").stdout.splitlines()]
+    held = {
+        one["uri"].rpartition("/")[2]: (one["size"], one["sha256"], one["output"], one["host"])
+        for one in told
+    }
+    assert held == {
+        one.name: (one.stat().st_size, hashlib.sha256(one.read_bytes()).hexdigest(), "up", "algo-1")
+        for one in out.iterdir()
+    }
+    assert len(held) == 1005
+    shown = penstock("outputs", "cli-outputs", "--limit", "2")
+    assert shown.stdout.count("s3://") == 2
+    assert "first 2" in shown.stderr
+    sums = json.loads(penstock("describe", "cli-outputs", "--json").stdout)["uploads"]
+    assert sums == [{"name": "up", "objects": 1005, "bytes": sum(size for size, *_ in held.values())}]
+    penstock("run", script("pass"), "--name", "cli-no-outputs")
+    assert "stored nothing" in penstock("outputs", "cli-no-outputs").stderr
 
 
 def test_stop(penstock, script):

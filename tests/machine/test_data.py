@@ -5,56 +5,33 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import boto3
 import pytest
-from botocore.config import Config
+from machine_store import embedded_store, s3_client
 
+from penstock.data.folder import SteadyFile
 from penstock.data.inputs import fetch
 from penstock.data.outputs import prepare, upload
 from penstock.data.storage import PART, open_bucket
 from penstock.errors import ClientFailure
 from penstock.job.run import S3Access
-from penstock.objectstore.weed import EmbeddedStore
 
 pytestmark = pytest.mark.machine
 
 BUCKET = "data-tests"
-READY = 60
 UNUSUAL = ("ünï ç", "a b", "a+b%20c", "star*?#&=", "..x", "-rf", "'\"", "tilde~", "emoji-🐟", "x" * 255)
 
 
 @pytest.fixture(scope="module")
-def access(tmp_path_factory) -> Iterator[S3Access]:
-    store = EmbeddedStore(
-        tmp_path_factory.mktemp("store"),
-        region="us-east-1",
-        access_key_id="DATATESTKEY",
-        secret_access_key="data-test-secret",
-        bucket=BUCKET,
-        port=19550,
-    )
-    store.start()
-    try:
-        store.wait_ready(READY)
-        yield store.access
-    finally:
-        store.stop()
+def access(tmp_path_factory):
+    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 19550) as access:
+        yield access
 
 
 @pytest.fixture(scope="module")
 def boto(access):
-    client = boto3.client(
-        "s3",
-        endpoint_url=access.endpoint,
-        region_name=access.region,
-        aws_access_key_id=access.access_key_id,
-        aws_secret_access_key=access.secret_access_key,
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    yield client
-    client.close()
+    with s3_client(access) as client:
+        yield client
 
 
 @pytest.fixture
@@ -183,8 +160,16 @@ def test_an_object_that_changes_between_two_parts_is_noticed(access, boto):
     [
         ("s3://data-tests/none", {}, r"s3://data-tests/none: no object's key begins so"),
         ("s3://no-such-bucket/k", {}, r"the bucket 'no-such-bucket' does not exist"),
-        ("s3://data-tests/k", {"secret_access_key": "wrong"}, r"refuses access \(SignatureDoesNotMatch"),
-        ("s3://data-tests/k", {"access_key_id": "NOBODY"}, r"refuses access \(InvalidAccessKeyId"),
+        (
+            "s3://data-tests/k",
+            {"secret_access_key": "wrong"},
+            r"refuses access \(ListObjectsV2: SignatureDoesNotMatch",
+        ),
+        (
+            "s3://data-tests/k",
+            {"access_key_id": "NOBODY"},
+            r"refuses access \(ListObjectsV2: InvalidAccessKeyId",
+        ),
     ],
 )
 def test_failures_in_words(access, tmp_path, uri, changed, cause):
@@ -234,3 +219,55 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
     peak = int(done.stdout.split()[-1])  # KiB
     assert peak < 250 << 10
     assert (tmp_path / "processing/in/sparse").stat().st_size == 300 << 20
+
+
+def test_memory_stays_bounded_however_much_is_piped(access, boto, tmp_path):
+    """Takes seconds, as above. Parts come faster than they are read, by sixteen threads instead of one."""
+    for number in range(3):
+        with (tmp_path / "zeros").open("wb") as file:
+            file.truncate(100 << 20)
+        boto.upload_file(str(tmp_path / "zeros"), BUCKET, f"pipe-memory/{number}")
+    program = """
+import json, subprocess, sys
+from pathlib import Path
+from penstock.data.meter import Meter
+from penstock.data.pipe import Feed, find_streams
+from penstock.job.run import S3Access
+access, root = S3Access(**json.loads(sys.stdin.read())), Path(sys.argv[1])
+source = {"S3Uri": "s3://data-tests/pipe-memory/", "LocalPath": "/opt/ml/processing/in", "S3InputMode": "Pipe"}
+inputs = [{"InputName": "x", "S3Input": source}]
+streams = find_streams(inputs, index=0, count=1, access=access, progress=lambda line: None)
+with Feed(streams, root=root, meter=Meter()) as feed:
+    code = "import sys; f = open(sys.argv[1], 'rb'); print(sum(map(len, iter(lambda: f.read(1 << 20), b''))))"
+    reader = subprocess.Popen([sys.executable, "-c", code, root / "processing/in_0"])
+    feed.start(reader)
+    reader.wait()
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+    values = {"endpoint": access.endpoint, "region": access.region}
+    values |= {"access_key_id": access.access_key_id, "secret_access_key": access.secret_access_key}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    read, peak = map(int, done.stdout.split())
+    assert read == 300 << 20
+    assert peak < 200 << 10
+
+
+def test_a_large_file_that_changes_while_it_is_uploaded_is_no_object(access, boto, tmp_path):
+    """That the store is left without a half object is obstore's doing; this holds it to it."""
+    path = tmp_path / "big"
+    path.write_bytes(b"x" * (3 * PART))
+    bucket = open_bucket(access, BUCKET)
+    with SteadyFile(os.open(path, os.O_RDONLY)) as file:
+        with path.open("r+b") as other:
+            other.write(b"y")
+        with pytest.raises(OSError, match="the file changed"):
+            bucket.write_file("changed-under-hands", file, 3 * PART)
+        assert file.changed
+    assert "Contents" not in boto.list_objects_v2(Bucket=BUCKET, Prefix="changed-under-hands")
+    assert "Uploads" not in boto.list_multipart_uploads(Bucket=BUCKET, Prefix="changed-under-hands")

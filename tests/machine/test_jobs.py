@@ -1,5 +1,6 @@
 """Whole jobs on a real server, with real walls, environments and objects."""
 
+import gzip
 import io
 import json
 import os
@@ -278,7 +279,7 @@ def test_a_transfer_is_seen_while_it_goes_on(processor, script, told, capsys):
         assert record["hosts"] == [] or record["hosts"][0]["progress"] == record["progress"]
         return record["status"] != "InProgress"
 
-    until(over)
+    until(over, seconds=200)
     moving = [one for one in seen if one and one["way"] == "upload"]
     assert [one["bytes"] for one in moving] == sorted(one["bytes"] for one in moving)
     assert 0 < moving[-1]["bytes"] <= 1 << 30
@@ -844,3 +845,195 @@ def test_an_archive_as_input_arrives_byte_by_byte(processor, session, script, s3
         logs=False,
     )
     assert objects(f"s3://{bucket}/models-out") == {"m": data.getvalue()}
+
+
+def test_a_continuous_output_is_in_s3_while_the_program_runs(processor, session, script, objects, s3):
+    """The program goes on only when its first file has been seen in S3: `go` is put there as its answer."""
+    bucket = session.default_bucket()
+    job = processor()
+    job.run(
+        code=script(
+            f"""
+            import pathlib, time
+            out = pathlib.Path("{OUT}")
+            (out / "part").mkdir()
+            (out / "part/1.csv").write_text("early")
+            (out / "again").write_text("first")
+            go = pathlib.Path("{OUT}/../other/go")
+            while not go.exists():
+                time.sleep(0.05)
+            (out / "again").write_text("last")
+            (out / "late").write_text("late")
+            """
+        ),
+        outputs=[
+            ProcessingOutput(
+                source=OUT,
+                output_name="out",
+                destination=f"s3://{bucket}/continuous",
+                s3_upload_mode="Continuous",
+            ),
+            output(f"s3://{bucket}/beside-continuous", name="other", source="/opt/ml/processing/other"),
+        ],
+        wait=False,
+    )
+    early = until(lambda: len(found := objects(f"s3://{bucket}/continuous")) == 2 and found)
+    assert early == {"part/1.csv": b"early", "again": b"first"}
+    assert job.latest_job.describe()["ProcessingJobStatus"] == "InProgress"
+    (run,) = (Path(os.environ["PENSTOCK_HOME"]) / "runs").glob("*/algo-1")
+    (run / "ml/processing/other/go").touch()
+    job.latest_job.wait(logs=False)
+    assert objects(f"s3://{bucket}/continuous") == {
+        "part/1.csv": b"early",
+        "again": b"last",
+        "late": b"late",
+    }
+    lines = [line for line in log_lines(session, job.latest_job.job_name) if "Output 'out'" in line]
+    assert "1 of them had been uploaded while the program ran" in lines[-1]
+
+
+def test_a_stop_loses_nothing_of_a_continuous_output(processor, session, script, objects):
+    uri = f"s3://{session.default_bucket()}/continuous-stopped"
+    job = processor()
+    job.run(
+        code=script(
+            f"""
+            import pathlib, signal, sys, time
+            out = pathlib.Path("{OUT}")
+            def end(*_):
+                (out / "at-the-end").write_text("2")
+                half.write("and this")
+                sys.exit(0)
+            signal.signal(signal.SIGTERM, end)
+            half = open(out / "open", "w")
+            half.write("this ")
+            (out / "early").write_text("1")
+            while True:
+                time.sleep(60)
+            """
+        ),
+        outputs=[
+            ProcessingOutput(source=OUT, output_name="out", destination=uri, s3_upload_mode="Continuous")
+        ],
+        wait=False,
+    )
+    until(lambda: objects(uri) == {"early": b"1"})
+    job.latest_job.stop()
+    until(lambda: job.latest_job.describe()["ProcessingJobStatus"] == "Stopped")
+    assert objects(uri) == {"early": b"1", "open": b"this and this", "at-the-end": b"2"}
+
+
+def piped(uri, name="in", **more):
+    return ProcessingInput(
+        source=uri, destination=f"/opt/ml/processing/{name}", input_name=name, s3_input_mode="Pipe", **more
+    )
+
+
+def test_piped_inputs_flow_through_the_walls(processor, session, script, objects, s3, told):
+    bucket = session.default_bucket()
+    for n in range(5):
+        s3.put_object(Bucket=bucket, Key=f"piped/{n}.gz", Body=gzip.compress(f"{n} ".encode() * 100_000))
+    manifest = json.dumps([{"prefix": f"s3://{bucket}/piped/"}, "3.gz", "1.gz"]).encode()
+    s3.put_object(Bucket=bucket, Key="piped-manifest", Body=manifest)
+    job = processor(instance_count=2)
+    job.run(
+        code=script(
+            """
+            import json, os, pathlib
+            here = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
+            folder = "/opt/ml/processing/"
+            told = {}
+            for name in ("all_0", "all_1", "some_0", "shard_0"):
+                told[name] = open(folder + name).read()[::100_000 * 2]
+            raw = open(folder + "raw_0", "rb")
+            told["raw_0"] = raw.read(2).hex()
+            raw.close()
+            told["left"] = sorted(os.listdir(folder))
+            pathlib.Path("/opt/ml/processing/out", here + ".json").write_text(json.dumps(told))
+            """
+        ),
+        inputs=[
+            piped(f"s3://{bucket}/piped/", "all", s3_compression_type="Gzip"),
+            piped(
+                f"s3://{bucket}/piped-manifest",
+                "some",
+                s3_compression_type="Gzip",
+                s3_data_type="ManifestFile",
+            ),
+            piped(
+                f"s3://{bucket}/piped/",
+                "shard",
+                s3_compression_type="Gzip",
+                s3_data_distribution_type="ShardedByS3Key",
+            ),
+            piped(f"s3://{bucket}/piped/", "raw"),
+            piped(f"s3://{bucket}/piped/", "unread"),
+        ],
+        outputs=[output(f"s3://{bucket}/piped-out")],
+        logs=False,
+    )
+    found = {k: json.loads(v) for k, v in objects(f"s3://{bucket}/piped-out").items()}
+    assert set(found) == {"algo-1.json", "algo-2.json"}
+    for seen in found.values():
+        assert seen["all_0"] == seen["all_1"] == "01234"
+        assert (seen["some_0"], seen["raw_0"]) == ("13", "1f8b")
+        assert {"all_2", "raw_1", "unread_0"} < set(seen["left"])
+        assert not {"all_0", "raw_0"} & set(seen["left"])
+    assert [found[f"algo-{n}.json"]["shard_0"] for n in (1, 2)] == ["024", "13"]
+    name = job.latest_job.job_name
+    lines = log_lines(session, name)
+    assert any("the program did not open /opt/ml/processing/unread_0" in line for line in lines)
+    streams = {one["name"]: one["epochs"] for one in told(name)["hosts"][0]["streams"]}
+    assert streams == {"all": 2, "some": 1, "shard": 1, "raw": 1, "unread": 0}
+
+
+def test_a_broken_stream_fails_the_job_and_its_program_never_sees_an_end(
+    processor, session, script, objects, s3
+):
+    bucket = session.default_bucket()
+    whole = gzip.compress(os.urandom(3_000_000))
+    s3.put_object(Bucket=bucket, Key="cut/1.gz", Body=whole)
+    s3.put_object(Bucket=bucket, Key="cut/2.gz", Body=whole[:-1000])
+    job = processor()
+    with pytest.raises(UnexpectedStatusException, match="Failed"):
+        job.run(
+            code=script(
+                f"""
+                import pathlib
+                out = pathlib.Path("{OUT}")
+                (out / "begun").touch()
+                open("/opt/ml/processing/in_0", "rb").read()
+                (out / "seen-as-complete").touch()
+                """
+            ),
+            inputs=[piped(f"s3://{bucket}/cut/", s3_compression_type="Gzip")],
+            outputs=[output(f"s3://{bucket}/cut-out")],
+            logs=False,
+        )
+    reason = job.latest_job.describe()["FailureReason"]
+    expected = (
+        f"ClientError: Failed to download data. Input 'in': s3://{bucket}/cut/2.gz: it is no sound gzip file"
+    )
+    assert reason.startswith(expected)
+    assert objects(f"s3://{bucket}/cut-out") == {"begun": b""}
+
+
+def test_a_stop_ends_a_job_that_reads_slowly(processor, session, script, s3):
+    bucket = session.default_bucket()
+    s3.put_object(Bucket=bucket, Key="slow/big", Body=bytes(20 << 20))
+    job = processor()
+    job.run(
+        code=script(
+            """
+            import time
+            file = open("/opt/ml/processing/in_0", "rb", 0)
+            print("read", len(file.read(10)), flush=True)
+            time.sleep(600)
+            """
+        ),
+        inputs=[piped(f"s3://{bucket}/slow/")],
+        wait=False,
+    )
+    until(lambda: "read 10" in log_lines(session, job.latest_job.job_name))
+    job.latest_job.stop()
+    until(lambda: job.latest_job.describe()["ProcessingJobStatus"] == "Stopped")

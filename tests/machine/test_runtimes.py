@@ -16,6 +16,7 @@ import penstock
 from penstock.runtimes.bubblewrap import Bubblewrap
 from penstock.runtimes.choose import checks
 from penstock.runtimes.unshare import Unshare
+from penstock.testing.overlays import OverlaySuite
 from penstock.testing.walls import WallsSuite
 
 pytestmark = pytest.mark.machine
@@ -31,7 +32,7 @@ class TestBubblewrap(WallsSuite):
         return Bubblewrap(shutil.which("bwrap"))
 
 
-class TestUnshare(WallsSuite):
+class TestUnshare(WallsSuite, OverlaySuite):
     @pytest.fixture
     def runtime(self):
         return Unshare()

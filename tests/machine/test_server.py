@@ -285,6 +285,21 @@ def test_an_environment_that_differs_is_an_error_when_versions_are_strict(pensto
     assert "ran" not in strict.stdout
 
 
+@pytest.mark.parametrize("walls", ["bubblewrap", "unshare"])
+def test_long_arguments_and_variables_run_where_limits_are_relaxed(penstock, tmp_path, walls):
+    script = tmp_path / "s.py"
+    script.write_text("import os, sys; print('got', len(sys.argv[1]), len(os.environ['LONG']))")
+    long = ("--env", f"LONG={'v' * 5000}", str(script), "a" * 5000)
+    refused = penstock("run", *long, code=1)
+    assert "4744 more than AWS's limit of 256" in refused.stderr.replace("\n", " ")
+    assert "PENSTOCK_AWS_LIMITS=relaxed" in refused.stderr.replace("\n", " ")
+    penstock("down")
+    relaxed = {"PENSTOCK_AWS_LIMITS": "relaxed", "PENSTOCK_WALLS": walls}
+    assert "got 5000 5000" in penstock("run", *long, **relaxed).stdout
+    most = ("--env", f"LONG={'ü' * 32_000}", str(script), "🐍" * 32_000)
+    assert "got 32000 32000" in penstock("run", *most, **relaxed).stdout
+
+
 def test_a_head_without_end_is_cut_off(penstock):
     penstock("up")
     with socket.create_connection(("127.0.0.1", 12550), 10) as connection:

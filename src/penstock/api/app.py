@@ -17,22 +17,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import callers, identity, logs, permissions, processing, reports, tags, translate
+from penstock.api import (
+    callers,
+    filter_logs,
+    identity,
+    logs,
+    metrics,
+    permissions,
+    processing,
+    reports,
+    search,
+    tags,
+    translate,
+)
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
-from penstock.wire import faults, model, parse, reply, signature, validate
+from penstock.job.local_inputs import as_s3
+from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
 
 _log = logging.getLogger(__name__)
 
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
+_PAGE = 1000  # uploads in one answer
+
+_JSON = "application/x-amz-json-1.1"
+_JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
 
 #: Plain or a coroutine function; answers the members of the operation's output.
 Operation = Callable[[Context, Mapping[str, Any]], Any]
@@ -47,10 +65,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "AddTags"): tags.add,
     ("sagemaker", "ListTags"): tags.list_tags,
     ("sagemaker", "DeleteTags"): tags.delete,
+    ("sagemaker", "Search"): search.search,
+    ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
+    ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,
     ("logs", "DescribeLogStreams"): logs.describe_streams,
     ("logs", "GetLogEvents"): logs.get_events,
-    ("logs", "FilterLogEvents"): logs.filter_events,
+    ("logs", "FilterLogEvents"): filter_logs.filter_events,
     ("sts", "GetCallerIdentity"): identity.caller,
     ("iam", "GetRole"): identity.get_role,
 }
@@ -59,6 +80,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
 #: Answered from one row by its key. Where that lies in this process, a hop to a thread would cost more than the
 #: answer, so they are not sent on one.
 QUICK = {("sagemaker", "DescribeProcessingJob")}
+
+
+#: What runners post besides log bytes.
+_REPORTS = {"events": reports.take_events, "progress": reports.take_progress, "uploads": reports.take_uploads}
 
 
 class Application:
@@ -71,12 +96,15 @@ class Application:
         gateway: S3Gateway,
         status: Callable[[], Mapping[str, Any]],
         wait_ready: Callable[[], None],
+        *,
+        relaxed_limits: bool = False,
     ) -> None:
         self._context = context
         self._callers = who
         self._gateway = gateway
         self._status = status
         self._wait_ready = wait_ready
+        self._relaxed_limits = relaxed_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -84,7 +112,7 @@ class Application:
             return
         path = scope["path"]
         try:
-            claimed = signature.claim(scope["headers"], scope["query_string"])
+            claimed = claims.claim(scope["headers"], scope["query_string"])
             if claimed is not None and claimed.scope.service == "s3":  # first: a bucket may have any name
                 await self._serve_s3(scope, receive, send)
                 return
@@ -106,19 +134,24 @@ class Application:
             return  # nobody is left to answer
         await response(scope, receive, send)
 
-    async def _operate(self, scope: Scope, receive: Receive, claimed: signature.Claim | None) -> reply.Reply:
+    async def _operate(self, scope: Scope, receive: Receive, claimed: claims.Claim | None) -> reply.Reply:
         """One AWS operation: verify, parse, check, operate, reply."""
         request_id = str(uuid.uuid4())
-        service = "sagemaker" if claimed is None else claimed.scope.service
+        service = _service(scope, claimed)
         try:
             body = await _bounded_body(receive)
+            if claimed is None:
+                claimed = claims.read_claim(scope["headers"], scope["query_string"])  # raises what is wrong
+            self._check_scope(claimed, service)
             job = self._callers.identify(signed_request(scope, body), claimed).job
             context = self._context if job is None else replace(self._context, caller=job)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
-                record = await run_in_threadpool(_own_record, context, scope["path"])
+                record = await run_in_threadpool(_own_record, context, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)
-            call = _parse(service, scope, body)
-            validate.check(call)
+            call = _parse(service, scope, claimed, body)
+            # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
+            known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
+            validate.check(known, relaxed=self._relaxed_limits)
             if job is not None:
                 permissions.check(context.account, job, call.service, call.operation, call.params)
             result = await _carry_out(context, call)
@@ -132,6 +165,23 @@ class Application:
             _log.exception("request %s failed", request_id)
             return reply.render_fault(service, faults.internal_failure(), request_id)
 
+    def _check_scope(self, claimed: claims.Claim, service: str) -> None:
+        """What a signature is for must be this server and the service that is asked."""
+        told = ""
+        here, region = self._context.region, claimed.scope.region
+        # IAM, and STS at its global address, are signed for us-east-1 wherever one is.
+        if region != here and not (service in model.QUERY_SERVICES and region == "us-east-1"):
+            told = f"Credential should be scoped to a valid region, not '{region[:64]}'. "
+        signing = "sagemaker" if service in model.REST_SERVICES else service
+        if signing != claimed.scope.service:
+            told += f"Credential should be scoped to correct service: '{signing}'. "
+        if told:
+            raise faults.wrong_scope(f"{told}(This server's region is {here}; PENSTOCK_REGION sets it.)")
+        if claimed.lifetime is not None and service not in model.QUERY_SERVICES:
+            raise faults.incomplete_signature(
+                f"Operations of {service[:64]} can't be called by presigned URLs; sign a header instead."
+            )
+
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._gateway(scope, receive, send)
@@ -139,10 +189,10 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress|uploads)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", "events", "progress"}:
+        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
@@ -151,9 +201,8 @@ class Application:
                 offset = int(request.query_params.get("offset", ""))
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
                 return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
-            args = (uid, host, token, body)
-            take = reports.take_events if what == "events" else reports.take_progress
-            return JSONResponse(await run_in_threadpool(take, self._context, *args))
+            take = _REPORTS[what]
+            return JSONResponse(await run_in_threadpool(take, self._context, uid, host, token, body))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:
@@ -190,25 +239,56 @@ async def _carry_out(context: Context, call: parse.Call) -> Mapping[str, Any] | 
     return result
 
 
-def _own_record(context: Context, path: str) -> Mapping[str, Any]:
-    """Penstock's own, richer record of a job: phases, hosts, environments, transfers."""
-    name = path.removeprefix("/penstock/jobs/")
+def _own_record(context: Context, path: str, query: bytes) -> Mapping[str, Any]:
+    """Penstock's own, richer record of a job, or with ``/outputs`` a page of what it has stored.
+
+    A page begins beyond the place that ``after`` names, a ``next`` of the page before.
+    """
+    name, _, part = path.removeprefix("/penstock/jobs/").partition("/")
     if context.caller is not None:
         asked = {"ProcessingJobName": name}
         permissions.check(context.account, context.caller, "sagemaker", "DescribeProcessingJob", asked)
     store = context.store
     job = processing.find(context, name)
+    if part == "outputs":
+        after = translate.place(dict(parse_qsl(query.decode("latin-1"))).get("after"))
+        return translate.upload_page(store.uploads.page(job.uid, after, _PAGE), _PAGE)
+    if part:
+        raise faults.validation(f"There is nothing at {path}.")
     hosts, moved = store.hosts(job.uid), context.transfers
     transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
-    return translate.record(job, hosts, store.tags(job.arn), transfers)
+    return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers)
 
 
-def _parse(service: str, scope: Scope, body: bytes) -> parse.Call:
-    """The operation and its parameters, by the protocol of the service that the request is signed for."""
+def _service(scope: Scope, claimed: claims.Claim | None) -> str:
+    """Which service is asked, and in whose form an answer is given: AWS tells it by the host, we by the request."""
+    if route := _route(scope):
+        return route[0]
+    if claimed is not None:
+        target = claimed.headers.get("x-amz-target", "")
+        return model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
+    headers = dict(scope["headers"])
+    prefix = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[0]
+    form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
+    return model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker")
+
+
+def _is_query(scope: Scope) -> bool:
+    return scope["path"] == "/" and b"Action=" in scope["query_string"]
+
+
+def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> parse.Call:
+    """The operation and its parameters, by the protocol of the service that is asked."""
     if service in model.QUERY_SERVICES:
         return parse.parse_query(service, body or scope["query_string"])
-    target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
-    return parse.parse_json(service, target.decode("latin-1"), body)
+    if route := service in model.REST_SERVICES and _route(scope):
+        return parse.parse_body(*route, body)
+    if scope["method"] != "POST" or scope["path"] != "/":
+        raise faults.unknown_operation("Operations are called by POST at the path /.", 404)
+    kind = claimed.headers.get("content-type", _JSON)
+    if kind != _JSON and kind.partition(";")[0].rstrip().lower() not in _JSON_TYPES:
+        raise faults.unknown_operation(f"The Content-Type must be {_JSON}, not {kind[:64]!r}.", 404)
+    return parse.parse_json(service, claimed.headers.get("x-amz-target", ""), body)
 
 
 async def _send(send: Send, answer: reply.Reply) -> None:
@@ -218,11 +298,21 @@ async def _send(send: Send, answer: reply.Reply) -> None:
 
 def _is_operation(scope: Scope) -> bool:
     """Whether an unsigned request looks like an AWS operation rather than S3's anonymous access."""
-    return scope["path"].startswith("/penstock/") or (
-        scope["method"] == "POST"
-        and scope["path"] == "/"
-        and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
+    return (
+        scope["path"].startswith("/penstock/")
+        or _route(scope) is not None
+        or _is_query(scope)
+        or (
+            scope["method"] == "POST"
+            and scope["path"] == "/"
+            and any(k in {b"x-amz-target", b"content-type"} for k, _ in scope["headers"])
+        )
     )
+
+
+def _route(scope: Scope) -> tuple[str, str] | None:
+    """Service and operation, where method and path name them."""
+    return None if scope["path"] == "/" else model.routes().get((scope["method"], scope["path"]))
 
 
 async def _bounded_body(receive: Receive) -> bytes:

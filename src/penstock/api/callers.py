@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from penstock.job.life import Job
 from penstock.wire import faults, signature
+from penstock.wire.claims import Claim, read_claim
 
 #: Seconds that credentials are good for; boto3 fetches new ones a quarter of an hour before.
 LIFETIME = 3600
@@ -102,23 +103,19 @@ class Callers:
     job_of_uid: Callable[[str], Job | None]
     clock: Callable[[], int]
 
-    def identify(
-        self, request: signature.SignedRequest, claimed: signature.Claim | None = None
-    ) -> Identified:
-        """Find out who signed `request`; `claimed` is what `signature.claim` read of it.
+    def identify(self, request: signature.SignedRequest, claimed: Claim | None = None) -> Identified:
+        """Find out who signed `request`; `claimed` is what `claims.claim` read of it.
 
         Raises:
             Fault: As `signature.verify`; ExpiredTokenException when a job's credentials are good no more.
         """
-        claimed = claimed or signature.claim(request.headers, request.query)
+        claimed = claimed or read_claim(request.headers, request.query)
         at = self.clock()
-        token = claimed and claimed.session_token
-        if claimed is None or token == self.key.token:
-            return Identified(signature.verify(request, _only(self.key), at, claimed=claimed))
-        lent = self.lender.recognise(token or "")
-        if lent is None:
-            raise faults.unrecognized_client()
-        caller = signature.verify(request, _only(lent.key), at, claimed=claimed)
+        lent = self.lender.recognise(claimed.token) if claimed.token else None
+        if lent is None or lent.key.access_key_id != claimed.scope.access_key_id:
+            # A key or a token that is neither the home's nor a job's is refused here, in AWS's words.
+            return Identified(_verify(request, self.key, at, claimed))
+        caller = _verify(request, lent.key, at, claimed)
         job = self._running(lent.uid)
         if job is None or at >= lent.expires * 1000:
             raise faults.expired_token()
@@ -136,5 +133,8 @@ class Callers:
         return None if job is None or job.phase.final else job
 
 
-def _only(key: signature.Key) -> Callable[[str], str | None]:
-    return lambda access_key_id: key.secret if access_key_id == key.access_key_id else None
+def _verify(
+    request: signature.SignedRequest, key: signature.Key, at: int, claimed: Claim
+) -> signature.Caller:
+    secret = {key.access_key_id: key.secret}
+    return signature.verify(request, secret.get, at, claimed=claimed, token=key.token)

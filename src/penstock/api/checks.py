@@ -7,29 +7,49 @@ where AWS's are not known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
 from penstock.images.uris import parse
+from penstock.job import local_inputs
 
 _OUTPUTS = "processingOutputConfig.outputs"
 _ROOT = "/opt/ml/processing/"
+#: Bytes of a program's arguments and variables: below the 2 MiB that Linux gives them at a stack of 8 MiB. Only
+#: where AWS's limits are relaxed can a request come near.
+_PROGRAM = 1_500_000
 
 
-def broken_rules(request: Mapping[str, Any]) -> list[str]:
-    """One sentence for each rule that the request breaks; empty when it is sound."""
+def broken_rules(request: Mapping[str, Any], local: Sequence[str] = ()) -> list[str]:
+    """One sentence for each rule that the request breaks; empty when it is sound.
+
+    `local`: folders of the server's machine that may be inputs.
+    """
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
         *_texts(request, ""),
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request["AppSpecification"]),
+        *_size(request),
         *_inputs(inputs),
+        *local_inputs.broken_rules(inputs, local),
         *_outputs(outputs),
         *_paths(inputs, outputs),
+        *broken_tags(request.get("Tags") or []),
     ]
+
+
+def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The same for tags, which AddTags takes as well."""
+    for key in _repeated(tag["Key"] for tag in tags):
+        yield f"tags: the key {key!r} is used twice."
+    for tag in tags:
+        if tag["Key"][:4].lower() == "aws:":
+            yield f"tags: the key {tag['Key']!r} begins with aws:, which only AWS's own tags may."
 
 
 def _texts(value: Any, where: str) -> Iterator[str]:
@@ -51,14 +71,17 @@ def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:
         if name in cluster:
             yield f"{where}: {name} is set by the service and can't be given."
     preferences = cluster.get("InstancePreferences")
+    types = [p["InstanceType"] for p in preferences or ()]
+    if "InstanceType" in cluster:
+        types.append(cluster["InstanceType"])
+    yield from _volume(cluster, types)
     if preferences is None:
-        if "InstanceType" not in cluster:
+        if not types:
             yield f"{where}: give InstanceType or InstancePreferences."
         return
     if "InstanceType" in cluster:
         yield f"{where}: InstanceType and InstancePreferences exclude each other."
-    types = Counter(p["InstanceType"] for p in preferences)
-    for repeated in (t for t, n in types.items() if n > 1):
+    for repeated in _repeated(p["InstanceType"] for p in preferences):
         yield f"{where}.instancePreferences: {repeated} is named twice."
     counted = [p for p in preferences if "InstanceCount" in p]
     everywhere = len(counted) == len(preferences)
@@ -67,6 +90,20 @@ def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:
             f"{where}: give InstanceCount either for the whole cluster or for every element of "
             "InstancePreferences."
         )
+
+
+def _volume(cluster: Mapping[str, Any], types: Sequence[str]) -> Iterator[str]:
+    """Disks of the instance's own take the volume's place: they have one size, and encrypt by themselves."""
+    where = "processingResources.clusterConfig"
+    for kind in dict.fromkeys(t for t in types if t in LOCAL_STORAGE):
+        size = LOCAL_STORAGE[kind]
+        if "VolumeKmsKeyId" in cluster:
+            yield f"{where}: {kind} has local storage, for which no VolumeKmsKeyId can be given."
+        if size is not None and cluster["VolumeSizeInGB"] > size:
+            yield (
+                f"{where}: VolumeSizeInGB is {cluster['VolumeSizeInGB']}, and {kind} has {size} GB of local storage; "
+                f"ask for {size} at most."
+            )
 
 
 def _application(application: Mapping[str, Any]) -> Iterator[str]:
@@ -85,16 +122,38 @@ def _application(application: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _size(request: Mapping[str, Any]) -> Iterator[str]:
+    application = request["AppSpecification"]
+    texts = [
+        *(application.get("ContainerEntrypoint") or ()),
+        *(application.get("ContainerArguments") or ()),
+        *(f"{name}={value}" for name, value in (request.get("Environment") or {}).items()),
+    ]
+    size = sum(len(text.encode()) + 9 for text in texts)  # the kernel adds an end and a pointer to each
+    if size > _PROGRAM:
+        yield (
+            f"Entrypoint, arguments and environment have {size} bytes together, {size - _PROGRAM} more than a "
+            f"program can be started with ({_PROGRAM}); put what is long into an input."
+        )
+
+
 def _inputs(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for name in _repeated(i["InputName"] for i in inputs):
         yield f"processingInputs: the InputName {name!r} is used twice."
     for one in inputs:
         name = one["InputName"]
         managed = one.get("AppManaged", False)
-        if ("S3Input" in one) == ("DatasetDefinition" in one):
+        if _both_or_none(one, "S3Input", "DatasetDefinition"):
             yield f"processingInputs: input {name!r} needs exactly one of S3Input and DatasetDefinition."
             continue
         given = one.get("S3Input") or one["DatasetDefinition"]
+        if "DatasetDefinition" in one and _both_or_none(
+            given, "AthenaDatasetDefinition", "RedshiftDatasetDefinition"
+        ):
+            yield (
+                f"processingInputs: the DatasetDefinition of input {name!r} needs exactly one of "
+                "AthenaDatasetDefinition and RedshiftDatasetDefinition."
+            )
         if not managed and not given.get("LocalPath"):
             yield f"processingInputs: input {name!r} needs a LocalPath, for it is not AppManaged."
         if "S3Input" in one and not managed and not given.get("S3InputMode"):
@@ -108,7 +167,7 @@ def _outputs(outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{_OUTPUTS}: the OutputName {name!r} is used twice."
     for one in outputs:
         name = one["OutputName"]
-        if ("S3Output" in one) == ("FeatureStoreOutput" in one):
+        if _both_or_none(one, "S3Output", "FeatureStoreOutput"):
             yield f"{_OUTPUTS}: output {name!r} needs exactly one of S3Output and FeatureStoreOutput."
             continue
         managed = one.get("AppManaged", False)
@@ -141,5 +200,12 @@ def _paths(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, A
         taken.append((who, path))
 
 
-def _repeated(names: Any) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]
+def _both_or_none(given: Mapping[str, Any], one: str, other: str) -> bool:
+    return (one in given) == (other in given)
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    every = list(names)
+    if len(set(every)) == len(every):
+        return []
+    return [name for name, count in Counter(every).items() if count > 1]

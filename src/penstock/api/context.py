@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -27,10 +27,16 @@ class Context:
     """The job whose program asks; None for whoever has the home's keys."""
     transfers: dict[tuple[str, str], Progress] = field(default_factory=dict)
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
+    local_inputs: Sequence[str] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"
+
+    def trial_component_arn(self, name: str) -> str:
+        """The ARN of the trial component of that name."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:experiment-trial-component/{name}"
 
     @cached_property
     def admission(self) -> Admission:

@@ -7,7 +7,6 @@ events, with the same token as before, says that there is no more for now.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -17,9 +16,13 @@ from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
 from penstock.job.events import Host
 from penstock.store.logbook import PAGE_BYTES, PAGE_EVENTS, LogEvent
-from penstock.wire.faults import log_not_found
+from penstock.wire.faults import Fault, log_not_found
 
 GROUP = "/aws/sagemaker/ProcessingJobs"
+
+#: The most streams that a page may be asked to hold, and the most that a job has (both by AWS's models).
+_MOST_STREAMS = 50
+_MOST_INSTANCES = 100
 
 
 def describe_groups(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,23 +35,29 @@ def describe_groups(context: Context, params: Mapping[str, Any]) -> dict[str, An
 
 
 def describe_streams(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of streams by name. A page that holds the last stream carries no token, also when it is full."""
-    _check_group(params)
-    limit = params.get("limit", 50)
+    """A page of streams by name, or by their last event. The page that holds the last stream carries no token."""
+    check_group(params)
+    prefix, limit = params.get("logStreamNamePrefix"), params.get("limit", _MOST_STREAMS)
     after = place(params.get("nextToken"))
-    if after is not None and not isinstance(after, str):
-        raise invalid("The nextToken is not one that DescribeLogStreams returned.")
-    found = context.store.hosts_by_stream_prefix(params.get("logStreamNamePrefix") or "", after, limit + 1)
+    read = _by_name
+    if params.get("orderBy") == "LastEventTime":
+        if prefix is not None:
+            raise invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
+        read = _by_last_event
+    elif after is None and limit == _MOST_STREAMS and re.fullmatch("[^/]+/", prefix or ""):
+        # SageMaker's SDK asks so for the streams of a job, and when a token comes asks the same again, for ever.
+        limit = _MOST_INSTANCES
+    found = read(context, prefix or "", after, limit + 1, params.get("descending", False))
     return {
-        "logStreams": [_stream(context, host) for host in found[:limit]],
-        "nextToken": token(found[limit - 1].log_stream) if len(found) > limit else None,
+        "logStreams": [_stream(context, host) for host, _ in found[:limit]],
+        "nextToken": token(found[limit - 1][1]) if len(found) > limit else None,
     }
 
 
 def get_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """A page of one stream's events, oldest first; from the head, from a token, or (by default) from the tail."""
-    _check_group(params)
-    host = _host(context, params["logStreamName"])
+    check_group(params)
+    host = find_stream(context, params["logStreamName"])
     limit = params.get("limit", PAGE_EVENTS)
     start, end = params.get("startTime", 0), params.get("endTime")
     direction, position = _place_of(params.get("nextToken"))
@@ -72,48 +81,36 @@ def get_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def filter_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Events of several streams, by time. `filterPattern`: all words (or "quoted phrases") must occur."""
-    _check_group(params)
-    hosts = _chosen(context, params)
-    start, end = params.get("startTime", 0), params.get("endTime")
-    limit = params.get("limit", PAGE_EVENTS)
-    places = place(params.get("nextToken")) or {}
-    if not isinstance(places, dict) or not all(type(p) is int and 0 <= p < 1 << 50 for p in places.values()):
-        raise invalid("The nextToken is not one that FilterLogEvents returned.")
-    words = _words(params.get("filterPattern") or "")
-    book = context.logbook
-    for host in hosts:
-        if host.log_stream not in places:
-            places[host.log_stream] = book.position_of_time(host.job_uid, host.name, start)
+def _by_name(
+    context: Context, prefix: str, after: Any, limit: int, descending: bool
+) -> list[tuple[Host, Any]]:
+    """Streams and their places, after the place `after`."""
+    if after is not None and not isinstance(after, str):
+        raise _bad_stream_token()
+    found = context.store.hosts_by_stream_prefix(prefix, after, limit, descending=descending)
+    return [(host, host.log_stream) for host in found]
 
-    def read(number: int, host: Host) -> Iterator[tuple[int, int, LogEvent]]:
-        for event in book.forward(host.job_uid, host.name, places[host.log_stream]):
-            yield event.at, number, event
 
-    found: list[dict[str, Any]] = []
-    size = 0
-    more = False
-    for at, number, event in heapq.merge(*(read(n, h) for n, h in enumerate(hosts)), key=lambda t: t[:2]):
-        if end is not None and at >= end:
-            break
-        if len(found) >= limit or size >= PAGE_BYTES:
-            more = True
-            break
-        stream = hosts[number].log_stream
-        places[stream] = event.end
-        if all(word in event.message for word in words):
-            size += len(event.message)
-            found.append(
-                {
-                    "logStreamName": stream,
-                    "timestamp": at,
-                    "message": event.message,
-                    "ingestionTime": at,
-                    "eventId": f"{at:020}{number:04}{event.start:020}",
-                }
-            )
-    return {"events": found, "searchedLogStreams": [], "nextToken": token(places) if more else None}
+def _by_last_event(
+    context: Context, prefix: str, after: Any, limit: int, descending: bool
+) -> list[tuple[Host, Any]]:
+    """The same by the time of their last event, streams without any as the oldest; each log is looked at."""
+    placed = [
+        (host, [last.at if last else -1, host.log_stream])
+        for host in context.store.hosts_by_stream_prefix(prefix, None, None)
+        for last in [_last_event(context, host)]
+    ]
+    if after is not None:
+        match after:
+            case [int(), str()]:
+                placed = [p for p in placed if (p[1] < after if descending else p[1] > after)]
+            case _:
+                raise _bad_stream_token()
+    return sorted(placed, key=lambda p: p[1], reverse=descending)[:limit]
+
+
+def _bad_stream_token() -> Fault:
+    return invalid("The nextToken is not one that DescribeLogStreams returned.")
 
 
 def _page(events: Iterator[LogEvent], limit: int, end: int | None) -> Iterator[LogEvent]:
@@ -134,25 +131,19 @@ def _place_of(text: str | None) -> tuple[str | None, int | None]:
     return direction, int(number)
 
 
-def _chosen(context: Context, params: Mapping[str, Any]) -> list[Host]:
-    names = params.get("logStreamNames")
-    if names is not None:
-        return [_host(context, name) for name in names]
-    return context.store.hosts_by_stream_prefix(params.get("logStreamNamePrefix") or "", None, 1000)
-
-
-def _words(pattern: str) -> list[str]:
-    pieces = pattern.split('"')
-    return [w for n, piece in enumerate(pieces) for w in ([piece] if n % 2 else piece.split()) if w]
-
-
-def _check_group(params: Mapping[str, Any]) -> None:
+def check_group(params: Mapping[str, Any]) -> None:
+    """Refuse a call that asks for another group than the one there is."""
     name = params.get("logGroupName") or (params.get("logGroupIdentifier") or "").split(":log-group:")[-1]
     if name.removesuffix(":*") != GROUP:
         raise log_not_found("The specified log group does not exist.")
 
 
-def _host(context: Context, stream: str) -> Host:
+def find_stream(context: Context, stream: str) -> Host:
+    """The host whose log stream has that name.
+
+    Raises:
+        Fault: There is none.
+    """
     host = context.store.host_of_stream(stream)
     if host is None:
         raise log_not_found("The specified log stream does not exist.")
@@ -160,17 +151,20 @@ def _host(context: Context, stream: str) -> Host:
 
 
 def _stream(context: Context, host: Host) -> dict[str, Any]:
-    book = context.logbook
-    size = book.size(host.job_uid, host.name)
-    first = next(book.forward(host.job_uid, host.name, 0), None)
-    last = book.before(host.job_uid, host.name, size, 1)
+    first = next(context.logbook.forward(host.job_uid, host.name, 0), None)
+    last = _last_event(context, host)
     return {
         "logStreamName": host.log_stream,
         "arn": f"arn:aws:logs:{context.region}:{context.account}:log-group:{GROUP}:log-stream:{host.log_stream}",
         "creationTime": int(host.log_stream.rpartition("-")[2]) * 1000,
         "firstEventTimestamp": None if first is None else first.at,
-        "lastEventTimestamp": last[-1].at if last else None,
-        "lastIngestionTime": last[-1].at if last else None,
+        "lastEventTimestamp": last.at if last else None,
+        "lastIngestionTime": last.at if last else None,
         "storedBytes": 0,
         "uploadSequenceToken": None,
     }
+
+
+def _last_event(context: Context, host: Host) -> LogEvent | None:
+    book = context.logbook
+    return next(iter(book.before(host.job_uid, host.name, book.size(host.job_uid, host.name), 1)), None)

@@ -15,12 +15,14 @@ from penstock.api.logs import GROUP
 from penstock.job.life import Job
 from penstock.wire.faults import Fault, access_denied
 
-#: (service, operation) -> the member that must name the job itself or its log; "" when it is about nobody.
+#: (service, operation) -> the member that must name what is the job's own; "" when it is about nobody.
 OPERATIONS: Mapping[tuple[str, str], str] = {
     ("sagemaker", "DescribeProcessingJob"): "ProcessingJobName",
     ("sagemaker", "StopProcessingJob"): "ProcessingJobName",
     ("sagemaker", "AddTags"): "ResourceArn",
     ("sagemaker", "ListTags"): "ResourceArn",
+    ("sagemaker-metrics", "BatchPutMetrics"): "TrialComponentName",
+    ("sagemaker-metrics", "BatchGetMetrics"): "MetricQueries",
     ("logs", "DescribeLogGroups"): "",
     ("logs", "DescribeLogStreams"): "logStreamNamePrefix",
     ("logs", "GetLogEvents"): "logStreamName",
@@ -89,11 +91,15 @@ def check(account: str, job: Job, service: str, operation: str, params: Mapping[
     resource = params.get("ResourceArn") or "*"
     if named:
         resource = f"{job.arn.rpartition('/')[0]}/{str(named).lower()}"
+    elif component := params.get("TrialComponentName"):
+        resource = _component_arn(job, component)
+    elif service == "sagemaker-metrics":
+        resource = next(arn for arn in _queried(params) if not _is_of_it(job, arn))
     elif service == "logs":
         resource = (
             f"{job.arn.replace(':sagemaker:', ':logs:').partition(':processing-job')[0]}:log-group:{GROUP}"
         )
-    raise _denied(account, job, f"{service}:{operation}", resource)
+    raise _denied(account, job, f"{service.removesuffix('-metrics')}:{operation}", resource)
 
 
 def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, headers: _Headers) -> None:
@@ -136,9 +142,28 @@ def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
         return bool(params[member] == job.name)
     if member == "ResourceArn":
         return bool(params[member] == job.arn)
+    if member == "TrialComponentName":
+        return bool(params[member] == job.trial_component)
+    if member == "MetricQueries":
+        return all(_is_of_it(job, arn) for arn in _queried(params))
     given = [params[m] for m in ("logStreamName", "logStreamNamePrefix") if params.get(m) is not None]
     given += params.get("logStreamNames") or []
     return bool(given) and all(str(stream).startswith(f"{job.name}/") for stream in given)
+
+
+def _queried(params: Mapping[str, Any]) -> list[str]:
+    return [query["ResourceArn"] for query in params["MetricQueries"]]
+
+
+def _is_of_it(job: Job, arn: str) -> bool:
+    """Whether an ARN names the job or its trial component."""
+    return arn == job.arn or (
+        job.trial_component is not None and arn == _component_arn(job, job.trial_component)
+    )
+
+
+def _component_arn(job: Job, component: str) -> str:
+    return f"{job.arn.partition(':processing-job')[0]}:experiment-trial-component/{component}"
 
 
 def _grants(headers: _Headers) -> bool:

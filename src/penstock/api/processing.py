@@ -11,8 +11,8 @@ from penstock.api.context import Context
 from penstock.api.translate import description, invalid, place, summary, token, with_defaults
 from penstock.errors import Conflict, IllegalMove
 from penstock.job.life import Job, Phase, StopAsked, advance
-from penstock.store.database import JobQuery
-from penstock.wire.faults import resource_in_use
+from penstock.store.listing import JobQuery
+from penstock.wire.faults import Fault, resource_in_use
 
 #: AWS does not document its default page size of ListProcessingJobs; its other lists have 10.
 _PAGE = 10
@@ -23,7 +23,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
     The one operation that is not plain: it waits for the disk together with others (`admission.py`).
     """
-    broken = broken_rules(params)
+    broken = broken_rules(params, context.local_inputs)
     if broken:
         raise invalid(" ".join(broken))
     at = context.clock()
@@ -125,3 +125,23 @@ def find(context: Context, name: str) -> Job:
     if job is None:
         raise invalid(f"Could not find requested job with name: {name}")
     return job
+
+
+def find_by_arn(context: Context, arn: str) -> Job:
+    """The job of an ARN. ARNs are compared without regard to case: clients lower-case them.
+
+    Raises:
+        Fault: There is none.
+    """
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    job = context.store.job(name) if kind == "processing-job" else None
+    if kind == "processing-job" and job is None:
+        job = context.store.job_of_arn(arn)  # a search through all jobs, so only for who changed the letters
+    if job is None or job.arn.lower() != arn.lower():
+        raise no_resource(arn)
+    return job
+
+
+def no_resource(arn: str) -> Fault:
+    """There is nothing of that ARN."""
+    return invalid(f"The resource {arn} does not exist.")

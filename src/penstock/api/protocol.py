@@ -1,7 +1,7 @@
 """HTTP as uvicorn speaks it, but for two things.
 
-What may come before a body is bounded: uvicorn's fast parser has no bound. And an answer's head and body leave
-together: uvicorn writes them apart, which costs a second packet, and the client a second awakening.
+What may come before and after a body is bounded: uvicorn's fast parser has no bound. And an answer's head and
+body leave together: uvicorn writes them apart, which costs a second packet, and the client a second awakening.
 """
 
 from __future__ import annotations
@@ -42,29 +42,31 @@ class _Joined:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose request line and headers do not end within `LARGEST_HEAD` bytes."""
+    """Closes a connection on which `LARGEST_HEAD` bytes have come that are no body and do not end.
 
-    _in_head = False
-    _head = 0
+    That is a head, but also what may follow a body sent in chunks: trailers, which uvicorn keeps as it keeps headers.
+    """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Talk through a transport that joins what is written."""
-        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type] # all that is used of one
+    _unfinished = 0
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, then count it if the head is still open."""
+        """Parse what came, and judge what is still open after that."""
+        self._unfinished += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._head += len(data)
-            if self._head > LARGEST_HEAD:
-                self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """A head begins."""
-        self._in_head, self._head = True, 0
-        super().on_message_begin()
+        if self._unfinished > LARGEST_HEAD:
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
-        """It has ended."""
-        self._in_head = False
+        """A head has ended."""
+        self._unfinished = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body, which its reader bounds."""
+        self._unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has ended, with its trailers."""
+        self._unfinished = 0
+        super().on_message_complete()

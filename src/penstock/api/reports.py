@@ -1,4 +1,4 @@
-"""Where runners post events and log bytes. Idempotent: what was taken before is passed over."""
+"""Where runners post events, log bytes and the upload manifest. Idempotent: what was taken before is passed over."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.api.context import Context
 from penstock.job.events import Host, HostEvent
+from penstock.job.uploads import read_lines
 from penstock.progress import Progress
 
 
@@ -50,6 +51,14 @@ def take_progress(context: Context, uid: str, name: str, token: str, body: bytes
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
     return {}
+
+
+def take_uploads(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
+    """Take lines of the upload manifest and answer how many."""
+    _known(context, uid, name, token)
+    uploads = read_lines(body)
+    context.store.uploads.add(uid, name, uploads)
+    return {"taken": len(uploads)}
 
 
 def _known(context: Context, uid: str, name: str, token: str) -> Host:

@@ -6,10 +6,12 @@ import base64
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from penstock.job.events import Host
 from penstock.job.life import Job
+from penstock.job.uploads import Upload
 from penstock.progress import Progress, together
 from penstock.wire.faults import Fault, validation
 
@@ -50,7 +52,11 @@ def summary(job: Job) -> dict[str, Any]:
 
 
 def record(
-    job: Job, hosts: Sequence[Host], tags: Mapping[str, str], transfers: Mapping[str, Progress]
+    job: Job,
+    hosts: Sequence[Host],
+    tags: Mapping[str, str],
+    uploads: Sequence[Mapping[str, Any]],
+    transfers: Mapping[str, Progress],
 ) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
 
@@ -58,6 +64,7 @@ def record(
         job: The job.
         hosts: Its instances.
         tags: Its tags.
+        uploads: What is stored of each output.
         transfers: What its hosts move just now.
     """
     moved = together(list(transfers.values()))
@@ -75,6 +82,7 @@ def record(
         "request": dict(job.request),
         "tags": dict(tags),
         "progress": moved and moved.to_json(),
+        "uploads": list(uploads),
         "hosts": [
             {
                 "name": h.name,
@@ -90,9 +98,18 @@ def record(
     }
 
 
+def upload_page(found: Sequence[tuple[str, Upload]], limit: int) -> dict[str, Any]:
+    """A page of the upload manifest; `next` leads to the one that follows, and is None at the end."""
+    more = len(found) == limit and (found[-1][1].uri, found[-1][0])
+    return {
+        "uploads": [{"host": host, **asdict(upload)} for host, upload in found],
+        "next": token(more) if more else None,
+    }
+
+
 def token(place: Any) -> str:
     """A NextToken: opaque to clients."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(place, ensure_ascii=False, allow_nan=False).encode()).decode()
 
 
 def place(text: str | None) -> Any:
@@ -104,9 +121,14 @@ def place(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(base64.urlsafe_b64decode(text.encode()))
-    except (ValueError, RecursionError) as error:
-        raise invalid("The NextToken is not one that this operation returned.") from error
+        found = json.loads(base64.urlsafe_b64decode(text.encode()))
+        # Written again it must be the same: so it holds no half of a surrogate pair, which no database takes.
+        ours = token(found) == text
+    except (ValueError, RecursionError):
+        ours = False
+    if not ours:
+        raise invalid("The NextToken is not one that this operation returned.")
+    return found
 
 
 def invalid(message: str) -> Fault:

@@ -67,7 +67,7 @@ def _parts() -> Iterator[Finding]:
 def _walls(settings: Settings) -> Iterator[Finding]:
     from penstock.runtimes.choose import checks  # noqa: PLC0415 - tries each by starting a program
 
-    found = checks()
+    found = checks(settings.home if settings.home.is_dir() else None)
     # Only what would be used must work; another that does not is no fault of the machine's.
     fit = [f.runtime for f in found if f.fit]
     used = settings.walls if settings.walls != "auto" else next(iter(fit), None)

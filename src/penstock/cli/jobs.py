@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -75,6 +77,29 @@ def describe(name: str, json: Json = False) -> None:
     show.table(("PHASE", "AT", "TOOK"), show.phases(told))
     for host in told["hosts"]:
         _show_host(host, alone=len(told["hosts"]) == 1)
+
+
+def outputs(
+    name: str,
+    limit: Annotated[int, typer.Option(help="How many rows of the table.", min=1)] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="Print all, one JSON object per line.")] = False,
+) -> None:
+    """List the objects that a job has stored, with sizes and checksums."""
+    found = record.uploads(local_server.ensure(), name)
+    if json:
+        for one in found:
+            show.as_json_line(one)
+        return
+    rows = [
+        (one["uri"], units.size(one["size"]), one["sha256"], show.moment(one["at"]), one["host"])
+        for one in islice(found, limit)
+    ]
+    if not rows:
+        show.note(f"{name} has stored nothing.")
+        return
+    show.table(("S3", "SIZE", "SHA-256", "STORED", "HOST"), rows)
+    if next(found, None) is not None:
+        show.note(f"Only the first {limit} are shown; --json prints all.")
 
 
 def logs(
@@ -157,8 +182,8 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         for deviation in environment["deviations"]:
             show.out.print(f"  note: {deviation}", markup=False)
     rows = [
-        ("in", one["name"], f"{one['objects']} object(s)", units.size(one["bytes"]), one["uri"])
-        for one in host.get("inputs") or []
+        ("in", one["name"], *_amount(one), one["uri"])
+        for one in [*(host.get("inputs") or []), *(host.get("streams") or [])]
     ]
     rows += [
         ("out", one["name"], f"{one['files']} file(s)", units.size(one["bytes"]), one["uri"])
@@ -166,3 +191,10 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     ]
     if rows:
         show.table(("", "NAME", "", "SIZE", "S3"), rows)
+
+
+def _amount(one: Mapping[str, Any]) -> tuple[str, str]:
+    """How much an input is; of a local one nobody knows."""
+    if one["objects"] is None:
+        return "where it lies", "-"
+    return f"{one['objects']} object(s)", units.size(one["bytes"])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from penstock._version import __version__
-from penstock.cli import jobs, running, serving, show
+from penstock.cli import cache, jobs, running, serving, show
 from penstock.errors import PenstockError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ _JOBS = "Jobs"
 app.command(rich_help_panel=_JOBS, cls=running.RunCommand)(running.run)
 app.command(rich_help_panel=_JOBS)(jobs.jobs)
 app.command(rich_help_panel=_JOBS)(jobs.describe)
+app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)
 app.command(rich_help_panel=_JOBS)(jobs.stop)
 app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON)(serving.python)
@@ -36,6 +37,7 @@ app.command(rich_help_panel=_SERVER)(serving.status)
 app.command(rich_help_panel=_SERVER)(serving.env)
 app.command(rich_help_panel=_SERVER)(serving.serve)
 app.command(rich_help_panel=_SERVER)(serving.doctor)
+app.add_typer(cache.app, name="cache", rich_help_panel=_SERVER)
 
 
 @app.callback(invoke_without_command=True)

@@ -33,6 +33,11 @@ def as_json(data: Any) -> None:
     print(json.dumps(data, indent=2, default=_plain))
 
 
+def as_json_line(data: Any) -> None:
+    """Print `data` as one line of JSON on stdout: for what may be long."""
+    print(json.dumps(data))
+
+
 def note(text: str) -> None:
     """Tell the user something that is not data."""
     err.print(Text(text))

@@ -17,7 +17,8 @@ class ProcessingInput:
 
     Args:
         source: An S3 URI; or a local file or folder (a path or a `file://` URL), which is uploaded when the
-            job is started.
+            job is started. From a `file://` URL below the server's PENSTOCK_LOCAL_INPUTS nothing is uploaded: the job
+            sees it where it lies.
         destination: The absolute path in the job, under `/opt/ml/processing/`.
         input_name: Its name; `input-<n>` when not given, n being its place in the list from 1.
         s3_data_type: `S3Prefix` or `ManifestFile`.

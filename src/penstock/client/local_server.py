@@ -35,6 +35,8 @@ class Address:
     secret_access_key: str = field(repr=False)
     has_kms: bool = False
     """Whether S3 can encrypt by keys of a KMS."""
+    local_inputs: tuple[str, ...] = ()
+    """Folders of this machine that may be inputs as they lie."""
 
 
 def ensure(start: bool = True) -> Address:
@@ -69,6 +71,7 @@ def address(home: Home, record: ServerRecord) -> Address:
         access_key_id=keys.access_key_id,
         secret_access_key=keys.secret_access_key,
         has_kms=record.s3_endpoint is None,
+        local_inputs=tuple(record.local_inputs),
     )
 
 

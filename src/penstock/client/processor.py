@@ -11,6 +11,7 @@ from penstock.client import defaults, roles
 from penstock.client.io import ProcessingInput, ProcessingOutput, name_inputs
 from penstock.client.job import ProcessingJob
 from penstock.client.names import image_base, is_s3, job_name, local_path, s3_path_join, tag_list
+from penstock.dataset_definition.inputs import S3Input
 from penstock.local import LocalSession
 from penstock.network import NetworkConfig
 from penstock.s3 import S3Downloader, S3Uploader
@@ -203,10 +204,13 @@ class Processor:
     def _normalize_inputs(
         self, inputs: list[ProcessingInput], kms_key: str | None = None
     ) -> list[ProcessingInput]:
-        """Upload the local sources; their objects then have the S3 URI."""
+        """Upload the local sources; their objects then have the S3 URI. Those that are mounted keep theirs."""
         name_inputs(inputs)
         for item in inputs:
             if item.s3_input is None or item.dataset_definition is not None or is_s3(item.s3_input.s3_uri):
+                continue
+            if in_place := self._in_place(item.s3_input):
+                item.s3_input.s3_uri = in_place
                 continue
             item.s3_input.s3_uri = S3Uploader.upload(
                 local_path=str(local_path(item.s3_input.s3_uri)),
@@ -215,6 +219,15 @@ class Processor:
                 sagemaker_session=self.sagemaker_session,
             )
         return inputs
+
+    def _in_place(self, source: S3Input) -> str | None:
+        """The URL of an explicit `file://` source, if the local server mounts it from where it lies."""
+        if "://" not in source.s3_uri or not self.sagemaker_session.local_inputs:
+            return None
+        wanted = (source.s3_data_type, source.s3_input_mode, source.s3_data_distribution_type)
+        path = Path(os.path.normpath(local_path(source.s3_uri) or ""))
+        allowed = any(path.is_relative_to(folder) for folder in self.sagemaker_session.local_inputs)
+        return path.as_uri() if allowed and wanted == ("S3Prefix", "File", "FullyReplicated") else None
 
     def _normalize_outputs(self, outputs: list[ProcessingOutput] | None = None) -> list[ProcessingOutput]:
         """Give the outputs names, and a place in S3 to those that have none."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from penstock.client.local_server import Address
 from penstock.errors import PenstockError, ServerUnavailable
@@ -16,6 +18,24 @@ def fetch(address: Address, name: str) -> dict[str, Any]:
         PenstockError: There is no such job.
         ServerUnavailable: The server does not answer.
     """
+    return _get(address, f"/penstock/jobs/{name}")
+
+
+def uploads(address: Address, name: str) -> Iterator[dict[str, Any]]:
+    """All objects that the job `name` has stored, by their URIs; fetched in pages. Raises as `fetch` does.
+
+    Each has the host, the output's name, uri, size (bytes), sha256 (hex) and at (milliseconds since the epoch).
+    """
+    path = f"/penstock/jobs/{name}/outputs"
+    page = _get(address, path)
+    while True:
+        yield from page["uploads"]
+        if page["next"] is None:
+            return
+        page = _get(address, f"{path}?after={quote(page['next'])}")
+
+
+def _get(address: Address, path: str) -> dict[str, Any]:
     # botocore comes with boto3, which the caller has loaded anyhow.
     from botocore.auth import SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
@@ -23,7 +43,7 @@ def fetch(address: Address, name: str) -> dict[str, Any]:
     from botocore.exceptions import HTTPClientError  # noqa: PLC0415
     from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
-    request = AWSRequest("GET", f"{address.endpoint}/penstock/jobs/{name}")
+    request = AWSRequest("GET", address.endpoint + path)
     keys = Credentials(address.access_key_id, address.secret_access_key)
     SigV4Auth(keys, "sagemaker", address.region).add_auth(request)
     try:
@@ -34,5 +54,5 @@ def fetch(address: Address, name: str) -> dict[str, Any]:
         ) from error
     answer: dict[str, Any] = json.loads(response.content)
     if response.status_code != 200:
-        raise PenstockError(str(answer.get("Message") or answer))
+        raise PenstockError(str(answer.get("message") or answer))
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import shutil
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock import units
-from penstock.data import crew
+from penstock.data import crew, shelf
+from penstock.data.cache import Cache, Tree
+from penstock.data.integrity import md5
 from penstock.data.listing import Entry
 from penstock.data.meter import Meter
 from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
@@ -27,6 +30,7 @@ _MANIFEST_LIMIT = 256 * MIB
 
 _CHECK_SECONDS = 0.2
 _PROGRESS_SECONDS = 10.0
+_READINGS = 4  # of an object whose bytes nothing else vouches for
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,17 @@ class Fetched:
 
     name: str
     uri: str
-    objects: int
-    bytes: int
+    objects: int | None
+    """None: it was not counted, for it is local."""
+    bytes: int | None
     seconds: float
     """From the start of the whole fetch to this input's last byte: inputs arrive side by side."""
+    local_path: str
+    """Where the program is to find it."""
+    mount: str | None = None
+    """The folder that must be seen there, by programs that share it; None: it lies in `root` already."""
+    local: bool = False
+    """Whether it is of the machine's own files, a folder or a single file, rather than from the cache."""
 
 
 def fetch(
@@ -52,11 +63,14 @@ def fetch(
     meter: Meter | None = None,
     check: Callable[[], None] = lambda: None,
     opener: Opener = open_bucket,
+    cache: Cache | None = None,
+    own: Sequence[str] = (),
 ) -> list[Fetched]:
     """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
 
     `plan.relative_path` and `plan.shard` say which object becomes which file on which host. Keys that end in
-    `/` (folder markers) become empty folders, on every host. AppManaged inputs are left alone.
+    `/` (folder markers) become empty folders, on every host. AppManaged inputs are left alone, and those of
+    S3InputMode Pipe, which are `pipe`'s.
 
     Args:
         inputs: ProcessingInputs of the CreateProcessingJob request.
@@ -68,24 +82,34 @@ def fetch(
         meter: Is told what will be moved, and what has been.
         check: Called on the caller's thread several times a second; what it raises ends the work.
         opener: How buckets are opened.
+        cache: Where inputs of some size are kept for the next job, see `shelf`.
+        own: LocalPaths of which all files must lie in `root`, for the caller has use for them.
 
     Raises:
         ClientFailure: An input can't be had, or asks for what is not supported.
         InternalFailure: This machine can't take it (its disk is full), or the store failed.
     """
     meter = meter or Meter()
-    wanted = [item for item in map(read_input, inputs) if item is not None]
+    wanted = [item for item in map(read_input, inputs) if item is not None and not item.piped]
     started = time.monotonic()
-    loads = [_Load(item, _folder(item, root), meter) for item in wanted]
+    loads = [Load(item, _folder(item, root), meter) for item in wanted]
     for load in loads:
         make_folder(load.folder)
     crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
-    _lay_out(loads, root)
+    if cache is not None:
+        shelf.obtain(loads, cache, access, f"{index}/{count}", own, check)
+    _lay_out([load for load in loads if load.tree is None], root)
+    for load in loads:
+        if load.tree is not None:
+            load.folder = load.tree.files
+            _lay_out([load], load.folder)
     for load in loads:
         if load.item.sharded:
             mine = set(shard(load.files, index, count))
             load.files = {key: file for key, file in load.files.items() if key in mine}
-    _check_space(loads, root)
+    if cache is not None:
+        shelf.link_known(loads, cache, access)
+    _check_space(loads, root, cache)
     meter.expect(*_total(loads))
     if any(load.files for load in loads):
         temporary = root / ".incoming"
@@ -95,6 +119,7 @@ def fetch(
             _download(loads, temporary, progress, meter, check)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    shelf.keep(loads, access)
     return [_arrived(load, started, progress) for load in loads]
 
 
@@ -105,16 +130,24 @@ def _folder(item: Input, root: Path) -> Path:
         raise ClientFailure(f"Input {item.name!r}: {error}") from None
 
 
-@dataclass
+@dataclass(slots=True)
 class _File:
-    """An object and the file that it becomes."""
+    """An object and the file that it becomes. There may be very many: a text takes a fifth of a Path's memory."""
 
     entry: Entry
-    target: Path
+    target: str
+    sums: dict[int, bytes] | None = None
+    """Start of a part -> its SHA-256, for what the cache keeps."""
+
+    def keep(self, load: Load, start: int, data: memoryview) -> None:
+        """Sum up a part, if the cache is to keep it."""
+        if load.tree is not None and data:
+            self.sums = self.sums or {}
+            self.sums[start] = hashlib.sha256(data).digest()
 
 
 @dataclass
-class _Load:
+class Load:
     """An input on its way."""
 
     item: Input
@@ -127,13 +160,37 @@ class _Load:
     files: dict[str, _File] = field(default_factory=dict)
     done: int = 0
     done_at: float = 0.0
+    tree: Tree | None = None
+    """Where it lies in the cache, if it does."""
+    at_hand: int = 0
+    """Objects that the cache had."""
+    at_hand_bytes: int = 0
+
+    @property
+    def bucket_name(self) -> str:
+        """The bucket in which its objects lie."""
+        return (self.source or self.item.uri).bucket
+
+    def relative(self, entry: Entry) -> str:
+        """The path below LocalPath; a folder's ends in a slash, or is empty."""
+        assert self.source is not None  # set by _find
+        prefix = self.source.key
+        return entry.key[len(prefix) :] if self.item.manifest else relative_path(prefix, entry.key)
 
     def failure(self, error: JobFailure) -> JobFailure:
         """The error as the job's reason, in AWS's words for this."""
         return type(error)(f"Failed to download data. Input {self.item.name!r}: {error}")
 
 
-def _find(load: _Load, opener: Opener, access: S3Access) -> None:
+def find(item: Input, opener: Opener, access: S3Access) -> tuple[Bucket, str, list[Entry]]:
+    """What an input consists of: its objects with their bucket, and that one's name. Raises as `fetch` does."""
+    load = Load(item, Path(), Meter())
+    _find(load, opener, access)
+    assert load.bucket is not None  # set by _find
+    return load.bucket, load.bucket_name, load.found
+
+
+def _find(load: Load, opener: Opener, access: S3Access) -> None:
     """Ask the store what the input consists of."""
     uri = load.item.uri
     try:
@@ -156,14 +213,13 @@ def _find(load: _Load, opener: Opener, access: S3Access) -> None:
         )
 
 
-def _lay_out(loads: Sequence[_Load], root: Path) -> None:
+def _lay_out(loads: Sequence[Load], root: Path) -> None:
     """Give each object its file, and make all folders."""
     places = Places()
     for load in loads:
-        assert load.source is not None  # set by _find
         try:
             for entry in load.found:
-                _place(load, load.source, entry, places, root)
+                _place(load, entry, places, root)
         except JobFailure as error:
             raise load.failure(error) from None
         load.found = []
@@ -171,10 +227,9 @@ def _lay_out(loads: Sequence[_Load], root: Path) -> None:
         make_folder(root / folder)
 
 
-def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path) -> None:
-    uri = S3Uri(source.bucket, entry.key)
-    manifest = load.item.manifest
-    relative = entry.key[len(source.key) :] if manifest else relative_path(source.key, entry.key)
+def _place(load: Load, entry: Entry, places: Places, root: Path) -> None:
+    uri = S3Uri(load.bucket_name, entry.key)
+    relative = load.relative(entry)
     folder = relative.endswith("/") or not relative
     relative = relative.removesuffix("/")
     try:
@@ -186,19 +241,20 @@ def _place(load: _Load, source: S3Uri, entry: Entry, places: Places, root: Path)
         places.add_folder(path, uri)
     else:
         places.add_file(path, uri)
-        load.files[entry.key] = _File(entry, target)
+        load.files[entry.key] = _File(entry, str(target))
 
 
-def _total(loads: Sequence[_Load]) -> tuple[int, int]:
+def _total(loads: Sequence[Load]) -> tuple[int, int]:
     """Objects and bytes."""
     sizes = [file.entry.size for load in loads for file in load.files.values()]
     return len(sizes), sum(sizes)
 
 
-def _check_space(loads: Sequence[_Load], root: Path) -> None:
+def _check_space(loads: Sequence[Load], root: Path, cache: Cache | None) -> None:
     _, needed = _total(loads)
-    disk = os.statvfs(root)
-    free = disk.f_bavail * disk.f_frsize
+    if needed > (free := _free(root)) and cache is not None:
+        cache.give_back(needed - free)
+        free = _free(root)
     if needed > free:
         raise InternalFailure(
             f"Failed to download data. The inputs have {units.size(needed)}, but the disk of {root} has only "
@@ -206,8 +262,13 @@ def _check_space(loads: Sequence[_Load], root: Path) -> None:
         )
 
 
+def _free(root: Path) -> int:
+    disk = os.statvfs(root)
+    return disk.f_bavail * disk.f_frsize
+
+
 def _download(
-    loads: Sequence[_Load],
+    loads: Sequence[Load],
     temporary: Path,
     progress: Callable[[str], None],
     meter: Meter,
@@ -225,20 +286,22 @@ def _download(
     crew.work(_tasks(loads, temporary), tick=tick, every=_CHECK_SECONDS)
 
 
-def _tasks(loads: Sequence[_Load], temporary: Path) -> Iterator[crew.Task]:
-    names = (temporary / str(number) for number in itertools.count())
+def _tasks(loads: Sequence[Load], temporary: Path) -> Iterator[crew.Task]:
+    numbers = itertools.count()
     for load in loads:
         assert load.bucket is not None  # set by _find
+        place = temporary if load.tree is None else load.tree.temporary
         for file in load.files.values():
             if file.entry.size <= PART:
-                yield partial(_guarded, load, file, partial(_whole, load, load.bucket, file, next(names)))
+                whole = partial(_whole, load, load.bucket, file, place / str(next(numbers)))
+                yield partial(_guarded, load, file, whole)
                 continue
-            parts = _Parts(load, load.bucket, file, next(names))
+            parts = _Parts(load, load.bucket, file, place / str(next(numbers)))
             for start in range(0, file.entry.size, PART):
                 yield partial(_guarded, load, file, partial(parts.bring, start))
 
 
-def _guarded(load: _Load, file: _File, task: crew.Task) -> None:
+def _guarded(load: Load, file: _File, task: crew.Task) -> None:
     try:
         task()
     except JobFailure as error:
@@ -246,14 +309,16 @@ def _guarded(load: _Load, file: _File, task: crew.Task) -> None:
     except OSError as error:
         raise load.failure(
             InternalFailure(
-                f"{S3Uri((load.source or load.item.uri).bucket, file.entry.key)} can't be written to {file.target}: "
+                f"{S3Uri(load.bucket_name, file.entry.key)} can't be written to {file.target}: "
                 f"{error.strerror}. Check the disk of this machine and its free space.",
             ),
         ) from None
 
 
-def _whole(load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
-    data = bucket.read(file.entry.key, PART)
+def _whole(load: Load, bucket: Bucket, file: _File, temporary: Path) -> None:
+    # What is kept under an ETag must be the very object of that ETag.
+    data = bucket.read(file.entry.key, PART, etag=None if load.tree is None else file.entry.etag)
+    file.keep(load, 0, data)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         _write(descriptor, data, 0)
@@ -266,25 +331,49 @@ def _whole(load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
 class _Parts:
     """A large object whose parts are brought by several threads; the last one gives the file its name."""
 
-    def __init__(self, load: _Load, bucket: Bucket, file: _File, temporary: Path) -> None:
+    def __init__(self, load: Load, bucket: Bucket, file: _File, temporary: Path) -> None:
         self.load, self.bucket, self.file, self.temporary = load, bucket, file, temporary
-        self.left = -(-file.entry.size // PART)
+        self.digests = [b""] * -(-file.entry.size // PART)
+        self.left = len(self.digests)
         self.lock = threading.Lock()
 
     def bring(self, start: int) -> None:
         """Bring the part that begins at byte `start`."""
-        entry = self.file.entry
-        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
-        descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            _write(descriptor, data, start)
+            size = self._store(descriptor, start)
+            with self.lock:
+                self.left -= 1
+                last = self.left == 0
+            if last:
+                self._prove(descriptor)
+                self.temporary.rename(self.file.target)
         finally:
             os.close(descriptor)
-        with self.lock:
-            self.left -= 1
-            if self.left == 0:
-                self.temporary.rename(self.file.target)
-            _count(self.load, len(data), objects=int(self.left == 0))
+        _count(self.load, size, objects=int(last))
+
+    def _store(self, descriptor: int, start: int) -> int:
+        entry = self.file.entry
+        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
+        self.digests[start // PART] = md5(data)
+        self.file.keep(self.load, start, data)
+        _write(descriptor, data, start)
+        return len(data)
+
+    def _prove(self, descriptor: int) -> None:
+        """Return when the file is right: its ETag fits, or a second reading of all parts gave the same."""
+        for _ in range(_READINGS):
+            if self.bucket.prove(self.file.entry, self.digests, descriptor):
+                return
+            before = list(self.digests)
+            for start in range(0, self.file.entry.size, PART):
+                self._store(descriptor, start)
+            if self.digests == before:
+                return
+        raise InternalFailure(
+            f"{S3Uri(self.load.bucket_name, self.file.entry.key)}: each reading of it gave "
+            "other bytes. Check the network and the disks of this machine and of the store, then run the job again."
+        )
 
 
 def _write(descriptor: int, data: memoryview, offset: int) -> None:
@@ -296,18 +385,21 @@ def _write(descriptor: int, data: memoryview, offset: int) -> None:
 _counting = threading.Lock()
 
 
-def _count(load: _Load, size: int, objects: int) -> None:
+def _count(load: Load, size: int, objects: int) -> None:
     load.meter.add(size, objects)
     with _counting:
         load.done += size
         load.done_at = time.monotonic()
 
 
-def _arrived(load: _Load, started: float, progress: Callable[[str], None]) -> Fetched:
+def _arrived(load: Load, started: float, progress: Callable[[str], None]) -> Fetched:
     seconds = max(0.0, load.done_at - started)
     item = load.item
+    objects, size = len(load.files) + load.at_hand, load.done + load.at_hand_bytes
+    cached = f", {load.at_hand} of them from the cache" if load.at_hand else ""
     progress(
-        f"Input {item.name!r}: {item.uri} -> {item.local_path}, {len(load.files)} "
-        f"{'object' if len(load.files) == 1 else 'objects'}, {units.size(load.done)}, {seconds:.2f} s.",
+        f"Input {item.name!r}: {item.uri} -> {item.local_path}, {objects} "
+        f"{'object' if objects == 1 else 'objects'}{cached}, {units.size(size)}, {seconds:.2f} s.",
     )
-    return Fetched(item.name, str(item.uri), len(load.files), load.done, seconds)
+    mount = str(load.tree.files) if load.tree is not None else None
+    return Fetched(item.name, str(item.uri), objects, size, seconds, item.local_path, mount)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import random
 import ssl
 import time
 from base64 import b64encode
@@ -77,21 +78,10 @@ def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) ->
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(_PAGE), "prefix": prefix}
     try:
         while True:
-            page = ET.fromstring(_ask(connection, access, where, query, patience))  # noqa: S314 -- expat bounds expansion
-            decode = unquote_plus if page.findtext("{*}EncodingType") == "url" else str
-            for item in page.iterfind("{*}Contents"):
-                yield Entry(
-                    decode(item.findtext("{*}Key", "")),
-                    int(item.findtext("{*}Size", "0")),
-                    item.findtext("{*}ETag"),
-                )
-            if page.findtext("{*}IsTruncated") != "true":
+            entries, token = _ask(connection, access, where, query, patience)
+            yield from entries
+            if token is None:
                 return
-            token = page.findtext("{*}NextContinuationToken")
-            if not token:
-                raise Refused(
-                    200, "BadListing", "there is more to list, but the store does not say from where"
-                )
             query["continuation-token"] = token
     finally:
         connection.close()
@@ -127,8 +117,8 @@ def _ask(
     where: SplitResult,
     query: Mapping[str, str],
     patience: float,
-) -> bytes:
-    """The body of the answer; asks again while the store fails or is silent, until `patience` is over."""
+) -> tuple[list[Entry], str | None]:
+    """A page; asks again while the store fails, is silent or answers nonsense, until `patience` is over."""
     deadline, pause = time.monotonic() + patience, 0.1
     problem: Exception
     while True:
@@ -138,16 +128,48 @@ def _ask(
             answer = connection.getresponse()
             body = answer.read()
             if answer.status == http.client.OK:
-                return body
+                return _page(body, query["prefix"])
             problem = _refusal(answer.status, answer.reason, body)
             final = answer.status < 500 and answer.status != http.client.TOO_MANY_REQUESTS
+        except (ET.ParseError, ValueError) as error:
+            problem, final = Refused(200, "BadListing", f"the answer is no listing: {error}"), False
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             problem, final = Unanswered(str(error) or type(error).__name__), False
         if final or time.monotonic() + pause > deadline:
             raise problem
-        time.sleep(pause)
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- scatters clients, hides nothing
         pause = min(2 * pause, 5.0)
+
+
+def _page(body: bytes, prefix: str) -> tuple[list[Entry], str | None]:
+    """The objects of one answer, and the token of the next page; None at the end.
+
+    Raises:
+        ET.ParseError: It is not XML.
+        ValueError: It contradicts itself or the question: it came to harm, or the store is none.
+    """
+    page = ET.fromstring(body)  # noqa: S314 -- expat bounds expansion
+    decode = unquote_plus if page.findtext("{*}EncodingType") == "url" else str
+    entries = [
+        Entry(
+            decode(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "")), item.findtext("{*}ETag")
+        )
+        for item in page.iterfind("{*}Contents")
+    ]
+    if any(not entry.key.startswith(prefix) for entry in entries):
+        raise ValueError("it holds a key that does not begin with the prefix")
+    if len({entry.key for entry in entries}) < len(entries):
+        raise ValueError("it holds a key twice")
+    count = page.findtext("{*}KeyCount")
+    if count is not None and int(count) != len(entries):
+        raise ValueError(f"it holds {len(entries)} keys and counts {count}")
+    truncated, token = page.findtext("{*}IsTruncated"), page.findtext("{*}NextContinuationToken")
+    if truncated not in {"true", "false"}:
+        raise ValueError("it does not say whether there is more")
+    if truncated == "true" and not token:
+        raise ValueError("there is more to list, but it does not say from where")
+    return entries, token if truncated == "true" else None
 
 
 def _refusal(status: int, reason: str, body: bytes) -> Refused:

@@ -20,9 +20,12 @@ from typing import Any, BinaryIO
 
 from penstock import units
 from penstock.data import crew
+from penstock.data.answers import StoreFailing, StoreUnreachable
+from penstock.data.folder import FILE, FOLDER, IsLinkError, Stamp, open_below, stamp
+from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
 from penstock.data.meter import Meter
-from penstock.data.storage import PART, Bucket, Opener, StoreFailing, StoreUnreachable, open_bucket
+from penstock.data.storage import PART, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
@@ -31,10 +34,13 @@ _KEY_LIMIT = 1024  # bytes of UTF-8, S3's limit; it also bounds how deep a folde
 _LARGE_AT_ONCE = 4  # each holds up to four parts in memory
 _PROGRESS_SECONDS = 10.0
 _COUNT_AFTER = 1.0  # seconds; what takes less needs nobody to say how far it is
+_SKIPPED_KEPT = 100
 _FRUITLESS = 64  # so many failures of an output without one success, and the rest of it is not tried
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # nonblocking, lest a FIFO keeps us
+#: Is called with each object that is stored: the output's name, URI, bytes and SHA-256.
+Record = Callable[[str, str, int, str], None]
+#: OutputName and path below LocalPath -> the file that is in S3 as it was then.
+Sent = Mapping[tuple[str, str], Stamp]
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,10 @@ class Uploaded:
     bytes: int
     seconds: float
     """From the start of the whole upload to this output's last file: outputs go side by side."""
+    early: int
+    """How many of the files were uploaded while the program ran."""
     skipped: list[str]
-    """What was not uploaded, as it can't be an object: relative path and reason."""
+    """What was not uploaded, as it can't be an object: relative path and reason. The first 100; the log names all."""
 
 
 def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
@@ -63,7 +71,7 @@ def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
     Raises:
         ClientFailure: An output's S3Uri or LocalPath can't be used; the message names the output.
     """
-    for output in _read((config or {}).get("Outputs") or (), root):
+    for output in read_outputs((config or {}).get("Outputs") or (), root):
         make_folder(output.folder)
 
 
@@ -75,13 +83,14 @@ def upload(
     access: S3Access,
     progress: Callable[[str], None],
     meter: Meter | None = None,
+    sent: Sent | None = None,
+    record: Record = lambda *_: None,
     opener: Opener = open_bucket,
 ) -> list[Uploaded]:
     """Upload every regular file below each LocalPath to `<S3Uri>/<relative path>`.
 
     Symbolic links, sockets, FIFOs and devices are skipped, and empty folders leave no trace in S3: each gets a
-    line in the log. Outputs of S3UploadMode Continuous are uploaded here like all others. A file that can't be
-    uploaded does not keep the others from it; the failure comes at the end.
+    line in the log. A file that can't be uploaded does not keep the others from it; the failure comes at the end.
 
     Args:
         outputs: The Outputs of the request's ProcessingOutputConfig.
@@ -89,8 +98,10 @@ def upload(
             stores have no KMS, and SeaweedFS answers a request for one with an error.
         root: The folder that the program saw as /opt/ml.
         access: How to reach the store.
-        progress: Called with a line for the log, on the caller's thread.
+        progress: Called with a line for the log, from any thread but never by two at once.
         meter: Is told what will be moved, and what has been.
+        sent: What is in S3 by now; files that have changed since are uploaded again.
+        record: Called with each object that is stored. From any thread.
         opener: How buckets are opened.
 
     Raises:
@@ -99,15 +110,20 @@ def upload(
         InternalFailure: The same for a cause on this machine's or the store's side.
     """
     started = time.monotonic()
-    work = _read(outputs, root)
+    telling = threading.Lock()
+
+    def tell(line: str) -> None:
+        with telling:
+            progress(line)
 
     def key_of(bucket: str) -> str | None:
-        return None if is_loopback(endpoint_of(access.at(bucket))) else kms_key
+        return usable_key(kms_key, access.at(bucket))
 
+    work = read_outputs(outputs, root, tell)
     if kms_key and not all(key_of(output.uri.bucket) for output in work):
-        progress("KmsKeyId is not applied: the object store on this machine has no KMS.")
+        tell("KmsKeyId is not applied: the object store on this machine has no KMS.")
     meter = meter or Meter()
-    shared = _Shared(meter)
+    shared = _Shared(meter, sent or {}, record)
     told = started
 
     def tick() -> None:
@@ -115,7 +131,7 @@ def upload(
         shared.count(work, root)
         if time.monotonic() - told >= _PROGRESS_SECONDS:
             told = time.monotonic()
-            progress(f"{meter.read()}.")
+            tell(f"{meter.read()}.")
 
     crew.work(
         (
@@ -128,17 +144,20 @@ def upload(
         tick=tick,
         every=_COUNT_AFTER,
     )
-    results = [_left(output, started, progress) for output in work]
+    results = [_left(output, started) for output in work]
     for output in work:
-        if output.failures:
-            more = len(output.failures) - 1
-            first = output.failures[0]
+        if first := output.failure:
             raise type(first)(
                 f"Failed to upload data. Output {output.name!r}: {first}"
-                + (f" {more} more of its files failed." if more else "")
+                + (f" {output.failed - 1} more of its files failed." if output.failed > 1 else "")
                 + (" The rest was not tried." if shared.hopeless or output.fruitless >= _FRUITLESS else ""),
             )
     return results
+
+
+def usable_key(kms_key: str | None, access: S3Access) -> str | None:
+    """The key, unless the store is on this machine."""
+    return None if is_loopback(endpoint_of(access)) else kms_key
 
 
 @dataclass
@@ -147,33 +166,44 @@ class _Output:
     uri: S3Uri
     local_path: str
     folder: Path
+    tell: Callable[[str], None]
     files: int = 0
     bytes: int = 0
     ended: float = 0.0
+    early: int = 0
     empty: bool = False
     skipped: list[str] = field(default_factory=list)
-    failures: list[JobFailure] = field(default_factory=list)
+    failure: JobFailure | None = None
+    """The first of those that `failed` counts."""
+    failed: int = 0
     fruitless: int = 0
     """Failures since the last file that arrived."""
 
     def key(self, relative: str) -> str:
+        """The key of the file at this path below LocalPath."""
         base = self.uri.key
         return f"{base}/{relative}" if base and not base.endswith("/") else base + relative
 
     def skip(self, relative: str, reason: str) -> None:
-        self.skipped.append(f"{shown(relative or '.')}: {reason}")
+        line = f"{shown(relative or '.')}: {reason}"
+        self.tell(f"Output {self.name!r}: not uploaded: {line}.")
+        if len(self.skipped) < _SKIPPED_KEPT:
+            self.skipped.append(line)
 
-    def fail(self, relative: str, error: OSError) -> None:
-        self.failures.append(
-            InternalFailure(f"{shown(relative or self.local_path)} can't be read: {error.strerror}."),
-        )
+    def fail(self, failure: JobFailure) -> None:
+        self.tell(f"Output {self.name!r}: FAILED: {failure}")
+        self.failure = self.failure or failure
+        self.failed += 1
+
+    def unreadable(self, relative: str, error: OSError) -> None:
+        self.fail(InternalFailure(f"{shown(relative or self.local_path)} can't be read: {error.strerror}."))
 
 
 class _Shared:
     """What the threads of one upload share."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+    def __init__(self, meter: Meter, sent: Sent, record: Record) -> None:
+        self.meter, self.sent, self.record = meter, sent, record
         self.counter: threading.Thread | None = None
         self.lock = threading.Lock()
         self.large = threading.BoundedSemaphore(_LARGE_AT_ONCE)
@@ -190,8 +220,8 @@ class _Shared:
 def _count(outputs: Sequence[_Output], root: Path, meter: Meter) -> None:
     objects = size = 0
     for output in outputs:
-        with contextlib.suppress(_IsLinkError, OSError):  # the upload itself will tell
-            folder = _open_below(root, output.folder.relative_to(root))
+        with contextlib.suppress(IsLinkError, OSError):  # the upload itself will tell
+            folder = open_below(root, output.folder.relative_to(root))
             try:
                 for _, _, names, inner in os.fwalk(".", dir_fd=folder):
                     sizes = [_size(name, inner) for name in names]
@@ -213,7 +243,10 @@ def _size(name: str, folder: int) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
+def read_outputs(
+    outputs: Sequence[Mapping[str, Any]], root: Path, tell: Callable[[str], None] = lambda _: None
+) -> list[_Output]:
+    """What of the request's Outputs is to be uploaded here. Raises as `prepare` does."""
     read = []
     for shape in outputs:
         name, target = shape.get("OutputName", ""), shape.get("S3Output")
@@ -226,6 +259,7 @@ def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
                     uri=S3Uri.parse(target.get("S3Uri") or ""),
                     local_path=target.get("LocalPath") or "",
                     folder=local_folder(root, target.get("LocalPath") or ""),
+                    tell=tell,
                 ),
             )
         except ClientFailure as error:
@@ -236,80 +270,76 @@ def _read(outputs: Sequence[Mapping[str, Any]], root: Path) -> list[_Output]:
 def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iterator[crew.Task]:
     """One task per file, with the file already open: made while the folder is walked."""
     try:
-        folder = _open_below(root, output.folder.relative_to(root))
+        folder = open_below(root, output.folder.relative_to(root))
     except FileNotFoundError:
         output.skip("", "the folder no longer exists")
         return
-    except _IsLinkError:
+    except IsLinkError:
         output.skip("", "a symbolic link is in the folder's place, and those are not followed")
         return
     except OSError as error:
-        output.fail("", error)
+        output.unreadable("", error)
         return
     try:
         for relative, descriptor in _walk(folder, "", output):
             if shared.hopeless or output.fruitless >= _FRUITLESS:
                 os.close(descriptor)
                 return
+            found = os.fstat(descriptor)
+            if shared.sent.get((output.name, relative)) == stamp(found):
+                os.close(descriptor)
+                shared.meter.add(found.st_size, objects=1)
+                _arrived(output, found.st_size, shared)
+                output.early += 1
+                continue
             yield partial(_send, output, bucket, relative, descriptor, shared)
     finally:
         os.close(folder)
 
 
-class _IsLinkError(Exception):
-    """A symbolic link stands where a folder was made."""
-
-
-def _open_below(root: Path, relative: Path) -> int:
-    """Open a folder below `root` one part at a time: the program could have put a link in any part's place."""
-    descriptor = os.open(root, _FOLDER)
-    for part in relative.parts:
-        try:
-            if stat.S_ISLNK(os.stat(part, dir_fd=descriptor, follow_symlinks=False).st_mode):
-                raise _IsLinkError
-            inner = os.open(part, _FOLDER, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        descriptor = inner
-    return descriptor
-
-
 def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
     """All regular files below an open folder, as relative path and open descriptor (the taker closes it)."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    if not found:
-        if base:
-            output.skip(base, "an empty folder")
-        else:
-            output.empty = True
-    for entry in found:
-        relative = f"{base}/{entry.name}" if base else entry.name
-        try:
-            kind = entry.stat(follow_symlinks=False).st_mode
-            if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
-                output.skip(relative, _kind(kind))
-                continue
-            cause = _unfit(output.key(relative))
-            if cause:
-                output.failures.append(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
-                continue
-            descriptor = os.open(entry.name, _FOLDER if stat.S_ISDIR(kind) else _FILE, dir_fd=folder)
-        except OSError as error:
-            output.fail(relative, error)
-            continue
-        if stat.S_ISREG(kind):
-            yield relative, descriptor
-            continue
+    entry, folders = None, []
+    with os.scandir(folder) as entries:  # read bit by bit: there may be a million files
+        for entry in entries:
+            relative = f"{base}/{entry.name}" if base else entry.name
+            try:
+                kind = entry.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(kind):
+                    folders.append(entry.name)
+                elif not stat.S_ISREG(kind):
+                    output.skip(relative, _kind(kind))
+                elif cause := unfit(output.key(relative)):
+                    output.fail(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
+                else:
+                    yield relative, os.open(entry.name, FILE, dir_fd=folder)
+            except OSError as error:
+                output.unreadable(relative, error)
+    if entry is None and base:
+        output.skip(base, "an empty folder")
+    elif entry is None:
+        output.empty = True
+    for name in folders:
+        yield from _inner(folder, name, f"{base}/{name}" if base else name, output)
+
+
+def _inner(folder: int, name: str, relative: str, output: _Output) -> Iterator[tuple[str, int]]:
+    """`_walk` through the folder `name` of an open folder."""
+    if cause := unfit(output.key(relative)):
+        output.fail(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
+        return
+    try:
+        descriptor = os.open(name, FOLDER, dir_fd=folder)
         try:
             yield from _walk(descriptor, relative, output)
-        except OSError as error:
-            output.fail(relative, error)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        output.unreadable(relative, error)
 
 
-def _unfit(key: str) -> str | None:
+def unfit(key: str) -> str | None:
+    """Why no object can have this key."""
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
@@ -335,29 +365,35 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
             key, size = output.key(relative), found.st_size
             if size <= PART:
                 data = file.read(PART + 1)
-                if len(data) != size:
+                if len(data) != size or not unchanged(found, os.fstat(descriptor)):
                     raise ClientFailure(
                         f"{shown(relative)} changed while it was uploaded. Something still writes it."
                     )
-                bucket.write(key, data)
+                sha256 = bucket.write(key, data)
                 shared.meter.add(size, objects=1)
             else:
                 with shared.large:
-                    bucket.write_file(key, _Counted(file, shared.meter), size)
+                    sha256 = bucket.write_file(key, _Counted(file, shared.meter), size)
                 shared.meter.add(0, objects=1)
     except JobFailure as error:
         with shared.lock:
-            output.failures.append(error)
+            output.fail(error)
             output.fruitless += 1
             shared.hopeless = shared.hopeless or isinstance(error, StoreUnreachable | StoreFailing)
     except OSError as error:
-        output.fail(relative, error)
-    else:
         with shared.lock:
-            output.fruitless = 0
-            output.files += 1
-            output.bytes += size
-            output.ended = time.monotonic()
+            output.unreadable(relative, error)
+    else:
+        shared.record(output.name, str(S3Uri(output.uri.bucket, key)), size, sha256)
+        _arrived(output, size, shared)
+
+
+def _arrived(output: _Output, size: int, shared: _Shared) -> None:
+    with shared.lock:
+        output.fruitless = 0
+        output.files += 1
+        output.bytes += size
+        output.ended = time.monotonic()
 
 
 class _Counted(io.FileIO):
@@ -374,19 +410,18 @@ class _Counted(io.FileIO):
         return data
 
 
-def _left(output: _Output, started: float, progress: Callable[[str], None]) -> Uploaded:
+def _left(output: _Output, started: float) -> Uploaded:
     if output.empty:
-        progress(f"Output {output.name!r}: nothing was written to {output.local_path}.")
-    for line in output.skipped:
-        progress(f"Output {output.name!r}: not uploaded: {line}.")
-    for failure in output.failures:
-        progress(f"Output {output.name!r}: FAILED: {failure}")
+        output.tell(f"Output {output.name!r}: nothing was written to {output.local_path}.")
     seconds = max(0.0, output.ended - started)
-    progress(
+    output.tell(
         f"Output {output.name!r}: {output.local_path} -> {output.uri}, {output.files} "
-        f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s.",
+        f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s."
+        + (f" {output.early} of them had been uploaded while the program ran." if output.early else ""),
     )
-    return Uploaded(output.name, str(output.uri), output.files, output.bytes, seconds, output.skipped)
+    return Uploaded(
+        output.name, str(output.uri), output.files, output.bytes, seconds, output.early, output.skipped
+    )
 
 
 def shown(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ class Input:
     local_path: str
     manifest: bool
     sharded: bool
+    piped: bool = False
+    """Streamed into FIFOs while the program runs, rather than fetched before."""
+    gzipped: bool = False
+    """Its objects are decompressed on the way."""
 
 
 def read_input(shape: Mapping[str, Any]) -> Input | None:
@@ -50,6 +55,8 @@ def read_input(shape: Mapping[str, Any]) -> Input | None:
             raise ClientFailure(
                 f"Input {name!r}: {member} {value!r} is not supported yet. Use {' or '.join(supported)}.",
             )
+    if source.get("S3CompressionType") == "Gzip" and source.get("S3InputMode") != "Pipe":
+        raise ClientFailure(f"Input {name!r}: S3CompressionType Gzip needs the S3InputMode Pipe.")
     try:
         uri = S3Uri.parse(source["S3Uri"])
     except ClientFailure as error:
@@ -60,15 +67,17 @@ def read_input(shape: Mapping[str, Any]) -> Input | None:
         local_path=source["LocalPath"],
         manifest=source.get("S3DataType") == "ManifestFile",
         sharded=source.get("S3DataDistributionType") == "ShardedByS3Key",
+        piped=source.get("S3InputMode") == "Pipe",
+        gzipped=source.get("S3CompressionType") == "Gzip",
     )
 
 
 #: Member of S3Input -> the values that are carried out, AWS's default first.
 _SUPPORTED = {
     "S3DataType": ("S3Prefix", "ManifestFile"),
-    "S3InputMode": ("File",),
+    "S3InputMode": ("File", "Pipe"),
     "S3DataDistributionType": ("FullyReplicated", "ShardedByS3Key"),
-    "S3CompressionType": ("None",),
+    "S3CompressionType": ("None", "Gzip"),
 }
 
 
@@ -122,16 +131,28 @@ def read_manifest(data: bytes, uri: S3Uri) -> tuple[S3Uri, list[str]]:
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, str) or not entry or entry.endswith("/"):
             raise ClientFailure(
-                f"{uri}: entry {number} of the manifest, {entry!r}, is no object's name. {_MANIFEST}"
+                f"{uri}: entry {number} of the manifest (line {_line(data, number)}), {entry!r}, is no object's "
+                f"name. {_MANIFEST}"
             )
         if entry in seen:
             raise ClientFailure(
-                f"{uri}: entry {number} of the manifest, {entry!r}, repeats entry {seen[entry]}."
+                f"{uri}: entry {number} of the manifest (line {_line(data, number)}), {entry!r}, repeats entry "
+                f"{seen[entry]}."
             )
         seen[entry] = number
     return prefix, entries
 
 
+def _line(data: bytes, number: int) -> int:
+    """On which line of a manifest, which is a JSON array, its element `number` stands; both from 1."""
+    text, decode = data.decode(json.detect_encoding(data)), json.JSONDecoder().raw_decode
+    at = text.index("[") + 1
+    for _ in range(number):
+        _, at = decode(text, _BETWEEN.match(text, at).end())  # type: ignore[union-attr] # it matches anything
+    return text.count("\n", 0, _BETWEEN.match(text, at).end()) + 1  # type: ignore[union-attr]
+
+
+_BETWEEN = re.compile(r"[\s,]*")
 _MANIFEST = 'It must be [{"prefix": "s3://bucket/folder/"}, "object", ...].'
 
 

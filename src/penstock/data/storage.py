@@ -1,4 +1,4 @@
-"""One bucket of the store: list, read, write; and its errors in words for a FailureReason.
+"""One bucket of the store: list, read, write, and the proof that what arrived is what was sent.
 
 Reading and writing is obstore's work (its synchronous calls release the interpreter's lock, so that threads run
 at once); listing is `listing`'s.
@@ -6,24 +6,29 @@ at once); listing is `listing`'s.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
 
 import obstore
-from obstore.exceptions import BaseError, PreconditionError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from penstock.data.answers import Asked, Damaged, StoreFailing, StoreUnreachable
+from penstock.data.integrity import Source, file_proves, md5, proves
 from penstock.data.listing import Entry, Refused, Unanswered, endpoint_of, is_loopback, list_objects
 from penstock.data.uri import S3Uri
-from penstock.errors import ClientFailure, InternalFailure, JobFailure
+from penstock.errors import ClientFailure
 from penstock.job.run import S3Access
 
 if TYPE_CHECKING:
+    from obstore import GetOptions
     from obstore.store import ClientConfig, S3Credential
 
 MIB = 1 << 20
@@ -33,18 +38,10 @@ PART = 8 * MIB
 PATIENCE = 120.0
 
 _S3_PARTS = 10_000  # S3's limit for one multipart upload
-_CODE = re.compile(r"<Code>([^<]*)</Code>")
-_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
-_STATUS = re.compile(r"status code: (\d{3})")
-_UNANSWERED = re.compile(r"HTTP error: (.*)")
+_ATTEMPTS = 5
+_PAUSE = 0.2
 
-
-class StoreUnreachable(ClientFailure):
-    """No answer from the store at all for as long as it was asked: the same holds for other objects."""
-
-
-class StoreFailing(InternalFailure):
-    """Nothing but errors of the store's own for as long as it was asked: the same holds for other objects."""
+T = TypeVar("T")
 
 
 class Bucket(Protocol):
@@ -61,20 +58,36 @@ class Bucket(Protocol):
         """What the store tells of one object."""
         ...
 
-    def read(self, key: str, limit: int) -> memoryview:
-        """The whole object, which must not be larger than `limit` bytes."""
+    def read(self, key: str, limit: int, etag: str | None = None) -> memoryview:
+        """The whole object, with `etag` that very version of it; never other bytes than the store holds.
+
+        It must not be larger than `limit` bytes.
+        """
         ...
 
     def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
         """`length` bytes from `start`, of the very object that `entry` tells of and no later one."""
         ...
 
-    def write(self, key: str, data: bytes) -> None:
-        """Store `data` as one object."""
+    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
+        """Whether the object that was read by `read_part` is certainly right.
+
+        Args:
+            entry: What `read_part` was given.
+            digests: The MD5 sums of its pieces of `PART` bytes.
+            descriptor: An open file that holds it, if there is one.
+        """
         ...
 
-    def write_file(self, key: str, file: BinaryIO, size: int) -> None:
-        """Store `size` bytes of `file` as one object, a few parts in memory at a time."""
+    def write(self, key: str, data: bytes) -> str:
+        """Store `data` as one object; the SHA-256 of what is stored, as hex."""
+        ...
+
+    def write_file(self, key: str, file: BinaryIO, size: int) -> str:
+        """Store `size` bytes of `file` as one object, a few parts in memory at a time; their SHA-256, as hex.
+
+        The object appears only when all has been read and the file has not changed meanwhile.
+        """
         ...
 
 
@@ -105,137 +118,175 @@ def open_bucket(
 
 
 class S3Bucket:
-    """A bucket of an S3 store."""
+    """A bucket of an S3 store.
+
+    Failing and silent stores are asked again by obstore, with growing, scattered pauses. What obstore takes for an
+    answer but is not right (damaged bytes, a refused checksum, an upload that the store has lost) is tried again here.
+    """
 
     def __init__(self, access: S3Access, bucket: str, kms_key: str | None, patience: float) -> None:
         self.access, self.bucket, self.patience = access, bucket, patience
         self.encrypted = kms_key is not None
-        with self._explained(""):
+        self._sealed = endpoint_of(access).startswith("https:")
+        """TLS itself refuses what was changed on its way, so an ETag that is no MD5 sum needs no second look."""
+        with self._explained(self._asked("", "Open")):
             self._store = _open(access, bucket, kms_key, patience)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `Bucket.list`."""
-        with self._explained(prefix):
+        with self._explained(self._asked(prefix, "ListObjectsV2")):
             yield from list_objects(self.access, self.bucket, prefix, self.patience)
 
     def head(self, key: str) -> Entry:
         """See `Bucket.head`."""
-        with self._explained(key):
+        with self._explained(self._asked(key, "HeadObject")):
             meta = obstore.head(self._store, _addressable(key))
             return Entry(key, meta["size"], meta["e_tag"])
 
-    def read(self, key: str, limit: int) -> memoryview:
+    def read(self, key: str, limit: int, etag: str | None = None) -> memoryview:
         """See `Bucket.read`."""
-        with self._explained(key):
-            result = obstore.get(self._store, _addressable(key))
-            size = result.meta["size"]
-            if size > limit:
-                raise ClientFailure(
-                    f"{S3Uri(self.bucket, key)}: it has {size} bytes where at most {limit} were expected. "
-                    "If it was being written, run the job when it is complete.",
-                )
-            return _exactly(result.bytes(), size, S3Uri(self.bucket, key))
+        asked = self._asked(key, "GetObject")
+        return self._again(asked, lambda: self._read(asked, limit, etag))
 
     def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
         """See `Bucket.read_part`."""
-        with self._explained(entry.key):
+        asked = self._asked(entry.key, "GetObject")
+
+        def read() -> memoryview:
             result = obstore.get(
                 self._store,
                 _addressable(entry.key),
                 options={"range": (start, start + length), "if_match": entry.etag},
             )
-            return _exactly(result.bytes(), length, S3Uri(self.bucket, entry.key))
+            if result.meta["size"] != entry.size:
+                raise ClientFailure(
+                    f"{asked.uri}: it has {result.meta['size']} bytes where the listing told of {entry.size}. "
+                    "If it was being written, run the job when it is complete."
+                )
+            return _exactly(result.bytes(), length, asked)
 
-    def write(self, key: str, data: bytes) -> None:
-        """See `Bucket.write`.
+        return self._again(asked, read)
 
-        The request is signed over the SHA-256 of the data, so the store itself refuses what arrives changed.
+    def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
+        """See `Bucket.prove`."""
+        return (
+            self._sealed
+            or proves(entry.etag, digests)
+            or (descriptor is not None and file_proves(entry.etag, descriptor, entry.size))
+        )
+
+    def write(self, key: str, data: bytes) -> str:
+        """See `Bucket.write`."""
+        asked = self._asked(key, "PutObject")
+
+        def write() -> None:
+            put = obstore.put(self._store, _addressable(key), data, use_multipart=False)
+            if (
+                not self._arrived(put["e_tag"], [md5(data)])
+                and self._read(asked, max(len(data), PART)) != data
+            ):
+                raise asked.damaged("the store holds other bytes than were sent")
+
+        self._again(asked, write)
+        return hashlib.sha256(data).hexdigest()
+
+    def write_file(self, key: str, file: BinaryIO, size: int) -> str:
+        """See `Bucket.write_file`."""
+        asked = self._asked(key, "UploadPart")
+        part = max(PART, -(-size // _S3_PARTS))
+
+        def write() -> str:
+            source = Source(file, size, part)
+            try:
+                put = obstore.put(
+                    self._store,
+                    _addressable(key),
+                    cast("BinaryIO", source),
+                    use_multipart=True,
+                    chunk_size=part,
+                    max_concurrency=4,
+                )
+            except (BaseError, OSError):
+                if source.changed:
+                    raise ClientFailure(
+                        f"{asked.uri}: the file changed while it was uploaded. Something still writes it."
+                    ) from None
+                raise
+            if not self._arrived(put["e_tag"], source.digests):
+                self._compare(asked, source, size, part)
+            return source.sha256
+
+        return self._again(asked, write)
+
+    def _arrived(self, etag: str | None, digests: Sequence[bytes]) -> bool:
+        """Whether the store's answer shows that it holds what was sent.
+
+        Every request carries the SHA-256 of its body for the store to check. Not all do, so its ETag has to fit,
+        except where it can't and nothing can happen on the way.
         """
-        with self._explained(key):
-            obstore.put(self._store, _addressable(key), data, use_multipart=False)
+        return proves(etag, digests) or (self._sealed and len(digests) == 1)
 
-    def write_file(self, key: str, file: BinaryIO, size: int) -> None:
-        """See `Bucket.write_file`. The parts are signed as in `write`; the sum of their sizes is asked for."""
-        with self._explained(key):
-            obstore.put(
-                self._store,
-                _addressable(key),
-                file,
-                use_multipart=True,
-                chunk_size=max(PART, -(-size // _S3_PARTS)),
-                max_concurrency=4,
-            )
-        stored = self.head(key).size
-        if stored != size:
+    def _compare(self, asked: Asked, source: Source, size: int, part: int) -> None:
+        """Look at what the store holds: its size, and where no TLS vouches for the way, its bytes too."""
+        entry = self.head(asked.uri.key)
+        if entry.size != size:
+            raise asked.damaged(f"the store holds {entry.size} bytes of a file of {size}")
+        if self._sealed or proves(entry.etag, source.digests):
+            return
+        for number, digest in enumerate(source.digests):
+            start = number * part
+            if md5(self.read_part(entry, start, min(part, size - start))) != digest:
+                raise asked.damaged(f"the store holds other bytes than were sent, from byte {start} on")
+
+    def _read(self, asked: Asked, limit: int, wanted: str | None = None) -> memoryview:
+        """The whole object, once its ETag or, where that is no MD5 sum, a second reading has shown it to be right."""
+        etag, data = self._get(asked, limit, wanted)
+        if self._sealed or proves(etag, [md5(data)]):
+            return data
+        again, other = self._get(asked, limit, wanted)
+        if proves(again, [md5(other)]) or other == data:
+            return other
+        raise asked.damaged("two readings gave different bytes")
+
+    def _get(self, asked: Asked, limit: int, wanted: str | None) -> tuple[str | None, memoryview]:
+        options: GetOptions = {"if_match": wanted} if wanted else {}
+        result = obstore.get(self._store, _addressable(asked.uri.key), options=options)
+        size = result.meta["size"]
+        if size > limit:
             raise ClientFailure(
-                f"{S3Uri(self.bucket, key)}: the store holds {stored} bytes of a file of {size}. "
-                "The file changed while it was uploaded, or the store lost a part.",
+                f"{asked.uri}: it has {size} bytes where at most {limit} were expected. "
+                "If it was being written, run the job when it is complete.",
             )
+        return result.meta["e_tag"], _exactly(result.bytes(), size, asked)
+
+    def _asked(self, key: str, operation: str) -> Asked:
+        return Asked(operation, S3Uri(self.bucket, key), self.access, self.encrypted)
+
+    def _again(self, asked: Asked, call: Callable[[], T]) -> T:
+        """Call until what came is right: a few times, and not beyond the store's patience."""
+        deadline, pause = time.monotonic() + self.patience, _PAUSE
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._explained(asked):
+                    return call()
+            except (
+                Damaged,
+                StoreFailing,
+                StoreUnreachable,
+            ):  # obstore gives up at once on some of the latter
+                if attempt + 1 == _ATTEMPTS or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - scatters clients, hides nothing
+            pause *= 2
+        raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _explained(self, asked: Asked) -> Iterator[None]:
         """Turn errors of the store into failures; the originals are dropped, for they quote whole requests."""
         try:
             yield
         except (BaseError, FileNotFoundError, ValueError, Refused, Unanswered) as error:
-            raise self._failure(S3Uri(self.bucket, key), error) from None
-
-    def _failure(self, uri: S3Uri, error: Exception) -> JobFailure:
-        text = str(error).partition("\n\nDebug source")[0]
-        if isinstance(error, Refused):
-            status, code, message = error.status, error.code, error.message
-        elif isinstance(error, Unanswered):
-            return self._unreachable(uri, text)
-        elif isinstance(error, PreconditionError):
-            return ClientFailure(
-                f"{uri}: it changed while it was being read. Run the job when it is complete."
-            )
-        elif found := _STATUS.search(text):
-            status, code, message = int(found[1]), _first(_CODE, text), _first(_MESSAGE, text)
-        elif "Received redirect" in text:  # obstore's words, which keep neither status nor code
-            status, code, message = 301, "PermanentRedirect", ""
-        elif found := _UNANSWERED.search(text):
-            return self._unreachable(uri, found[1])
-        elif isinstance(error, ValueError) or "invalid path" in text:
-            return ClientFailure(
-                f"{uri}: its key holds a part (empty, '.', '..' or a control character) that can't be addressed. "
-                "Rename the object or file.",
-            )
-        else:
-            return InternalFailure(f"{uri}: {text}")
-        cause = " ".join(filter(None, (code or str(status), message)))
-        if code == "NoSuchBucket":
-            return ClientFailure(
-                f"{uri}: the bucket {self.bucket!r} does not exist. Create it, or correct the S3Uri.",
-            )
-        if status == 404:
-            return ClientFailure(
-                f"{uri}: there is no such object ({cause}). Correct the S3Uri, or upload it."
-            )
-        if status in {401, 403}:
-            return ClientFailure(
-                f"{uri}: the store refuses access ({cause}). "
-                "Check its keys (PENSTOCK_S3_ACCESS_KEY_ID and the others, or config.toml) and the bucket's policy.",
-            )
-        if 300 <= status < 400 or code in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
-            return ClientFailure(
-                f"{uri}: the bucket is not served at {endpoint_of(self.access)}, region {self.access.region} "
-                f"({cause}). Set PENSTOCK_S3_REGION, or region in config.toml, to the bucket's region.",
-            )
-        if status >= 500:
-            hint = (
-                "KmsKeyId is set: does the store know the key?"
-                if self.encrypted
-                else "See the store's own log."
-            )
-            return StoreFailing(f"{uri}: the store answered with an error ({cause}). {hint}")
-        return ClientFailure(f"{uri}: the store refuses the request ({cause}).")
-
-    def _unreachable(self, uri: S3Uri, cause: str) -> StoreUnreachable:
-        return StoreUnreachable(
-            f"{uri}: no answer from the object store at {endpoint_of(self.access)} ({cause.strip()}). "
-            "Check that it runs and can be reached from here, then run the job again.",
-        )
+            raise asked.failure(error) from None
 
 
 def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -> S3Store:
@@ -271,10 +322,19 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
             "region": access.region,
             "virtual_hosted_style_request": not access.path_style,
             "skip_signature": access.access_key_id is None,
+            "checksum_algorithm": "SHA256",  # of each body, for the store to check
             **({"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key} if kms_key else {}),
         },
         client_options=client,
-        retry_config={"max_retries": 100, "retry_timeout": timedelta(seconds=patience)},
+        retry_config={
+            "max_retries": 100,
+            "retry_timeout": timedelta(seconds=patience),
+            "backoff": {
+                "init_backoff": timedelta(seconds=0.1),
+                "max_backoff": timedelta(seconds=5),
+                "base": 2,
+            },
+        },
         # A function, so that the keys are in no configuration that could be printed, and so that a session token
         # in the environment is not taken for one of these keys.
         credential_provider=lambda: credential,
@@ -288,14 +348,7 @@ def _addressable(key: str) -> str:
     return key
 
 
-def _exactly(data: obstore.Bytes, size: int, uri: S3Uri) -> memoryview:
+def _exactly(data: obstore.Bytes, size: int, asked: Asked) -> memoryview:
     if len(data) != size:
-        raise InternalFailure(
-            f"{uri}: {len(data)} bytes came where {size} were announced. Run the job again."
-        )
+        raise asked.damaged(f"{len(data)} bytes came where {size} were announced")
     return memoryview(data)
-
-
-def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return found[1] if found else ""

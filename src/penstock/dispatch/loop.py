@@ -19,6 +19,7 @@ from penstock.errors import ConfigurationError, Conflict, JobFailure
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
+from penstock.job.uploads import read_lines
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
 
@@ -185,6 +186,7 @@ class Dispatcher:
         while (remains := self._engine.remains(host.handle, held)).log:
             held = self._logbook.append(job.uid, host.name, held, remains.log)
         try:
+            self._take_manifest(host, host.handle)
             current = self._store.apply_events(job.uid, host.name, remains.events) or host
         except ValueError as error:  # a journal that no runner of ours wrote so
             self._report_for(host, f"InternalServerError: The journal of {host.name} can't be read: {error}.")
@@ -204,6 +206,13 @@ class Dispatcher:
             f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
             f"it was killed or it crashed.{words}",
         )
+
+    def _take_manifest(self, host: Host, handle: str) -> None:
+        """Put on record what a dead runner has stored; what it has told already is written once more, in place."""
+        start = 0
+        while lines := self._engine.manifest(handle, start).rpartition(b"\n")[0]:
+            self._store.uploads.add(host.job_uid, host.name, read_lines(lines + b"\n"))
+            start += len(lines) + 1
 
     def _report_for(self, host: Host, reason: str | None) -> None:
         """Report the end of a host in the place of a runner that can't."""

@@ -63,6 +63,10 @@ class Engine(Protocol):
         """What a dead runner left behind."""
         ...
 
+    def manifest(self, handle: str, start: int) -> bytes:
+        """The upload manifest of a dead runner from byte `start` on, or a first part of it; nothing at its end."""
+        ...
+
     def forget(self, handle: str) -> None:
         """Remove all that is left of a run that has ended. May be repeated."""
         ...

@@ -106,6 +106,10 @@ class LocalEngine:
         words = _read(folder / "runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
         return Remains(events, _read(folder / "log", log_from, _CHUNK), words)
 
+    def manifest(self, handle: str, start: int) -> bytes:
+        """Read on in the upload manifest of a dead runner."""
+        return _read(self._folder / handle / "manifest", start, _CHUNK)
+
     def forget(self, handle: str) -> None:
         """Remove the run's folder, and the job's when it was the last."""
         folder = self._folder / handle

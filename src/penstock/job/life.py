@@ -150,6 +150,16 @@ class Job:
         return STATUS[self.phase]
 
     @property
+    def trial_component(self) -> str | None:
+        """The name of the trial component that stands for the job in experiments; None without ExperimentConfig.
+
+        Names of components are not case-sensitive, so this one is in lower case.
+        """
+        if not self.request.get("ExperimentConfig"):
+            return None
+        return f"{self.name}-aws-processing-job".lower()
+
+    @property
     def instance_count(self) -> int:
         """How many instances (hosts) the job has."""
         return int(self.request["ProcessingResources"]["ClusterConfig"].get("InstanceCount", 1))

@@ -77,6 +77,11 @@ class Run:
     s3: S3Access
     environments: str
     """The folder of cached environments."""
+    cache: str | None = None
+    """The folder of cached inputs; None: nothing is cached."""
+    cache_bytes: int = 0
+    local_inputs: tuple[str, ...] = ()
+    """Folders of this machine that may be inputs as they lie."""
     walls: str = "auto"
     strict_versions: bool = False
     stop_grace: int = 120
@@ -101,5 +106,6 @@ class Run:
         known = {f.name for f in fields(cls)}
         data = {k: v for k, v in json.loads(text).items() if k in known}
         data["hosts"] = tuple(data["hosts"])
+        data["local_inputs"] = tuple(data.get("local_inputs", ()))
         data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "journal"
 
     @property
+    def manifest(self) -> Path:
+        """The upload manifest: a line for each stored object."""
+        return self.path / "manifest"
+
+    @property
     def log(self) -> Path:
         """The program's output and the runner's notes, as log events."""
         return self.path / "log"
@@ -46,6 +51,11 @@ class RunFolder:
     def scratch(self) -> Path:
         """What the program sees as `/tmp`."""
         return self.path / "tmp"
+
+    @property
+    def uppers(self) -> Path:
+        """What the program writes to inputs that it shares with others."""
+        return self.path / "uppers"
 
     @property
     def layer(self) -> Path:

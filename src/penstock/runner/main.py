@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 from penstock.clock import now
+from penstock.data.cache import Cache
 from penstock.data.meter import Meter
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
+from penstock.runner.manifest import Manifest
+from penstock.runner.records import Records
 from penstock.runner.report import Reporter
 from penstock.runner.run import Stop, conduct, salvage
 
@@ -31,15 +35,17 @@ def main(path: Path) -> None:
     if folder.stop.exists():
         stop.ask()
     run = Run.from_json(folder.run.read_text())
-    reporter = Reporter(run, folder.log, refused=stop.ask)
+    reporter = Reporter(run, folder, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal, now, reporter.changed)
-    meter = Meter(reporter.changed)
-    reporter.start(journal, meter)
-    if journal.after(0):
-        salvage(run, folder, journal, log, meter)
-    else:
-        conduct(run, folder, journal, log, meter, stop)
-    reporter.finish()
-    journal.close()
-    log.close()
+    records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
+    reporter.start(journal, records.meter)
+    with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
+        if journal.after(0):
+            salvage(run, folder, records)
+        else:
+            conduct(run, folder, records, stop, cache)
+        reporter.finish()
+        journal.close()
+        records.manifest.close()
+        log.close()

@@ -1,4 +1,4 @@
-"""Sends the log and the journal to the server, from the last place it has acknowledged, until all is taken.
+"""Sends log, upload manifest and journal to the server, from the last place it has acknowledged, until all is taken.
 
 The log goes first, so that nobody sees a job as ended whose last lines are missing. When no server answers, the
 runner keeps trying: its journal and log are on disk, and the home folder tells where the next server is.
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from penstock.data.meter import Meter
 from penstock.home import Home
 from penstock.job.run import Run
+from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 
 _CHUNK = 1 << 20
@@ -33,17 +34,20 @@ class Refused(Exception):
 class Reporter:
     """A thread that reports one run."""
 
-    def __init__(self, run: Run, log: Path, refused: Callable[[], None]) -> None:
+    def __init__(self, run: Run, folder: RunFolder, refused: Callable[[], None]) -> None:
         self._run = run
         # Kept open: once the end has been heard, the run's folder is removed under our hands.
-        log.touch()
-        self._log = log.open("rb")
+        for path in (folder.log, folder.manifest):
+            path.touch()
+        self._log = folder.log.open("rb")
+        self._manifest = folder.manifest.open("rb")
         self._refused = refused
         self._changed = threading.Event()
         self._all_said = threading.Event()
         self._journal: Journal | None = None
         self._meter: Meter | None = None
         self._log_sent = 0
+        self._manifest_sent = 0
         self._sequence_sent = 0
         self._connection: http.client.HTTPConnection | None = None
         self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
@@ -64,6 +68,7 @@ class Reporter:
         self._thread.join()
         self._disconnect()
         self._log.close()
+        self._manifest.close()
 
     def _loop(self) -> None:
         pause = 0.05
@@ -93,13 +98,19 @@ class Reporter:
 
     def _send_all(self) -> None:
         assert self._journal is not None
-        # The events first, then the log up to now: what an event tells (the end) must not overtake the log.
+        # The events first, then the log up to now: what an event tells (the end) must not overtake the log, nor
+        # the objects that were stored before it.
         events = self._journal.after(self._sequence_sent)
         self._log.seek(self._log_sent)
         while data := self._log.read(_CHUNK):
             reply = self._post(f"log?offset={self._log_sent}", data)
             self._log_sent = int(reply["size"])
             self._log.seek(self._log_sent)
+        self._manifest.seek(self._manifest_sent)
+        while lines := self._manifest.read(_CHUNK).rpartition(b"\n")[0]:
+            self._post("uploads", lines + b"\n")
+            self._manifest_sent += len(lines) + 1
+            self._manifest.seek(self._manifest_sent)
         for event in events:
             # One by one: together they might be more than the server takes at once.
             body = json.dumps({"events": [event.to_json()]}).encode()

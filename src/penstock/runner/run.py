@@ -14,12 +14,12 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.data import inputs, outputs
-from penstock.data.meter import Meter
+from penstock.data import continuous, inputs, local, outputs, pipe
+from penstock.data.cache import Cache
 from penstock.environments import (
     Cancelled,
     Environment,
@@ -31,17 +31,15 @@ from penstock.environments import (
 )
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
+from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, requirements
+from penstock.runner import contract, mounts, requirements
 from penstock.runner.folder import RunFolder
-from penstock.runner.journal import Journal
 from penstock.runner.logs import LogWriter
-from penstock.runtimes.base import Mount, Program, Running, Runtime
-from penstock.runtimes.choose import choose
+from penstock.runner.records import Records
+from penstock.runtimes.base import Mount, Program, Running
 
 _MESSAGE_BYTES = 1024
-#: How many of the things that an output left out stand on the job's record; the log names all.
-_SKIPPED_SHOWN = 100
 
 
 class Stop:
@@ -82,27 +80,40 @@ class _Ended:
     exit_code: int | None
     """None: it was stopped before the program was started."""
     halted: bool
+    failure: JobFailure | None = None
+    """Why Penstock ended it."""
+    sent: outputs.Sent = field(default_factory=dict)
+    """What was uploaded while it ran."""
 
 
-def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
-    """Do the run's work and write its end into the journal."""
+def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None = None) -> None:
+    """Do the run's work and write its end into the records.journal.
+
+    `cache` is the node's, of inputs; the program may have them mounted, so it is to be closed after this.
+    """
     ended: _Ended | None = None
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, journal, log, meter, stop)
-        if ended.exit_code != 0 and not ended.halted:
+        ended = _run_program(run, folder, records, stop, cache)
+        if ended.failure is not None:
+            reasons.append(ended.failure.reason)
+        elif ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
             reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
-        if log.failure is not None:
-            reasons.append(InternalFailure(f"The log could not be kept on disk: {log.failure}.").reason)
-        journal.phase(Phase.UPLOADING)
+        if records.log.failure is not None:
+            reasons.append(
+                InternalFailure(f"The log could not be kept on disk: {records.log.failure}.").reason
+            )
+        records.journal.phase(Phase.UPLOADING)
         try:
             message = _exit_message(folder.ml)
         finally:
-            _upload(run, folder, journal, log, meter)
+            _upload(run, folder, records, ended.sent)
     except (_Halted, Cancelled):
-        log.note("Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}"))
+        records.log.note(
+            "Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}")
+        )
         ended = _Ended(None, halted=True)
     except JobFailure as failure:
         reasons.append(failure.reason)
@@ -112,13 +123,13 @@ def conduct(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
         traceback.print_exc()
         reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
     for one in reasons:
-        log.note(one)
+        records.log.note(one)
     outcome = "failed" if reasons else "halted" if ended is not None and ended.halted else "succeeded"
     reason = "; ".join(reasons)[:1024] or None
-    journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
+    records.journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
 
 
-def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter) -> None:
+def salvage(run: Run, folder: RunFolder, records: Records) -> None:
     """Conclude for a runner that died while its program ran: upload what the program had written by then."""
     reasons = [
         InternalFailure(
@@ -126,69 +137,95 @@ def salvage(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter
             "it. What the program had written by then was uploaded."
         ).reason
     ]
-    log.note(reasons[0])
+    records.log.note(reasons[0])
     try:
-        journal.phase(Phase.UPLOADING)
-        _upload(run, folder, journal, log, meter)
+        records.journal.phase(Phase.UPLOADING)
+        _upload(run, folder, records)
     except JobFailure as failure:
         reasons.append(failure.reason)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
         traceback.print_exc()
         reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
-    journal.ended("failed", "; ".join(reasons)[:1024], None, None)
+    records.journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
-def _run_program(
-    run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop
-) -> _Ended:
+def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None) -> _Ended:
     """Everything up to the program's end."""
-    journal.phase(Phase.PREPARING)
-    environment = _prepare_environment(run, journal, log, stop)
+    records.journal.phase(Phase.PREPARING)
+    environment = _prepare_environment(run, records, stop)
     _leave_if_due(stop)
-    journal.phase(Phase.DOWNLOADING)
+    records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
-    with meter.moving("download"):
-        _fetch(run, folder, journal, log, meter, stop)
-    environment, variables = _install(run, folder, environment, journal, log, stop)
+    with records.meter.moving("download"):
+        fetched, streams = _fetch(run, folder, records, stop, cache)
+    environment, variables = _install(run, folder, environment, records, stop)
     _leave_if_due(stop)
     program = _program(run, folder, environment, variables)
-    runtime = choose(run.walls)
-    journal.phase(Phase.RUNNING)
-    return _follow(run, runtime, program, log, stop)
+    records.journal.phase(Phase.RUNNING)
+    with continuous.uploading(**_destination(run, folder, records)) as sent:
+        with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            try:
+                running = mounts.start(run.walls, program, fetched, folder, writing, records.log.note)
+            finally:
+                os.close(writing)
+            if cache is not None:
+                cache.settle()
+            code, halted = _follow(run, running, records.log, stop, feed, reading)
+        if streams:
+            records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
+    return _Ended(code, halted, None if halted else feed.failure, sent)
 
 
-def _prepare_environment(run: Run, journal: Journal, log: LogWriter, stop: Stop) -> Environment:
+def _prepare_environment(run: Run, records: Records, stop: Stop) -> Environment:
     environment = prepare(
         run.request["AppSpecification"]["ImageUri"],
         Path(run.environments),
         strict=run.strict_versions,
-        progress=log.note,
+        progress=records.log.note,
         cancelled=stop.due,
     )
     for text in (*environment.deviations, *environment.notes):
-        log.note(f"Note: {text}")
-    journal.note(environment=json.loads(environment.to_json()))
+        records.log.note(f"Note: {text}")
+    records.journal.note(environment=json.loads(environment.to_json()))
     return environment
 
 
-def _fetch(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter, stop: Stop) -> None:
+def _fetch(
+    run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None
+) -> tuple[list[inputs.Fetched], list[pipe.Stream]]:
+    """Bring the inputs, but for those that will be streamed."""
     contract.write_config(run, folder.ml)
+    wanted = run.request.get("ProcessingInputs") or []
+    closed = [Path(place) for place in (run.home, run.environments, str(folder.path)) if place]
+    found = local.find(wanted, run.local_inputs, closed)
+    source: dict[str, Any] = {
+        "inputs": [one for one in wanted if not is_local(one)],
+        "index": run.index,
+        "count": len(run.hosts),
+        "access": run.s3,
+        "progress": records.log.note,
+        "check": lambda: _leave_if_due(stop),
+    }
     fetched = inputs.fetch(
-        run.request.get("ProcessingInputs") or [],
-        index=run.index,
-        count=len(run.hosts),
+        **source,
         root=folder.ml,
-        access=run.s3,
-        progress=log.note,
-        meter=meter,
-        check=lambda: _leave_if_due(stop),
+        meter=records.meter,
+        cache=cache,
+        own=(mounts.CODE,),
     )
+    streams = pipe.find_streams(**source)
     outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
-    journal.note(inputs=[asdict(one) for one in fetched])
+    for one in found:
+        records.log.note(f"Input {one.name!r}: {one.mount} -> {one.local_path}, where it lies.")
+    fetched += found
+    # The folder that is mounted is of no use to anybody else.
+    records.journal.note(inputs=[asdict(replace(one, mount=None)) for one in fetched])
+    return fetched, streams
 
 
 def _install(
-    run: Run, folder: RunFolder, base: Environment, journal: Journal, log: LogWriter, stop: Stop
+    run: Run, folder: RunFolder, base: Environment, records: Records, stop: Stop
 ) -> tuple[Environment, Mapping[str, str]]:
     """Install a source folder's requirements beforehand, once per content, where no code has to be run for it.
 
@@ -199,20 +236,24 @@ def _install(
     if found is None:
         return base, {}
     if not found.self_contained:
-        log.note("requirements.txt names more than packages of an index: the job's own pip installs it.")
+        records.log.note(
+            "requirements.txt names more than packages of an index: the job's own pip installs it."
+        )
         return base, {}
     try:
         environment = add_requirements(
             base,
             found.save(folder.path / "requirements"),
             Path(run.environments),
-            progress=log.note,
+            progress=records.log.note,
             cancelled=stop.due,
         )
     except NeedsBuilding:
-        log.note("requirements.txt names what has no wheel: the job's own pip builds it, within its walls.")
+        records.log.note(
+            "requirements.txt names what has no wheel: the job's own pip builds it, within its walls."
+        )
         return base, {}
-    journal.note(environment=json.loads(environment.to_json()))
+    records.journal.note(environment=json.loads(environment.to_json()))
     return environment, {"PENSTOCK_REQUIREMENTS_SHA256": found.sha256}
 
 
@@ -247,13 +288,15 @@ def _program(
     )
 
 
-def _follow(run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: Stop) -> _Ended:
-    """Start the program, keep its output, and end it when a stop is asked for or its time is over."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    try:
-        running = runtime.start(program, writing)
-    finally:
-        os.close(writing)
+def _follow(
+    run: Run, running: Running, log: LogWriter, stop: Stop, feed: pipe.Feed, reading: int
+) -> tuple[int, bool]:
+    """Feed the program, keep its output, and end it when a stop is asked for or its time is over.
+
+    Returns:
+        Its exit code, and whether it was ended so.
+    """
+    feed.start(running)
     pump = threading.Thread(target=log.follow, args=(reading,), name="log", daemon=True)
     pump.start()
     # Daemon: it sleeps until the deadline, which an ended program does not wait for.
@@ -264,7 +307,7 @@ def _follow(run: Run, runtime: Runtime, program: Program, log: LogWriter, stop: 
     assert code is not None  # without a timeout it waits for the end
     pump.join()
     os.close(reading)
-    return _Ended(code, halting.is_set())
+    return code, halting.is_set()
 
 
 def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threading.Event) -> None:
@@ -283,18 +326,11 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
         running.kill()  # whatever came between: a program that must end does
 
 
-def _upload(run: Run, folder: RunFolder, journal: Journal, log: LogWriter, meter: Meter) -> None:
-    with meter.moving("upload"):
-        uploaded = outputs.upload(
-            _outputs(run),
-            kms_key=(run.request.get("ProcessingOutputConfig") or {}).get("KmsKeyId"),
-            root=folder.ml,
-            access=run.s3,
-            progress=log.note,
-            meter=meter,
-        )
-    shown = [{**asdict(one), "skipped": one.skipped[:_SKIPPED_SHOWN]} for one in uploaded]
-    journal.note(outputs=shown)
+def _upload(run: Run, folder: RunFolder, records: Records, sent: outputs.Sent | None = None) -> None:
+    with records.meter.moving("upload"):
+        uploaded = outputs.upload(**_destination(run, folder, records), meter=records.meter, sent=sent)
+    records.manifest.check()
+    records.journal.note(outputs=[asdict(one) for one in uploaded])
 
 
 def _exit_message(ml: Path) -> str | None:
@@ -328,8 +364,17 @@ def _exit_message(ml: Path) -> str | None:
         ) from error
 
 
-def _outputs(run: Run) -> list[Mapping[str, Any]]:
-    return list((run.request.get("ProcessingOutputConfig") or {}).get("Outputs") or [])
+def _destination(run: Run, folder: RunFolder, records: Records) -> dict[str, Any]:
+    """What both ways of uploading need to know."""
+    config = run.request.get("ProcessingOutputConfig") or {}
+    return {
+        "outputs": config.get("Outputs") or [],
+        "kms_key": config.get("KmsKeyId"),
+        "root": folder.ml,
+        "access": run.s3,
+        "progress": records.log.note,
+        "record": records.manifest.add,
+    }
 
 
 def _over(run: Run) -> str:

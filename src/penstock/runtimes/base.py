@@ -22,6 +22,11 @@ class Mount:
     source: Path
     target: str
     writable: bool = False
+    """The program writes to `source` itself."""
+    upper: Path | None = None
+    """A folder of the program's own: it sees the folder `source` as writable, but what it changes lies here, so that
+    many programs may share one `source`. The upper layer of an overlay file system (overlayfs, Linux 5.11 or later);
+    only for runtimes with `overlays`. What is mounted below `source` is not seen."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,11 @@ class Runtime(Protocol):
     @property
     def name(self) -> str:
         """As `penstock doctor` and the settings call it."""
+        ...
+
+    @property
+    def overlays(self) -> bool:
+        """Whether it carries out mounts with an `upper`. The file system of the upper folder may still refuse."""
         ...
 
     def start(self, program: Program, output: int) -> Running:

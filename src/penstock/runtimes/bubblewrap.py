@@ -10,9 +10,20 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from penstock.errors import InternalFailure
 from penstock.runtimes import tree
 from penstock.runtimes.base import Program
-from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, Bind, File, Folder, Link, Step, view
+from penstock.runtimes.system import (
+    HIDDEN_IN_PROC,
+    READ_ONLY_IN_PROC,
+    Bind,
+    File,
+    Folder,
+    Link,
+    Overlay,
+    Step,
+    view,
+)
 from penstock.runtimes.userns import wanted
 
 
@@ -22,6 +33,7 @@ class Bubblewrap:
 
     path: str = "/usr/bin/bwrap"
     name: str = field(default="bubblewrap", init=False)
+    overlays: bool = field(default=False, init=False)
 
     def start(self, program: Program, output: int) -> tree.Tree:
         """See `Runtime.start`. A program that can't be executed ends with 127 or 126 and a line on its output."""
@@ -84,6 +96,10 @@ def _step(step: Step, channels: tree.Channels) -> Sequence[str]:
             return ("--perms", "644", "--file", str(channels.data(content)), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
+        case Overlay(_, path, _):
+            raise InternalFailure(
+                f"{path}: bubblewrap builds no overlays. Set PENSTOCK_WALLS=auto or unshare."
+            )
 
 
 def _exec(program: Program) -> Iterator[str]:

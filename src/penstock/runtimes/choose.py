@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import ConfigurationError, JobFailure
-from penstock.runtimes.base import Program, Runtime
+from penstock.runtimes.base import Mount, Program, Runtime
 from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
 from penstock.runtimes.unshare import Unshare
 from penstock.runtimes.userns import obstacle
@@ -43,15 +44,20 @@ class Finding:
     """The command that mends what is wrong or weaker."""
 
 
-def choose(name: str) -> Runtime:
+def choose(name: str, *, overlays: bool = False) -> Runtime:
     """The runtime called `name`; "auto" is bubblewrap where it is installed, else unshare.
+
+    Args:
+        name: "auto" or a runtime's name.
+        overlays: Whether a mount with an upper folder is wanted; "auto" then is the first that has `overlays`. A
+            runtime called by its name may lack them.
 
     Raises:
         ConfigurationError: There is no such runtime, or bubblewrap was asked for and isn't installed.
     """
     bwrap = shutil.which("bwrap")
     match name:
-        case "bubblewrap" | "auto" if bwrap:
+        case "bubblewrap" | "auto" if bwrap and (Bubblewrap.overlays or not overlays or name != "auto"):
             return Bubblewrap(bwrap)
         case "unshare" | "auto":
             return Unshare()
@@ -61,10 +67,13 @@ def choose(name: str) -> Runtime:
             raise ConfigurationError(f"There is no runtime {name!r}; there are auto, bubblewrap and unshare.")
 
 
-def checks() -> list[Finding]:
-    """How each runtime fares on this machine; each one that is there has run a program to find out."""
+def checks(folder: Path | None = None) -> list[Finding]:
+    """How each runtime fares on this machine; each one that is there has run a program to find out.
+
+    `folder`: where runs will keep what they write to mounted inputs; None: overlays are not tried.
+    """
     bwrap = shutil.which("bwrap")
-    return [_try(Bubblewrap(bwrap)) if bwrap else _missing(), _try(Unshare())]
+    return [_try(Bubblewrap(bwrap), folder) if bwrap else _missing(), _try(Unshare(), folder)]
 
 
 def _missing() -> Finding:
@@ -76,13 +85,11 @@ def _missing() -> Finding:
     )
 
 
-def _try(runtime: Bubblewrap | Unshare) -> Finding:
-    program = Program(argv=("/usr/bin/env", "true"), environment={}, mounts=(), network=False)
-    with Path(os.devnull).open("wb") as nowhere:
-        try:
-            code = runtime.start(program, nowhere.fileno()).wait()
-        except JobFailure as failure:
-            return Finding(runtime.name, fit=False, detail=str(failure), fix=_remedy())
+def _try(runtime: Bubblewrap | Unshare, folder: Path | None) -> Finding:
+    try:
+        code = _run_true(runtime)
+    except JobFailure as failure:
+        return Finding(runtime.name, fit=False, detail=str(failure), fix=_remedy())
     if code != 0:
         return Finding(
             runtime.name, fit=False, detail=f"`env true` ended with {code} in its walls.", fix=_remedy()
@@ -90,7 +97,27 @@ def _try(runtime: Bubblewrap | Unshare) -> Finding:
     switch = obstacle()
     weaker = tuple(_weaknesses(runtime))
     how = f"{runtime.path} works." if isinstance(runtime, Bubblewrap) else "The kernel's namespaces work."
+    how += _overlays(runtime, folder)
     return Finding(runtime.name, fit=True, detail=how, weaker=weaker, fix=switch.fix if switch else None)
+
+
+def _run_true(runtime: Runtime, *mounts: Mount) -> int | None:
+    program = Program(argv=("/usr/bin/env", "true"), environment={}, mounts=mounts, network=False)
+    with Path(os.devnull).open("wb") as nowhere:
+        return runtime.start(program, nowhere.fileno()).wait()
+
+
+def _overlays(runtime: Runtime, folder: Path | None) -> str:
+    if not runtime.overlays or folder is None:
+        return ""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        lower = Path(name, "lower")
+        lower.mkdir()
+        try:
+            _run_true(runtime, Mount(lower, "/opt/ml", upper=Path(name, "upper")))
+        except JobFailure as failure:
+            return f" Inputs are copied from the cache, for {folder} can't hold overlays: {failure}"
+    return " Inputs are mounted by it."
 
 
 def _weaknesses(runtime: Bubblewrap | Unshare) -> list[str]:

@@ -50,7 +50,16 @@ class Bind:
     device: bool = False
 
 
-Step = Folder | Link | File | Bind
+@dataclass(frozen=True)
+class Overlay:
+    """The folder `lower`, writable for this program alone: its changes go to `upper`, which has `files` and `work`."""
+
+    lower: str
+    path: str
+    upper: str
+
+
+Step = Folder | Link | File | Bind | Overlay
 
 #: Where merged-usr systems have links into /usr and older ones have folders.
 _ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -231,4 +240,18 @@ def _mounts(program: Program) -> Iterator[Step]:
                 f"by user {os.geteuid()}."
             )
         yield Folder(str(PurePosixPath(mount.target).parent))
-        yield Bind(str(source), mount.target, writable=mount.writable)
+        if mount.upper is None:
+            yield Bind(str(source), mount.target, writable=mount.writable)
+        else:
+            _make_upper(mount.upper)
+            yield Overlay(str(source), mount.target, str(mount.upper.resolve()))
+
+
+def _make_upper(upper: Path) -> None:
+    try:
+        for name in ("files", "work"):
+            (upper / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InternalFailure(
+            f"{upper}, for what a program writes, can't be made: {error.strerror}."
+        ) from None

@@ -12,7 +12,17 @@ from typing import Any
 
 from penstock.runtimes import tree
 from penstock.runtimes.base import Program
-from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, Bind, File, Folder, Link, Step, view
+from penstock.runtimes.system import (
+    HIDDEN_IN_PROC,
+    READ_ONLY_IN_PROC,
+    Bind,
+    File,
+    Folder,
+    Link,
+    Overlay,
+    Step,
+    view,
+)
 from penstock.runtimes.userns import wanted
 
 _WALLS = Path(__file__).with_name("walls.py")
@@ -27,6 +37,7 @@ class Unshare:
 
     python: str = sys.executable
     name: str = field(default="unshare", init=False)
+    overlays: bool = field(default=True, init=False)
 
     def start(self, program: Program, output: int) -> tree.Tree:
         """See `Runtime.start`. A program that can't be executed ends with 127 or 126 and a line on its output."""
@@ -54,9 +65,7 @@ def _plan(program: Program) -> dict[str, Any]:
     }
 
 
-def _step(
-    step: Step,
-) -> tuple[str, ...] | tuple[str, str, int] | tuple[str, str, bytes] | tuple[str, str, str, int]:
+def _step(step: Step) -> tuple[str | int | bytes, ...]:
     match step:
         case Folder(path, mode):
             return ("folder", path, mode)
@@ -67,3 +76,5 @@ def _step(
         case Bind(source, path, writable, device):
             attributes = _NOSUID | (0 if writable else _RDONLY) | (0 if device else _NODEV)
             return ("bind", source, path, attributes)
+        case Overlay(lower, path, upper):
+            return ("overlay", lower, path, upper)

@@ -169,6 +169,9 @@ def _carry_out(kind: str, *step: Any) -> None:
                 _folder(os.path.dirname(path), 0o755)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
             _bind(source, path, attributes)
+        case "overlay", lower, path, upper:
+            _folder(path, 0o755)
+            _overlay(_OLD + lower, path, _OLD + upper)
 
 
 def _folder(path: str, mode: int) -> None:
@@ -191,6 +194,22 @@ def _bind(source: str, path: str, attributes: int) -> None:
         ctypes.c_size_t(len(request)),
     )
     _call(f"set the rights of {path} (Linux 5.12 or later can)", result)
+
+
+def _overlay(lower: str, path: str, upper: str) -> None:
+    """Show the folder `lower` at `path`; what is written there lies in `upper`.
+
+    By way of two mounts with plain names, since the options of overlayfs take some characters for separators.
+    """
+    for name, source in (("/.lower", lower), ("/.upper", upper)):
+        os.mkdir(name)
+        _mount(source, name, None, _MS_BIND | _MS_REC)
+    # userxattr: without rights over the machine. volatile: nobody waits for the disk, since `upper` is of no use later.
+    options = "lowerdir=/.lower,upperdir=/.upper/files,workdir=/.upper/work,userxattr,volatile"
+    _mount("overlay", path, "overlay", _MS_NOSUID | _MS_NODEV, options)
+    for name in ("/.lower", "/.upper"):
+        _call(f"take {name} away", _LIBC.umount2(os.fsencode(name), _MNT_DETACH))
+        os.rmdir(name)
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

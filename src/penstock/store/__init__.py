@@ -1,1 +1,1 @@
-"""What is on record: jobs, hosts and tags in a database, log events in files."""
+"""What is on record: jobs, hosts, tags and metrics in a database, log events in files."""

@@ -10,10 +10,9 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -26,7 +25,6 @@ from sqlalchemy import (
     event,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -34,27 +32,13 @@ from sqlalchemy import (
 from penstock.errors import Conflict
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import schema
+from penstock.store import listing, schema, uploads
 from penstock.store.bare import Bare
+from penstock.store.listing import JobQuery
+from penstock.store.metrics import Metrics, forget
 from penstock.store.tables import hosts, jobs, tags
 
-SortKey = Literal["Name", "CreationTime", "Status"]
-
 _FINAL = [p.value for p in Phase if p.final]
-
-
-@dataclass(frozen=True)
-class JobQuery:
-    """Which jobs, in which order. Times are inclusive milliseconds; None means no condition."""
-
-    created_after: int | None = None
-    created_before: int | None = None
-    modified_after: int | None = None
-    modified_before: int | None = None
-    name_contains: str | None = None
-    status: str | None = None
-    sort_by: SortKey = "CreationTime"
-    descending: bool = False
 
 
 _JOB_COLUMNS = jobs.columns.keys()
@@ -66,8 +50,10 @@ class Store:
     def __init__(self, engine: Engine, *, in_process: bool) -> None:
         self.in_process = in_process
         """Whether a row by its key is read without a network between: quicker than a hop to a thread."""
+        self.metrics = Metrics(engine)
         self._engine = engine
         schema.upgrade(engine)
+        self.uploads = uploads.Uploads(engine)
         self._job_by_name = Bare(engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(engine, insert(jobs))
         self._new_tag = Bare(engine, insert(tags))
@@ -132,6 +118,24 @@ class Store:
         rows.sort(key=lambda row: row.arn != arn)
         return _job(rows[0]) if rows else None
 
+    def job_of_component(self, component: str) -> Job | None:
+        """The job that a trial component stands for; the newest, if names differ in case alone."""
+        query = select(jobs).where(jobs.c.trial_component == component).order_by(jobs.c.created_at.desc())
+        with self._reading() as c:
+            row = c.execute(query.limit(1)).first()
+        return None if row is None else _job(row)
+
+    def jobs_with_components(self) -> list[tuple[Job, dict[str, str]]]:
+        """All jobs that a trial component stands for, each with its tags."""
+        query = select(jobs).where(jobs.c.trial_component.is_not(None))
+        arns = select(jobs.c.arn).where(jobs.c.trial_component.is_not(None))
+        found: dict[str, dict[str, str]] = {}
+        with self._reading() as c:
+            rows = list(c.execute(query))
+            for tag in c.execute(select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)):
+                found.setdefault(tag.arn, {})[tag.key] = tag.value
+        return [(_job(row), found.get(row.arn, {})) for row in rows]
+
     def save_job(self, job: Job) -> None:
         """Store a job that `advance` has moved by one version.
 
@@ -145,7 +149,7 @@ class Store:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
-        """Remove a job in a final phase, with its hosts and tags.
+        """Remove a job in a final phase, with its hosts, tags and uploads.
 
         Raises:
             Conflict: The job is gone, or has moved since it was read.
@@ -156,6 +160,9 @@ class Store:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             c.execute(delete(hosts).where(hosts.c.job_uid == job.uid))
             c.execute(delete(tags).where(tags.c.arn == job.arn))
+            if job.trial_component is not None:
+                forget(c, job.trial_component)
+            uploads.forget(c, job.uid)
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""
@@ -170,32 +177,12 @@ class Store:
 
         The place is that of the last job, not a number, so pages stay true while jobs are being added.
         """
-        column = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jobs.c.status}[
-            query.sort_by
-        ]
-        where = _conditions(query)
-        if after is not None:
-            value, name = after
-            beyond, tied = (
-                (column < value, jobs.c.name < name)
-                if query.descending
-                else (column > value, jobs.c.name > name)
-            )
-            where.append(or_(beyond, and_(column == value, tied)))
-        order = [column, jobs.c.name]
-        statement = (
-            select(jobs)
-            .where(*where)
-            .order_by(*(o.desc() if query.descending else o.asc() for o in order))
-            .limit(limit + 1)
-        )
         with self._reading() as c:
-            rows = list(c.execute(statement))
+            rows = list(c.execute(listing.statement(query, after).limit(limit + 1)))
         page = [_job(r) for r in rows[:limit]]
         if len(rows) <= limit:
             return page, None
-        last = rows[limit - 1]
-        return page, [getattr(last, column.name), last.name]
+        return page, listing.place_of(query, rows[limit - 1])
 
     # Hosts
 
@@ -230,14 +217,18 @@ class Store:
             row = c.execute(select(hosts).where(hosts.c.log_stream == log_stream)).first()
         return None if row is None else _host(row)
 
-    def hosts_by_stream_prefix(self, prefix: str, after: str | None, limit: int) -> list[Host]:
+    def hosts_by_stream_prefix(
+        self, prefix: str, after: str | None, limit: int | None, *, descending: bool = False
+    ) -> list[Host]:
         """Hosts whose log stream's name starts with `prefix`, by that name, beginning after `after`."""
         # A range and not LIKE, which SQLite answers without regard to case.
         where = [hosts.c.log_stream >= prefix, hosts.c.log_stream < prefix + "\U0010ffff"] if prefix else []
+        name = hosts.c.log_stream
         if after is not None:
-            where.append(hosts.c.log_stream > after)
+            where.append(name < after if descending else name > after)
         with self._reading() as c:
-            statement = select(hosts).where(*where).order_by(hosts.c.log_stream).limit(limit)
+            order = name.desc() if descending else name
+            statement = select(hosts).where(*where).order_by(order).limit(limit)
             return [_host(r) for r in c.execute(statement)]
 
     def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
@@ -258,14 +249,27 @@ class Store:
     def tags(self, arn: str) -> dict[str, str]:
         """A resource's tags, by key."""
         with self._reading() as c:
-            return {
-                r.key: r.value for r in c.execute(select(tags).where(tags.c.arn == arn).order_by(tags.c.key))
-            }
+            return _tags(c, arn)
 
-    def put_tags(self, arn: str, new: Mapping[str, str]) -> None:
-        """Add tags; equal keys are overwritten."""
+    def put_tags(self, job: Job, new: Mapping[str, str], most: int) -> dict[str, str] | None:
+        """Add tags to a job; equal keys are overwritten.
+
+        Returns:
+            All that it then has, by key; None when they would be more than `most`: then nothing is added.
+
+        Raises:
+            Conflict: The job is gone. Tags left behind would belong to the next of its name.
+        """
         with self._engine.begin() as c:
-            _put_tags(c, arn, new)
+            if c.execute(select(jobs.c.uid).where(jobs.c.uid == job.uid).with_for_update()).first() is None:
+                raise Conflict(f"Job {job.name} is gone.")
+            whole = {**_tags(c, job.arn), **new}
+            if len(whole) > most:
+                return None
+            c.execute(delete(tags).where(tags.c.arn == job.arn, tags.c.key.in_(list(new))))
+            if new:
+                c.execute(insert(tags), [{"arn": job.arn, "key": k, "value": v} for k, v in new.items()])
+        return dict(sorted(whole.items()))
 
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
         """Remove tags; keys that are not there are passed over."""
@@ -308,27 +312,9 @@ def open_sqlite(path: Path) -> Store:
     return Store(engine, in_process=True)
 
 
-def _conditions(query: JobQuery) -> list[Any]:
-    conditions: list[Any] = []
-    if query.created_after is not None:
-        conditions.append(jobs.c.created_at >= query.created_after)
-    if query.created_before is not None:
-        conditions.append(jobs.c.created_at <= query.created_before)
-    if query.modified_after is not None:
-        conditions.append(jobs.c.modified_at >= query.modified_after)
-    if query.modified_before is not None:
-        conditions.append(jobs.c.modified_at <= query.modified_before)
-    if query.name_contains is not None:
-        conditions.append(jobs.c.name.contains(query.name_contains, autoescape=True))
-    if query.status is not None:
-        conditions.append(jobs.c.status == query.status)
-    return conditions
-
-
-def _put_tags(c: Connection, arn: str, new: Mapping[str, str]) -> None:
-    if new:
-        c.execute(delete(tags).where(tags.c.arn == arn, tags.c.key.in_(list(new))))
-        c.execute(insert(tags), [{"arn": arn, "key": k, "value": v} for k, v in new.items()])
+def _tags(c: Connection, arn: str) -> dict[str, str]:
+    found = c.execute(select(tags.c.key, tags.c.value).where(tags.c.arn == arn))
+    return dict(sorted((r.key, r.value) for r in found))
 
 
 def _job_row(job: Job) -> dict[str, Any]:
@@ -347,6 +333,7 @@ def _job_row(job: Job) -> dict[str, Any]:
         "ended_at": job.ended_at,
         "failure_reason": job.failure_reason,
         "exit_message": job.exit_message,
+        "trial_component": job.trial_component,
     }
 
 

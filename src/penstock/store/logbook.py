@@ -16,6 +16,8 @@ from pathlib import Path
 PAGE_EVENTS = 10_000
 PAGE_BYTES = 1 << 20
 
+_BLOCK = 1 << 13
+
 
 @dataclass(frozen=True)
 class LogEvent:
@@ -57,18 +59,18 @@ class Logbook:
 
     def forward(self, job_uid: str, host: str, start: int) -> Iterator[LogEvent]:
         """Events from byte position `start` (the beginning of a line) on."""
-        try:
-            file = self._path(job_uid, host).open("rb")
-        except FileNotFoundError:
-            return
-        with file:
-            # A place that is not the beginning of a line (nobody was told it) is moved to the next one.
-            file.seek(max(0, start - 1))
-            position = start if start == 0 else start - 1 + len(file.readline())
-            for line in file:
-                if not line.endswith(b"\n"):
+        # A place that is not the beginning of a line (nobody was told it) is moved to the next one.
+        position, size = self._line_start(job_uid, host, start), _BLOCK
+        while True:
+            # Read block by block and closed in between: whoever merges a thousand logs holds none of them open.
+            block = self._read(job_uid, host, position, size)
+            *lines, _ = block.split(b"\n")
+            if not lines:
+                if len(block) < size:
                     return
-                end = position + len(line)
+                size *= 4
+            for line in lines:
+                end = position + len(line) + 1
                 yield _event(line, position, end)
                 position = end
 
@@ -113,13 +115,21 @@ class Logbook:
         """The first beginning of a line at or after `position`."""
         if position == 0:
             return 0
+        position -= 1
+        while block := self._read(job_uid, host, position, _BLOCK):
+            line, ended, _ = block.partition(b"\n")
+            position += len(line) + len(ended)
+            if ended:
+                return position
+        return position
+
+    def _read(self, job_uid: str, host: str, position: int, size: int) -> bytes:
         try:
-            file = self._path(job_uid, host).open("rb")
+            with self._path(job_uid, host).open("rb", buffering=0) as file:
+                file.seek(position)
+                return file.read(size)
         except FileNotFoundError:
-            return position
-        with file:
-            file.seek(position - 1)
-            return position - 1 + len(file.readline())
+            return b""
 
     def _path(self, job_uid: str, host: str) -> Path:
         if os.sep in job_uid or os.sep in host or job_uid.startswith(".") or host.startswith("."):
@@ -128,5 +138,5 @@ class Logbook:
 
 
 def _event(line: bytes, start: int, end: int) -> LogEvent:
-    at, _, message = line[:-1].partition(b" ")
+    at, _, message = line.partition(b" ")
     return LogEvent(int(at), message.decode("utf-8", "replace"), start, end)

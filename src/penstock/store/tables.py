@@ -5,7 +5,7 @@ Times are milliseconds since the epoch. What is only ever read whole (a request,
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -26,9 +26,17 @@ jobs = Table(
     Column("ended_at", BigInteger),
     Column("failure_reason", Text),
     Column("exit_message", Text),
+    Column("trial_component", String(120)),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at"),
     Index("jobs_by_modification", "modified_at"),
+    # Jobs without a component, which are most, cost the index nothing.
+    Index(
+        "jobs_by_trial_component",
+        "trial_component",
+        sqlite_where=text("trial_component IS NOT NULL"),
+        postgresql_where=text("trial_component IS NOT NULL"),
+    ),
 )
 
 hosts = Table(
@@ -47,10 +55,35 @@ hosts = Table(
     Column("outcome", Text),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("job_uid", String(80), primary_key=True),
+    Column("uri", Text, primary_key=True),
+    Column("host", String(16), primary_key=True),
+    Column("output", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 tags = Table(
     "tags",
     metadata,
     Column("arn", String(256), primary_key=True),
     Column("key", String(128), primary_key=True),
     Column("value", String(256), nullable=False),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    # SQLite counts up by itself in a key of this very type only.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("trial_component", String(120), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("step", Integer),
+    Column("value", Double, nullable=False),
+    Index("metrics_by_component", "trial_component", "name", "at"),
 )

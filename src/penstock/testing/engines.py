@@ -59,13 +59,14 @@ class EngineSuite:
     def test_what_a_dead_runner_left_behind_can_be_read(
         self, engine: Engine, short_run: Callable[[str], Run]
     ) -> None:
-        """Journal and log, from any place on."""
+        """Journal, log and upload manifest, from any place on."""
         handle = engine.prepare(short_run("algo-1"))
         engine.start(handle)
         until_dead(engine, handle)
         remains = engine.remains(handle, 0)
         assert remains.events[-1].kind == "ended"
         assert engine.remains(handle, len(remains.log)).log == b""
+        assert engine.manifest(handle, 0) == b"", "its program stored nothing"
 
     def test_what_is_gone_may_be_stopped_and_forgotten_again(
         self, engine: Engine, short_run: Callable[[str], Run]

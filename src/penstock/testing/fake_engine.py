@@ -22,6 +22,7 @@ class FakeRun:
     left: list[HostEvent] = field(default_factory=list)
     """Events that its server was not told, for `remains`."""
     log: bytes = b""
+    manifest: bytes = b""
     last_words: str = ""
 
 
@@ -74,6 +75,10 @@ class FakeEngine:
         """What the test has left there."""
         found = self.runs[handle]
         return Remains(found.left, found.log[log_from:], found.last_words)
+
+    def manifest(self, handle: str, start: int) -> bytes:
+        """What the test has left there."""
+        return self.runs[handle].manifest[start:]
 
     def forget(self, handle: str) -> None:
         """Remove the run."""

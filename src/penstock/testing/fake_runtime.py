@@ -24,6 +24,7 @@ class FakeRuntime:
     """The exit code that `terminate` leads to: 143 as without a handler; None: it is ignored."""
     failure: JobFailure | None = None
     name: str = "fake"
+    overlays: bool = True
     programs: list[Program] = field(default_factory=list)
     """What was started, in order."""
     running: list[FakeRunning] = field(default_factory=list)

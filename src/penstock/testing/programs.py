@@ -155,6 +155,15 @@ class ProgramSuite(LifeSuite):
         assert sh(runtime, "cat /opt/ml/in; echo bye > /opt/ml/out", mounts=mounts) == (0, b"hello")
         assert (tmp_path / "out").read_text() == "bye\n"
 
+    def test_a_fifo_in_a_mount_is_the_machines(self, runtime: Runtime, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        # Daemon: where the walls shut the FIFO off, nobody ever opens it.
+        feeder = threading.Thread(target=(tmp_path / "fifo").write_bytes, args=(b"through",), daemon=True)
+        feeder.start()
+        mounts = (Mount(tmp_path, "/opt/ml", writable=True),)
+        assert sh(runtime, "cat /opt/ml/fifo", mounts=mounts) == (0, b"through")
+        feeder.join()
+
     def test_a_mount_is_read_only_unless_said(self, runtime: Runtime, tmp_path: Path) -> None:
         code, output = sh(runtime, "echo x > /opt/ml/x", mounts=(Mount(tmp_path, "/opt/ml"),))
         assert (code, list(tmp_path.iterdir())) == (2, [])

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 #: code as raised -> (code, status) in services of the query protocol (IAM, STS).
 _QUERY: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("IncompleteSignature", 400),
+    "IncompleteQuerySignature": ("IncompleteSignature", 400),
     "AccessDeniedException": ("AccessDenied", 403),
     "ExpiredTokenException": ("ExpiredToken", 403),
-    "IncompleteSignatureException": ("IncompleteSignature", 403),
+    "IncompleteSignatureException": ("IncompleteSignature", 400),
     "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
+    "InvalidToken": ("InvalidClientTokenId", 403),
     "MissingAuthenticationTokenException": ("MissingAuthenticationToken", 403),
     "RequestEntityTooLargeException": ("RequestEntityTooLarge", 413),
     "RequestTimeTooSkewed": ("SignatureDoesNotMatch", 403),
@@ -33,11 +36,14 @@ _QUERY: Mapping[str, tuple[str, int]] = {
 
 #: The same for S3, whose clients retry with the right region or clock on some of these names.
 _S3: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("InvalidRequest", 400),
+    "IncompleteQuerySignature": ("AuthorizationQueryParametersError", 400),
     "AccessDeniedException": ("AccessDenied", 403),
     "ExpiredTokenException": ("ExpiredToken", 400),
     "IncompleteSignatureException": ("AuthorizationHeaderMalformed", 400),
     "InternalFailure": ("InternalError", 500),
     "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
+    "InvalidToken": ("InvalidToken", 400),
     "MissingAuthenticationTokenException": ("AccessDenied", 403),
     "RequestEntityTooLargeException": ("EntityTooLarge", 400),
     "ThrottlingException": ("SlowDown", 503),
@@ -48,11 +54,17 @@ _S3: Mapping[str, tuple[str, int]] = {
 
 #: The same for CloudWatch Logs, which says InvalidParameterException where others say ValidationException.
 _LOGS: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("IncompleteSignatureException", 400),
+    "IncompleteQuerySignature": ("IncompleteSignatureException", 400),
+    "InvalidToken": ("UnrecognizedClientException", 400),
     "RequestTimeTooSkewed": ("InvalidSignatureException", 400),
     "ValidationException": ("InvalidParameterException", 400),
 }
 
 _SAGEMAKER: Mapping[str, tuple[str, int]] = {
+    "UnsupportedSignature": ("IncompleteSignatureException", 400),
+    "IncompleteQuerySignature": ("IncompleteSignatureException", 400),
+    "InvalidToken": ("UnrecognizedClientException", 400),
     # JSON services tell a wrong clock by the message alone.
     "RequestTimeTooSkewed": ("InvalidSignatureException", 400),
 }
@@ -63,6 +75,25 @@ _NAMES: Mapping[str, Mapping[str, tuple[str, int]]] = {
     "s3": _S3,
     "sagemaker": _SAGEMAKER,
     "sts": _QUERY,
+}
+
+
+_UNSIGNED = "Request is missing Authentication Token"
+_NO_SUCH_CLIENT = "The security token included in the request is invalid."
+_ADVICE = (
+    "Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+)
+_MISMATCH = f"The request signature we calculated does not match the signature you provided. {_ADVICE}"
+
+#: What S3 says in other words, by code; `{}` is what others say.
+_S3_TEXTS: Mapping[str, str] = {
+    "IncompleteQuerySignature": "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, "
+    "X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters. ({})",
+    "IncompleteSignatureException": "The authorization header is malformed; {}",
+    "InvalidToken": "The provided token is malformed or otherwise invalid.",
+    "MissingAuthenticationTokenException": "Access Denied",
+    "RequestTimeTooSkewed": "The difference between the request time and the current time is too large. ({})",
+    "UnrecognizedClientException": "The AWS Access Key Id you provided does not exist in our records.",
 }
 
 
@@ -80,7 +111,12 @@ def named_for(fault: Fault, service: str) -> Fault:
     """`fault` under the name and status that it has in `service`."""
     names = _NAMES.get(service, _SAGEMAKER)
     code, status = names.get(fault.code, (fault.code, fault.status))
-    return Fault(code, fault.message, status)
+    message = fault.message
+    if service == "s3" and fault.code in _S3_TEXTS:
+        message = _S3_TEXTS[fault.code].replace("{}", message)
+    elif service == "s3":
+        message = message.replace(_ADVICE, "Check your key and signing method.")
+    return Fault(code, message, status)
 
 
 # -- What is wrong with the request --------------------------------------------------------------------------
@@ -96,9 +132,14 @@ def serialization(message: str) -> Fault:
     return Fault("SerializationException", message)
 
 
-def unknown_operation(message: str) -> Fault:
-    """The operation isn't served. 400, as JSON services answer; a 404 would look like a wrong URL."""
-    return Fault("UnknownOperationException", message)
+def unknown_operation(message: str, status: int = 400) -> Fault:
+    """The operation isn't served. 400, as JSON services answer; 404 for what is no call of an operation at all."""
+    return Fault("UnknownOperationException", message, status)
+
+
+def missing_action() -> Fault:
+    """Query services: the request names no operation. 400."""
+    return Fault("MissingAction", "The request is missing an action or a required parameter.")
 
 
 def too_large(message: str) -> Fault:
@@ -145,12 +186,17 @@ def no_such_entity(message: str) -> Fault:
 
 def missing_token() -> Fault:
     """The request isn't signed."""
-    return Fault("MissingAuthenticationTokenException", "Request is missing Authentication Token.")
+    return Fault("MissingAuthenticationTokenException", _UNSIGNED)
 
 
 def unrecognized_client() -> Fault:
     """Nobody has this access key."""
-    return Fault("UnrecognizedClientException", "The security token included in the request is invalid.")
+    return Fault("UnrecognizedClientException", _NO_SUCH_CLIENT)
+
+
+def invalid_token() -> Fault:
+    """The request has a session token that does not belong to its access key. S3 has a code for it."""
+    return Fault("InvalidToken", _NO_SUCH_CLIENT)
 
 
 def expired_token() -> Fault:
@@ -160,16 +206,30 @@ def expired_token() -> Fault:
 
 def invalid_signature(detail: str = "") -> Fault:
     """The signature is not what the caller's secret makes of the request."""
-    text = (
-        "The request signature we calculated does not match the signature you provided. "
-        "Check your AWS Secret Access Key and signing method."
-    )
-    return Fault("InvalidSignatureException", f"{text} {detail}".rstrip())
+    return Fault("InvalidSignatureException", f"{_MISMATCH} {detail}".rstrip())
+
+
+def wrong_scope(message: str) -> Fault:
+    """What the signature is for (day, region, service) isn't this request or this server."""
+    return Fault("InvalidSignatureException", message.rstrip())
 
 
 def incomplete_signature(message: str) -> Fault:
     """The signature lacks a part, or a part can't be read."""
     return Fault("IncompleteSignatureException", message)
+
+
+def incomplete_query(message: str) -> Fault:
+    """The same of a presigned URL. S3 has a code for it."""
+    return Fault("IncompleteQuerySignature", message)
+
+
+def unsupported_signature() -> Fault:
+    """The request is signed by version 2, which S3 no longer takes for new buckets and other services not at all."""
+    return Fault(
+        "UnsupportedSignature",
+        "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+    )
 
 
 def clock_skew(message: str) -> Fault:

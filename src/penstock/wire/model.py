@@ -25,8 +25,11 @@ QUERY_SERVICES = frozenset({"iam", "sts"})
 #: What stands before the dot in the header `X-Amz-Target` -> service.
 TARGETS: Mapping[str, str] = {"Logs_20140328": "logs", "SageMaker": "sagemaker"}
 
+#: Services of the REST-JSON protocol: method and path name the operation. They are signed for `sagemaker`.
+REST_SERVICES = frozenset({"sagemaker-metrics"})
+
 #: All services that are served by their model. S3 isn't among them: it is passed on, not parsed.
-SERVICES = QUERY_SERVICES | frozenset(TARGETS.values())
+SERVICES = QUERY_SERVICES | REST_SERVICES | frozenset(TARGETS.values())
 
 
 @cache
@@ -55,3 +58,13 @@ def operation(service_name: str, name: str) -> OperationModel:
     if name not in model.operation_names:
         raise KeyError(name)
     return model.operation_model(name)
+
+
+@cache
+def routes() -> Mapping[tuple[str, str], tuple[str, str]]:
+    """Method and path -> service and operation, of all `REST_SERVICES`."""
+    return {
+        (found.http["method"], found.http["requestUri"]): (name, found.name)
+        for name in REST_SERVICES
+        for found in map(service(name).operation_model, service(name).operation_names)
+    }

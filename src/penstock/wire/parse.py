@@ -49,6 +49,15 @@ def parse_json(service: str, target: str, body: bytes) -> Call:
     prefix, _, name = target.partition(".")
     if model.TARGETS.get(prefix) != service:
         raise _unknown(service, target)
+    return parse_body(service, name, body)
+
+
+def parse_body(service: str, name: str, body: bytes) -> Call:
+    """Parse the JSON body of the operation `name`; where that is told (header, path) depends on the protocol.
+
+    Raises:
+        Fault: As `parse_json`.
+    """
     read = _input(service, name)
     try:
         document = _DECODER.decode(body.decode()) if body else {}
@@ -67,13 +76,18 @@ def parse_query(service: str, form: bytes) -> Call:
     All that is served by it takes texts only, and a test holds the models to that.
 
     Raises:
-        Fault: UnknownOperationException or SerializationException.
+        Fault: UnknownOperationException, MissingAction or SerializationException.
     """
     try:
         fields = dict(parse_qsl(form.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000))
     except ValueError as error:
         raise faults.serialization(f"The request is not a valid form in UTF-8: {error}") from None
     name = fields.get("Action", "")
+    if not name:
+        raise faults.missing_action()
+    version = fields.get("Version") or "NO_VERSION_SPECIFIED"
+    if version != model.service(service).metadata["apiVersion"]:
+        raise faults.unknown_operation(f"Could not find operation {name[:128]} for version {version[:32]}")
     read = _input(service, name)
     return Call(service, name, read(fields, ""))
 
@@ -86,6 +100,10 @@ def _input(service: str, name: str) -> Reader:
     try:
         shape = model.operation(service, name).input_shape
     except KeyError:
+        if service in model.QUERY_SERVICES:
+            version = model.service(service).metadata["apiVersion"]
+            text = f"Could not find operation {name[:128]} for version {version}"
+            raise faults.unknown_operation(text) from None
         raise _unknown(service, name) from None
     return _no_input if shape is None else _reader(service, shape.name)
 

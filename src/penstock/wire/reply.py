@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 #: A value by the names of the model -> the same as JSON has it.
 Writer = Callable[[Any], Any]
 
+_JSON = b"application/x-amz-json-1.1"
 #: What XML 1.0 can't hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 #: A carriage return as it is would be read as a line feed. (`xml.sax.saxutils.escape` imports an HTTP client: 20 ms.)
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+
+
+#: S3 names the machine that answered beside the request; here it is always the same one.
+_HOST_ID = "penstock"
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,11 @@ def render(call: Call, result: Mapping[str, Any], request_id: str) -> Reply:
     shape = model.operation(call.service, call.operation).output_shape
     if call.service in model.QUERY_SERVICES:
         return _xml(200, _query_result(call, shape, result, request_id), request_id)
+    media = _media_type(call.service)
     if shape is None:
-        return _json(200, b"", request_id)
+        return _json(200, b"", request_id, media)
     write = _writer(call.service, shape.name) or _as_it_is
-    return _json(200, _dumps(write(result)), request_id)
+    return _json(200, _dumps(write(result)), request_id, media)
 
 
 def document(value: Any, request_id: str) -> Reply:
@@ -68,9 +74,11 @@ def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
     if service == "s3":
         body = (
             f"<Error><Code>{_text(fault.code)}</Code><Message>{_text(fault.message)}</Message>"
-            f"<RequestId>{_text(request_id)}</RequestId></Error>"
+            f"<RequestId>{_text(request_id)}</RequestId><HostId>{_HOST_ID}</HostId></Error>"
         )
-        return _xml(fault.status, body, request_id)
+        answer = _xml(fault.status, body, request_id, b"application/xml")
+        answer.headers.append((b"x-amz-id-2", _HOST_ID.encode()))
+        return answer
     if service in model.QUERY_SERVICES:
         whose = "Sender" if fault.status < 500 else "Receiver"
         namespace = model.service(service).metadata["xmlNamespace"]
@@ -80,19 +88,44 @@ def render_fault(service: str, fault: faults.Fault, request_id: str) -> Reply:
             f"<RequestId>{_text(request_id)}</RequestId></ErrorResponse>"
         )
         return _xml(fault.status, body, request_id)
-    # SageMaker's modelled errors have a member `Message`, those of CloudWatch Logs come with `message`.
-    member = "message" if service == "logs" else "Message"
-    return _json(fault.status, _dumps({"__type": fault.code, member: fault.message}), request_id)
+    if service in model.REST_SERVICES:
+        answer = _json(
+            fault.status,
+            _dumps({_message_member(service, fault.code): fault.message}),
+            request_id,
+            _media_type(service),
+        )
+        answer.headers.append((b"x-amzn-errortype", fault.code.encode()))
+        return answer
+    return _json(
+        fault.status,
+        _dumps({"__type": fault.code, _message_member(service, fault.code): fault.message}),
+        request_id,
+    )
 
 
-# -- JSON 1.1 ------------------------------------------------------------------------------------------------
+@cache
+def _message_member(service: str, code: str) -> str:
+    """Where an error's text stands: in the member that its shape has for it, else in `message` as in common errors."""
+    if service in model.SERVICES:
+        for shape in model.service(service).error_shapes:
+            if shape.name == code:
+                return next((name for name in shape.members if name.lower() == "message"), "message")
+    return "message"
 
 
-def _json(status: int, body: bytes, request_id: str) -> Reply:
+# -- JSON 1.1, REST-JSON --------------------------------------------------------------------------------------
+
+
+def _media_type(service: str) -> bytes:
+    return b"application/json" if service in model.REST_SERVICES else _JSON
+
+
+def _json(status: int, body: bytes, request_id: str, media: bytes = _JSON) -> Reply:
     return Reply(
         status,
         [
-            (b"content-type", b"application/x-amz-json-1.1"),
+            (b"content-type", media),
             (b"content-length", str(len(body)).encode()),
             (b"x-amzn-requestid", request_id.encode()),
         ],
@@ -165,12 +198,12 @@ _WRITERS: Mapping[str, Callable[[str, Shape], Writer]] = {
 # -- Query protocol and S3: XML ------------------------------------------------------------------------------
 
 
-def _xml(status: int, document: str, request_id: str) -> Reply:
+def _xml(status: int, document: str, request_id: str, content_type: bytes = b"text/xml") -> Reply:
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode()
     return Reply(
         status,
         [
-            (b"content-type", b"text/xml"),
+            (b"content-type", content_type),
             (b"content-length", str(len(body)).encode()),
             (b"x-amzn-requestid", request_id.encode()),
             (b"x-amz-request-id", request_id.encode()),

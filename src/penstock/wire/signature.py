@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from penstock.wire import faults
+from penstock.wire.claims import ALGORITHM, Claim, Scope, joined, pairs_of, read_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Headers = Sequence[tuple[bytes, bytes]]
 
@@ -28,22 +29,8 @@ SKEW = 15 * 60 * 1000
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
-_ALGORITHM = "AWS4-HMAC-SHA256"
 _EMPTY = hashlib.sha256(b"").hexdigest()
-_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _HASH = re.compile(r"[0-9a-f]{64}")
-_WEEK = 7 * 24 * 60 * 60
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a signature says of itself, before it is verified."""
-
-    access_key_id: str
-    date: str
-    """`20240131`."""
-    region: str
-    service: str
 
 
 @dataclass(frozen=True)
@@ -81,46 +68,39 @@ class Key:
     token: str | None = field(default=None, repr=False)
 
 
-def claim(headers: Headers, query: bytes) -> Claim | None:
-    """What a request says of its signature; nothing is verified.
-
-    None when it isn't signed, or not in a way that can be read: `verify` tells which.
-    """
-    try:
-        return _claim(headers, query)
-    except faults.Fault:
-        return None
-
-
 def verify(
     request: SignedRequest,
     secret_of: Callable[[str], str | None],
     now_ms: int,
     *,
     claimed: Claim | None = None,
+    token: str | None = None,
     skew_ms: int = SKEW,
 ) -> Caller:
     """Find out who signed `request`.
 
     The host and every header whose name begins with `x-amz-` must be signed: one of them says which operation
-    is meant. A session token is signed like any header; whether it belongs to the key is for `secret_of` to know.
+    is meant.
 
     Args:
         request: The request; the body may be missing for S3 only.
         secret_of: The secret of an access key id; None when there is no such key.
         now_ms: The time, in milliseconds since the epoch.
         claimed: What `claim` read of this request, so that it is not read twice.
+        token: The session token that belongs to the keys. A request may leave it out, but have no other one.
         skew_ms: How far the client's clock may be from that.
 
     Raises:
-        Fault: MissingAuthenticationTokenException, IncompleteSignatureException, UnrecognizedClientException,
-            InvalidSignatureException, RequestTimeTooSkewed or XAmzContentSHA256Mismatch.
+        Fault: What `read_claim` raises, UnrecognizedClientException,
+            InvalidToken, InvalidSignatureException, RequestTimeTooSkewed or XAmzContentSHA256Mismatch.
     """
-    claim = claimed or _claim(request.headers, request.query)
+    claim = claimed or read_claim(request.headers, request.query)
     headers = claim.headers
     secret = secret_of(claim.scope.access_key_id)
     if secret is None:
         raise faults.unrecognized_client()
+    if claim.token and claim.token != token:
+        raise faults.invalid_token()
     _check_time(claim, now_ms, skew_ms)
     _check_signed_headers(claim.signed_headers, headers)
     s3 = claim.scope.service == "s3"
@@ -171,103 +151,31 @@ def sign(
     if key.token:
         sent.append((b"x-amz-security-token", key.token.encode()))
     signed = sorted(
-        (name, value) for name, value in _joined(sent).items() if name == "host" or name.startswith("x-amz-")
+        (name, value) for name, value in joined(sent).items() if name == "host" or name.startswith("x-amz-")
     )
     path = parts.path.encode() or b"/"
     canonical = _canonical(
-        method, path if service == "s3" else _normal(path), _pairs(parts.query.encode()), signed, payload
+        method, path if service == "s3" else _normal(path), pairs_of(parts.query.encode()), signed, payload
     )
     scope = Scope(key.access_key_id, moment[:8], region, service)
     authorization = (
-        f"{_ALGORITHM} Credential={key.access_key_id}/{_scope_text(scope)}, "
+        f"{ALGORITHM} Credential={key.access_key_id}/{_scope_text(scope)}, "
         f"SignedHeaders={';'.join(name for name, _ in signed)}, "
         f"Signature={_signature(key.secret, scope, moment, canonical)}"
     )
     return [*sent, (b"authorization", authorization.encode())]
 
 
-# -- What the request claims -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A signature as it is claimed, before it is verified."""
-
-    scope: Scope
-    headers: Mapping[str, str] = field(repr=False)
-    """By lower-case name, as they are signed."""
-    moment: str
-    signed_headers: list[str]
-    signature: str
-    query: list[tuple[str, str]]
-    """What of the query is signed, still percent-encoded."""
-    lifetime: int | None
-    """Seconds that a presigned URL is good for; None for the header's form."""
-
-    @property
-    def session_token(self) -> str | None:
-        """The token that makes a temporary key whole; None where none was sent."""
-        if self.lifetime is None:
-            return self.headers.get("x-amz-security-token")
-        return next((unquote(value) for name, value in self.query if name == "X-Amz-Security-Token"), None)
-
-
-def _claim(raw_headers: Headers, query: bytes) -> Claim:
-    headers = _joined(raw_headers)
-    pairs = _pairs(query)
-    authorization = headers.get("authorization")
-    if authorization is not None:
-        algorithm, _, rest = authorization.partition(" ")
-        named = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-        fields = {
-            "X-Amz-Algorithm": algorithm,
-            "X-Amz-Credential": named.get("Credential", ""),
-            "X-Amz-SignedHeaders": named.get("SignedHeaders", ""),
-            "X-Amz-Signature": named.get("Signature", ""),
-            "X-Amz-Date": headers.get("x-amz-date", ""),
-        }
-        return _read_claim(fields, headers, pairs, None)
-    fields = {name: unquote(value) for name, value in pairs if name.startswith("X-Amz-")}
-    if "X-Amz-Algorithm" not in fields:
-        raise faults.missing_token()
-    text = fields.get("X-Amz-Expires", "")
-    lifetime = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_WEEK)) else 0
-    if not 1 <= lifetime <= _WEEK:
-        raise faults.incomplete_signature(f"X-Amz-Expires must be a number of seconds from 1 to {_WEEK}.")
-    return _read_claim(fields, headers, [pair for pair in pairs if pair[0] != "X-Amz-Signature"], lifetime)
-
-
-def _read_claim(
-    fields: Mapping[str, str], headers: Mapping[str, str], query: list[tuple[str, str]], lifetime: int | None
-) -> Claim:
-    if fields["X-Amz-Algorithm"] != _ALGORITHM:
-        raise faults.incomplete_signature(f"The signature's algorithm must be {_ALGORITHM}.")
-    for name in ("X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date"):
-        if not fields.get(name):
-            raise faults.incomplete_signature(f"The signature requires {name.removeprefix('X-Amz-')}.")
-    parts = fields["X-Amz-Credential"].split("/")
-    if len(parts) != 5 or not all(parts) or parts[4] != "aws4_request":
-        raise faults.incomplete_signature(
-            "Credential must have exactly 5 slash-delimited elements: keyid/date/region/service/aws4_request."
-        )
-    scope = Scope(*parts[:4])
-    moment = fields["X-Amz-Date"]
-    if not _DATE.fullmatch(moment):
-        raise faults.incomplete_signature("X-Amz-Date must be as 20240131T235959Z.")
-    if scope.date != moment[:8]:
-        raise faults.incomplete_signature(
-            f"Date in Credential scope does not match the date of the request: "
-            f"{scope.date[:8]!r} != {moment[:8]!r}."
-        )
-    signed = fields["X-Amz-SignedHeaders"].split(";")
-    return Claim(scope, headers, moment, signed, fields["X-Amz-Signature"], query, lifetime)
+# -- What is wrong with a claim -----------------------------------------------------------------------------
 
 
 def _check_time(claim: Claim, now_ms: int, skew_ms: int) -> None:
     try:
         signed_ms = int(datetime.fromisoformat(claim.moment).timestamp()) * 1000
     except ValueError:
-        raise faults.incomplete_signature(f"X-Amz-Date {claim.moment} is no date.") from None
+        raise faults.incomplete_signature(
+            f"Date must be in ISO-8601 'basic format'. Got '{claim.moment}'. See http://en.wikipedia.org/wiki/ISO_8601"
+        ) from None
     if signed_ms > now_ms + skew_ms:
         raise faults.clock_skew(
             f"Signature not yet current: {claim.moment} is still later than {_clock(now_ms + skew_ms)} "
@@ -290,7 +198,7 @@ def _check_signed_headers(signed: list[str], headers: Mapping[str, str]) -> None
         if name not in headers:
             raise faults.invalid_signature(f"The signed header {name[:64]!r} did not arrive.")
     if "host" not in signed:
-        raise faults.invalid_signature("'Host' must be a 'SignedHeader' in the AWS Authorization.")
+        raise faults.wrong_scope("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     for name in headers:
         if name.startswith("x-amz-") and name not in signed:
             raise faults.invalid_signature(f"The header {name[:64]!r} arrived and was not signed.")
@@ -316,22 +224,6 @@ def _s3_payload(claim: Claim, headers: Mapping[str, str], body: bytes | None) ->
 
 
 # -- The arithmetic ----------------------------------------------------------------------------------------
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name, spaces trimmed, several of one name joined: the canonical form."""
-    joined: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name = raw_name.decode("latin-1").lower()
-        value = " ".join(raw_value.decode("latin-1").split())
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return joined
-
-
-def _pairs(query: bytes) -> list[tuple[str, str]]:
-    if not query:
-        return []
-    return [pair.partition("=")[::2] for pair in query.decode("latin-1").split("&")]
 
 
 def _normal(path: bytes) -> bytes:
@@ -365,7 +257,7 @@ def _canonical(
 
 def _signature(secret: str, scope: Scope, moment: str, canonical: bytes) -> str:
     digest = hashlib.sha256(canonical).hexdigest()
-    text = f"{_ALGORITHM}\n{moment}\n{_scope_text(scope)}\n{digest}"
+    text = f"{ALGORITHM}\n{moment}\n{_scope_text(scope)}\n{digest}"
     key = _signing_key(secret, scope.date, scope.region, scope.service)
     return hmac.digest(key, text.encode(), "sha256").hex()
 

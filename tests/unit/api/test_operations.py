@@ -1,81 +1,21 @@
 """Operations, called as functions over a real store, and the application over ASGI with real signatures."""
 
-import asyncio
+import base64
 import json
 import logging
-from datetime import datetime
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from jobs_on_record import an_input, an_output, create, end, request
+from wire_client import KEY, WireClient
 
 from penstock.api import logs, processing, tags
-from penstock.api.app import LARGEST_BODY, OPERATIONS, Application
-from penstock.api.callers import LIFETIME, Callers, Lender
-from penstock.api.context import Context
+from penstock.api.app import LARGEST_BODY, OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
-from penstock.job.life import Phase, Started, Succeeded, advance
-from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
-from penstock.wire import signature
+from penstock.job.life import Failed, Halted, Phase, Started, Succeeded, advance
+from penstock.job.uploads import Upload
 from penstock.wire.faults import Fault
-
-KEY = Credentials("AKIATEST", "secret")
-LENDER = Lender("secret")
-
-
-@pytest.fixture
-def context(tmp_path):
-    store = open_sqlite(tmp_path / "p.db")
-    clock = iter(range(1_700_000_000_000, 1_800_000_000_000, 1000))
-    woken = []
-    made = Context(
-        store,
-        Logbook(tmp_path / "logs"),
-        "eu-west-1",
-        "111122223333",
-        lambda: next(clock),
-        lambda: woken.append(1),
-    )
-    made.__dict__["woken"] = woken
-    yield made
-    store.close()
-
-
-def request(name="job", **changes):
-    return {
-        "ProcessingJobName": name,
-        "ProcessingResources": {
-            "ClusterConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}
-        },
-        "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "-c", "pass"]},
-        "RoleArn": "arn:aws:iam::111122223333:role/r",
-        **changes,
-    }
-
-
-def an_input(name="in", path="/opt/ml/processing/in", **more):
-    s3 = {"S3Uri": "s3://b/k", "S3DataType": "S3Prefix", "S3InputMode": "File", "LocalPath": path, **more}
-    return {"InputName": name, "S3Input": s3}
-
-
-def an_output(name="out", path="/opt/ml/processing/out"):
-    return {
-        "OutputName": name,
-        "S3Output": {"S3Uri": "s3://b/o", "LocalPath": path, "S3UploadMode": "EndOfJob"},
-    }
-
-
-def create(context, params):
-    return asyncio.run(processing.create(context, params))
-
-
-def end(context, name="job"):
-    job = advance(context.store.job(name), Started(), 1)
-    context.store.save_job(job)
-    context.store.save_job(advance(job, Succeeded(), 2))
 
 
 class TestProcessing:
@@ -126,6 +66,7 @@ class TestProcessing:
             ({"AppSpecification": {"ImageUri": "nginx", "ContainerEntrypoint": ["x"]}}, "Invalid image URI nginx"),
             ({"AppSpecification": {"ImageUri": "python:3.11"}}, "give ContainerEntrypoint"),
             ({"Environment": {"A": "x\0y"}}, "Environment.A holds a NUL"),
+            ({"Environment": {f"A{n}": "é" * 30_000 for n in range(30)}}, "have 1800420 bytes together, 300420 more"),
             ({"ProcessingInputs": [an_input(path="/data")]}, "'/data' of input 'in' is not a folder below"),
             ({"ProcessingInputs": [an_input(path="/opt/ml/processing/../x")]}, "not a folder below"),
             ({"ProcessingInputs": [an_input(), an_input("b")]}, "input 'b' and input 'in' have the same LocalPath"),
@@ -167,20 +108,126 @@ class TestProcessing:
             create(context, request(ProcessingInputs=[an_input(path="/x"), an_input(path="/y")]))
         assert all(word in str(caught.value) for word in ("'/x'", "'/y'", "twice"))
 
-    def test_preferences_choose_an_instance_type(self, context):
-        cluster = {
-            "VolumeSizeInGB": 1,
-            "InstancePreferences": [{"InstanceType": "ml.m5.large", "InstanceCount": 3}],
-        }
+    @pytest.mark.parametrize(
+        ("cluster", "selected"),
+        [
+            ({"InstancePreferences": [{"InstanceType": "ml.m5.large", "InstanceCount": 3}]}, ("ml.m5.large", 3)),
+            (
+                {"InstancePreferences": [{"InstanceType": "ml.c5.xlarge"}, {"InstanceType": "ml.m5.large"}], "InstanceCount": 2},
+                ("ml.c5.xlarge", 2),
+            ),
+        ],
+    )  # fmt: skip
+    def test_the_first_preference_is_selected(self, context, cluster, selected):
+        cluster["VolumeSizeInGB"] = 1
         create(context, request(ProcessingResources={"ClusterConfig": cluster}))
         told = processing.describe(context, {"ProcessingJobName": "job"})["ProcessingResources"][
             "ClusterConfig"
         ]
-        assert (told["SelectedInstanceType"], told["SelectedInstanceCount"], told["InstanceCount"]) == (
-            "ml.m5.large",
-            3,
-            3,
-        )
+        assert (told["SelectedInstanceType"], told["SelectedInstanceCount"]) == selected
+        assert told["InstanceCount"] == selected[1]
+        assert told["InstancePreferences"] == cluster["InstancePreferences"]
+        assert "InstanceType" not in told
+
+    @pytest.mark.parametrize(
+        ("cluster", "words"),
+        [
+            ({"InstanceType": "ml.m5.large", "SelectedInstanceType": "ml.m5.large"}, "SelectedInstanceType is set by"),
+            ({"InstanceType": "ml.m5.large", "SelectedInstanceCount": 1}, "SelectedInstanceCount is set by"),
+            ({"InstanceType": "ml.m5.large", "InstancePreferences": [{"InstanceType": "ml.c5.large"}]}, "exclude each other"),
+            ({"InstancePreferences": [{"InstanceType": "ml.c5.large"}]}, "give InstanceCount either"),
+            ({"InstancePreferences": [{"InstanceType": "ml.c5.large", "InstanceCount": 1}], "InstanceCount": 1}, "give InstanceCount either"),
+            (
+                {"InstancePreferences": [{"InstanceType": "ml.c5.large", "InstanceCount": 1}, {"InstanceType": "ml.m5.large"}]},
+                "give InstanceCount either",
+            ),
+            ({"InstanceType": "ml.g5.xlarge", "VolumeSizeInGB": 251}, "has 250 GB of local storage"),
+            ({"InstanceType": "ml.r5d.large", "VolumeKmsKeyId": "k"}, "no VolumeKmsKeyId"),
+            (
+                {"InstancePreferences": [{"InstanceType": "ml.m5.large"}, {"InstanceType": "ml.g4dn.xlarge"}], "InstanceCount": 1, "VolumeSizeInGB": 200},
+                "ml.g4dn.xlarge has 125 GB of local storage",
+            ),
+        ],
+    )  # fmt: skip
+    def test_a_cluster_that_makes_no_sense_is_refused(self, context, cluster, words):
+        with pytest.raises(Fault, match=words) as caught:
+            create(context, request(ProcessingResources={"ClusterConfig": {"VolumeSizeInGB": 1, **cluster}}))
+        assert caught.value.code == "ValidationException"
+
+    def test_what_is_managed_by_the_program_needs_no_path_and_no_mode(self, context):
+        given = request(
+            ProcessingInputs=[
+                {"InputName": "a", "AppManaged": True, "S3Input": {"S3Uri": "s3://b/k", "S3DataType": "S3Prefix"}},
+                {"InputName": "d", "AppManaged": True, "DatasetDefinition": {"AthenaDatasetDefinition": {}}},
+            ],
+            ProcessingOutputConfig={
+                "Outputs": [
+                    {"OutputName": "f", "AppManaged": True, "FeatureStoreOutput": {"FeatureGroupName": "g"}},
+                    {"OutputName": "s", "AppManaged": True, "S3Output": {"S3Uri": "s3://b/o", "S3UploadMode": "EndOfJob"}},
+                ]
+            },
+        )  # fmt: skip
+        create(context, given)
+        told = processing.describe(context, {"ProcessingJobName": "job"})
+        assert [i["AppManaged"] for i in told["ProcessingInputs"]] == [True, True]
+        assert told["ProcessingOutputConfig"] == given["ProcessingOutputConfig"]
+        for member in ("LocalPath", "S3InputMode"):
+            unmanaged = an_input()
+            del unmanaged["S3Input"][member]
+            with pytest.raises(Fault, match=f"needs an? {member}, for it is not AppManaged"):
+                create(context, request("other", ProcessingInputs=[unmanaged]))
+
+    def test_a_bare_request_is_described_with_the_defaults_and_nothing_else(self, context):
+        given = request()
+        del given["ProcessingResources"]["ClusterConfig"]["InstanceCount"]
+        create(context, given)
+        told = processing.describe(context, {"ProcessingJobName": "job"})
+        assert told.pop("CreationTime") == told.pop("LastModifiedTime")
+        assert {k: v for k, v in told.items() if v is not None} == {
+            **request(),
+            "ProcessingJobArn": "arn:aws:sagemaker:eu-west-1:111122223333:processing-job/job",
+            "ProcessingJobStatus": "InProgress",
+            "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
+        }
+        assert given == {**request(), "ProcessingResources": given["ProcessingResources"]}  # left as it was
+
+    @pytest.mark.parametrize(
+        ("event", "end"),
+        [
+            (Succeeded("well"), {"ExitMessage": "well"}),
+            (Failed("AlgorithmError: , exit code: 3", "bad"), {"FailureReason": "AlgorithmError: , exit code: 3", "ExitMessage": "bad"}),
+            (Halted("cut"), {"ExitMessage": "cut"}),
+        ],
+    )  # fmt: skip
+    def test_an_end_is_told_with_its_reason_and_message(self, context, event, end):
+        create(context, request())
+        started = advance(context.store.job("job"), Started(), 5)
+        context.store.save_job(started)
+        context.store.save_job(advance(started, event, 7))
+        told = processing.describe(context, {"ProcessingJobName": "job"})
+        [line] = processing.list_jobs(context, {})["ProcessingJobSummaries"]
+        for shown in (told, line):
+            members = ("ExitMessage", "FailureReason")
+            assert {k: shown[k] for k in members if shown[k] is not None} == end
+            assert shown["ProcessingEndTime"] == 7
+
+    def test_a_deleted_jobs_tags_and_logs_are_not_those_of_the_next(self, context):
+        create(context, request(Tags=[{"Key": "k", "Value": "old"}]))
+        context.logbook.append(context.store.job("job").uid, "algo-1", 0, b"1 old\n")
+        end(context)
+        uid = context.store.job("job").uid
+        processing.delete(context, {"ProcessingJobName": "job"})
+        assert context.logbook.size(uid, "algo-1") == 0
+        create(context, request())
+        assert tags.list_tags(context, {"ResourceArn": context.job_arn("job")}) == {"Tags": []}
+
+    def test_a_stopping_job_is_in_use(self, context):
+        create(context, request())
+        context.store.save_job(advance(context.store.job("job"), Started(), 1))
+        processing.stop(context, {"ProcessingJobName": "job"})
+        with pytest.raises(Fault, match="status Stopping") as caught:
+            processing.delete(context, {"ProcessingJobName": "job"})
+        assert caught.value.code == "ResourceInUse"
 
     def test_lists_are_paged(self, context):
         for n in range(5):
@@ -193,6 +240,19 @@ class TestProcessing:
         for bad in ("x", "MQ=="):
             with pytest.raises(Fault, match="NextToken"):
                 processing.list_jobs(context, {"NextToken": bad})
+
+    def test_a_token_of_no_characters_is_refused(self, context):
+        """Half of a surrogate pair, which no database takes."""
+
+        def bad(place):
+            return base64.urlsafe_b64encode(place).decode()
+
+        for place in (rb'["\ud800", "x"]', rb'["x", "\ud800"]'):
+            with pytest.raises(Fault, match="NextToken"):
+                processing.list_jobs(context, {"NextToken": bad(place), "SortBy": "Name"})
+        group = {"logGroupName": "/aws/sagemaker/ProcessingJobs"}
+        with pytest.raises(Fault, match="NextToken"):
+            logs.describe_streams(context, {**group, "nextToken": bad(rb'"\ud800"')})
 
 
 class TestTags:
@@ -207,8 +267,7 @@ class TestTags:
         assert answer["Tags"] == [{"Key": "a", "Value": ""}, {"Key": "b", "Value": "1"}]
         tags.delete(context, {"ResourceArn": self.ARN, "TagKeys": ["a"]})
         assert tags.list_tags(context, {"ResourceArn": self.ARN.lower()}) == {
-            "Tags": [{"Key": "b", "Value": "1"}],
-            "NextToken": None,
+            "Tags": [{"Key": "b", "Value": "1"}]
         }
 
     def test_a_resource_has_at_most_fifty(self, context):
@@ -222,136 +281,48 @@ class TestTags:
     def test_a_resource_that_is_not_there(self, context):
         with pytest.raises(Fault, match="does not exist"):
             tags.list_tags(context, {"ResourceArn": self.ARN})
+        create(context, request())
+        for other in (
+            self.ARN.replace("111122223333", "999999999999"),
+            self.ARN.replace("processing", "training"),
+        ):
+            with pytest.raises(Fault, match="does not exist"):
+                tags.add(context, {"ResourceArn": other, "Tags": []})
 
+    def test_a_full_set_comes_on_one_page_and_there_is_no_token(self, context):
+        create(context, request(Tags=[{"Key": f"k{n:02}", "Value": str(n)} for n in range(50)]))
+        page = tags.list_tags(context, {"ResourceArn": self.ARN, "MaxResults": 50})
+        assert page == {"Tags": [{"Key": f"k{n:02}", "Value": str(n)} for n in range(50)]}
+        with pytest.raises(Fault, match="NextToken"):
+            tags.list_tags(context, {"ResourceArn": self.ARN, "NextToken": "MA=="})
 
-class TestLogs:
-    GROUP = logs.GROUP
-
-    @pytest.fixture
-    def streams(self, context):
-        create(
-            context,
-            request(
-                ProcessingResources={
-                    "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
-                }
-            ),
-        )
-        job = context.store.job("job")
-        hosts = [Host(job.uid, "job", f"algo-{n}", "d", f"job/algo-{n}-1700000000") for n in (1, 2)]
-        context.store.add_hosts(advance(job, Started(), 1), hosts)
-        context.logbook.append(job.uid, "algo-1", 0, b"10 a\n10 b\n20 c\n")
-        context.logbook.append(job.uid, "algo-2", 0, b"15 x error\n")
-        return [h.log_stream for h in hosts]
-
-    def test_a_full_page_of_streams_carries_no_token(self, context, streams):
-        page = logs.describe_streams(
-            context, {"logGroupName": self.GROUP, "logStreamNamePrefix": "job/", "limit": 2}
-        )
-        assert [s["logStreamName"] for s in page["logStreams"]] == streams
-        assert page["nextToken"] is None
-        first = logs.describe_streams(context, {"logGroupName": self.GROUP, "limit": 1})
-        rest = logs.describe_streams(
-            context, {"logGroupName": self.GROUP, "limit": 1, "nextToken": first["nextToken"]}
-        )
-        assert rest["logStreams"][0]["logStreamName"] == streams[1]
-        assert rest["nextToken"] is None
-
-    def test_events_from_the_head_until_an_empty_page_with_the_same_token(self, context, streams):
-        asked = {"logGroupName": self.GROUP, "logStreamName": streams[0], "startFromHead": True, "limit": 2}
-        first = logs.get_events(context, asked)
-        second = logs.get_events(context, {**asked, "nextToken": first["nextForwardToken"]})
-        last = logs.get_events(context, {**asked, "nextToken": second["nextForwardToken"]})
-        assert [[e["message"] for e in page["events"]] for page in (first, second, last)] == [
-            ["a", "b"],
-            ["c"],
-            [],
-        ]
-        assert last["nextForwardToken"] == second["nextForwardToken"]
-        back = logs.get_events(context, {**asked, "nextToken": second["nextBackwardToken"]})
-        assert [e["message"] for e in back["events"]] == ["a", "b"]
-
-    def test_a_start_time_is_inclusive_and_an_end_time_is_not(self, context, streams):
-        asked = {"logGroupName": self.GROUP, "logStreamName": streams[0], "startFromHead": True}
-        assert [e["message"] for e in logs.get_events(context, {**asked, "startTime": 10})["events"]] == [
-            "a",
-            "b",
-            "c",
-        ]
-        assert [e["message"] for e in logs.get_events(context, {**asked, "startTime": 11})["events"]] == ["c"]
-        assert [e["message"] for e in logs.get_events(context, {**asked, "endTime": 20})["events"]] == [
-            "a",
-            "b",
-        ]
-
-    def test_without_more_the_tail_comes(self, context, streams):
-        asked = {"logGroupName": self.GROUP, "logStreamName": streams[0], "limit": 1}
-        assert [e["message"] for e in logs.get_events(context, asked)["events"]] == ["c"]
-
-    def test_streams_are_searched_together_by_time(self, context, streams):
-        asked = {"logGroupName": self.GROUP, "logStreamNamePrefix": "job/"}
-        found = logs.filter_events(context, {**asked, "limit": 3})
-        more = logs.filter_events(context, {**asked, "nextToken": found["nextToken"]})
-        assert [e["message"] for page in (found, more) for e in page["events"]] == ["a", "b", "x error", "c"]
-        assert [
-            e["message"] for e in logs.filter_events(context, {**asked, "filterPattern": "error"})["events"]
-        ] == ["x error"]
-
-    def test_what_is_not_there(self, context):
-        with pytest.raises(Fault, match="log group") as caught:
-            logs.get_events(context, {"logGroupName": "/x", "logStreamName": "y"})
-        assert caught.value.code == "ResourceNotFoundException"
-        with pytest.raises(Fault, match="log stream"):
-            logs.get_events(context, {"logGroupName": self.GROUP, "logStreamName": "y"})
-        assert logs.describe_groups(context, {"logGroupNamePrefix": "/no"}) == {"logGroups": []}
+    def test_a_full_set_can_be_changed_but_not_grow(self, context):
+        create(context, request(Tags=[{"Key": f"k{n:02}", "Value": ""} for n in range(50)]))
+        answer = tags.add(context, {"ResourceArn": self.ARN, "Tags": [{"Key": "k07", "Value": "new"}]})
+        assert answer["Tags"][7] == {"Key": "k07", "Value": "new"}
+        assert len(answer["Tags"]) == 50
+        both = [{"Key": "k00", "Value": "x"}, {"Key": "one-more", "Value": ""}]
+        with pytest.raises(Fault, match="at most 50"):
+            tags.add(context, {"ResourceArn": self.ARN, "Tags": both})
+        assert tags.list_tags(context, {"ResourceArn": self.ARN})["Tags"][0] == {"Key": "k00", "Value": ""}
 
 
 class TestApplication:
     @pytest.fixture
-    def call(self, context):
-        context = Context(context.store, context.logbook, "eu-west-1", "111122223333", now, lambda: None)
+    def client(self, tmp_path):
+        client = WireClient(tmp_path)
+        yield client
+        client.close()
 
-        async def gateway(_scope, _receive, send):
-            await send({"type": "http.response.start", "status": 299, "headers": []})
-            await send({"type": "http.response.body", "body": b"from the store"})
+    @pytest.fixture
+    def context(self, client):
+        return client.context
 
-        key = signature.Key(KEY.access_key, KEY.secret_key)
-        callers = Callers(key, LENDER, context.store.job_of_uid, now)
-        application = Application(context, callers, gateway, lambda: {"store": "ready"}, lambda: None)
-
-        def send(
-            method="POST",
-            path="/",
-            body=b"{}",
-            service="sagemaker",
-            target="SageMaker.ListProcessingJobs",
-            key=KEY,
-            headers=(),
-        ):
-            sent = AWSRequest(method, f"http://127.0.0.1:1{path}", data=body, headers=dict(headers))
-            sent.headers["Host"] = "127.0.0.1:1"
-            if target:
-                sent.headers["X-Amz-Target"] = target
-            if key is not None:
-                SigV4Auth(key, service, "eu-west-1").add_auth(sent)
-            raw = [(k.lower().encode(), str(v).encode()) for k, v in sent.headers.items()]
-            path, _, query = path.partition("?")
-            scope = {
-                "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
-                "headers": raw, "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
-            }  # fmt: skip
-            messages = [{"type": "http.request", "body": body, "more_body": False}]
-            got = []
-
-            async def receive():
-                return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-            async def answer(message):
-                got.append(message)
-
-            asyncio.run(application(scope, receive, answer))
-            content = b"".join(m.get("body", b"") for m in got[1:])
-            return got[0]["status"], dict(got[0]["headers"]), content
+    @pytest.fixture
+    def call(self, client):
+        def send(*args, **how):
+            answer = client.send(*args, **how)
+            return answer.status, answer.headers, answer.body
 
         return send
 
@@ -375,7 +346,7 @@ class TestApplication:
             ({"target": "SageMaker.CreateTrainingJob"}, "UnknownOperationException"),
             ({"target": ""}, "UnknownOperationException"),
             ({"target": "X.ListProcessingJobs"}, "UnknownOperationException"),
-            ({"service": "ecr"}, "UnknownOperationException"),
+            ({"service": "ecr", "target": "X.Describe"}, "UnknownOperationException"),
             ({"body": b"{"}, "SerializationException"),
             ({"body": b"[]"}, "SerializationException"),
             ({"body": b'{"MaxResults": 1000}'}, "ValidationException"),
@@ -397,6 +368,31 @@ class TestApplication:
         assert b"inner truth" not in content
         assert headers[b"x-amzn-requestid"].decode() in caplog.text
 
+    def test_metrics_are_told_by_method_and_path(self, call, context):
+        create(context, request(ExperimentConfig={"RunName": "r"}))
+
+        def put(component="job-aws-processing-job", **changes):
+            data = [{"MetricName": "loss", "Timestamp": now() / 1000, "Value": 0.5}]
+            body = json.dumps({"TrialComponentName": component, "MetricData": data}).encode()
+            return call(
+                **{"method": "PUT", "path": "/BatchPutMetrics", "body": body, "target": "", **changes}
+            )
+
+        status, headers, content = put()
+        assert (status, headers[b"content-type"], content) == (200, b"application/json", b"{}")
+        for changes, code in (
+            ({"component": "nobody"}, b"ValidationException"),
+            ({"component": "Job-aws-processing-job"}, b"ValidationException"),  # upper case: by the model
+            ({"key": None}, b"MissingAuthenticationTokenException"),
+            ({"body": b"{"}, b"SerializationException"),
+        ):
+            status, headers, content = put(**changes)
+            assert (status, headers[b"x-amzn-errortype"]) == (400, code)
+            assert json.loads(content)["message"]
+        assert (
+            call("GET", "/BatchPutMetrics", b"", key=None, target="")[0] == 299
+        )  # not an operation: anonymous S3
+
     def test_s3_goes_to_the_store(self, call):
         assert call("GET", "/bucket/key", b"", service="s3", target="")[::2] == (299, b"from the store")
         assert call("GET", "/bucket/key", b"", key=None, target="")[0] == 299
@@ -407,130 +403,6 @@ class TestApplication:
         assert (status, json.loads(content)["phase"]) == (200, "queued")
         assert call("GET", "/penstock/jobs/no", b"", target="")[0] == 400
         assert self.code(call("GET", "/penstock/jobs/job", b"", key=None, target=""))[0] != 200
-
-    @pytest.fixture
-    def lent(self, call, context):
-        """Fetches credentials as a job's program does; two jobs are there, `job` and `other`."""
-        for name in ("job", "other"):
-            create(context, request(name))
-            context.store.save_job(advance(context.store.job(name), Started(), 1))
-
-        def fetch(name="job", token_of="job"):
-            uid, other = (context.store.job(n).uid for n in (name, token_of))
-            sent = {"Authorization": LENDER.token(other)}
-            status, _, content = call(
-                "GET", f"/penstock/credentials/{uid}", b"", key=None, target="", headers=sent
-            )
-            return status, json.loads(content)
-
-        return fetch
-
-    def credentials(self, told):
-        return Credentials(told["AccessKeyId"], told["SecretAccessKey"], told["Token"])
-
-    def test_a_jobs_program_is_lent_credentials_until_the_job_ends(self, call, lent, context):
-        status, told = lent()
-        assert status == 200
-        left = datetime.fromisoformat(told["Expiration"]).timestamp() - now() / 1000
-        assert LIFETIME - 60 < left <= LIFETIME
-        key = self.credentials(told)
-        described = {"body": b'{"ProcessingJobName": "job"}', "target": "SageMaker.DescribeProcessingJob"}
-        assert call(key=key, **described)[0] == 200
-        assert call("GET", "/penstock/jobs/job", b"", target="", key=key)[0] == 200
-        context.store.save_job(advance(context.store.job("job"), Succeeded(), 2))
-        assert self.code(call(key=key, **described)) == (400, "ExpiredTokenException")
-        assert lent()[0] == 403
-
-    def test_nobody_is_lent_credentials_of_another(self, lent, call):
-        status, told = lent("job", token_of="other")
-        assert status == 403
-        assert "SecretAccessKey" not in told
-        assert (
-            call(
-                "GET", "/penstock/credentials/none", b"", key=None, target="", headers={"Authorization": "x"}
-            )[0]
-            == 403
-        )
-
-    def test_credentials_are_good_with_their_own_token_alone(self, call, lent, context):
-        told, others = lent()[1], lent("other", "other")[1]
-        uid = context.store.job("job").uid
-        longer = LENDER.lend(uid, now() // 1000 + 10 * LIFETIME).key
-        forged = Lender("another secret").lend(uid, now() // 1000 + LIFETIME).key
-        past = LENDER.lend(uid, now() // 1000 - 1).key
-        asked = {"service": "sts", "target": "", "body": b"Action=GetCallerIdentity&Version=2011-06-15"}
-        assert call(key=self.credentials(told), **asked)[0] == 200
-
-        def refused(identifier, secret, token):
-            status, _, content = call(key=Credentials(identifier, secret, token), **asked)
-            return status, content.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
-
-        mine = told["AccessKeyId"], told["SecretAccessKey"]
-        assert refused(*mine, None) == (403, "InvalidClientTokenId")
-        assert refused(*mine, others["Token"]) == (403, "InvalidClientTokenId")
-        assert refused(*mine, longer.token) == (403, "InvalidClientTokenId")
-        assert refused(*mine, told["Token"] + "=") == (403, "InvalidClientTokenId")
-        assert refused(*mine, "x" + told["Token"]) == (403, "InvalidClientTokenId")
-        assert refused(told["AccessKeyId"], "wrong", told["Token"]) == (403, "SignatureDoesNotMatch")
-        assert refused(KEY.access_key, KEY.secret_key, told["Token"]) == (403, "InvalidClientTokenId")
-        assert refused(KEY.access_key, KEY.secret_key, "another") == (403, "InvalidClientTokenId")
-        assert refused(forged.access_key_id, forged.secret, forged.token) == (403, "InvalidClientTokenId")
-        assert refused(past.access_key_id, past.secret, past.token) == (403, "ExpiredToken")
-
-    @pytest.mark.parametrize(
-        ("service", "target", "body"),
-        [
-            ("sagemaker", "SageMaker.ListProcessingJobs", {}),
-            ("sagemaker", "SageMaker.CreateProcessingJob", request("new")),
-            ("sagemaker", "SageMaker.StopProcessingJob", {"ProcessingJobName": "other"}),
-            ("sagemaker", "SageMaker.StopProcessingJob", {"ProcessingJobName": "JOB"}),
-            ("sagemaker", "SageMaker.DescribeProcessingJob", {"ProcessingJobName": "other"}),
-            ("sagemaker", "SageMaker.DeleteProcessingJob", {"ProcessingJobName": "job"}),
-            ("logs", "Logs_20140328.DescribeLogStreams", {"logGroupName": logs.GROUP}),
-            ("logs", "Logs_20140328.DescribeLogStreams", {"logGroupName": logs.GROUP, "logStreamNamePrefix": "job"}),
-            ("logs", "Logs_20140328.GetLogEvents", {"logGroupName": logs.GROUP, "logStreamName": "other/algo-1-1"}),
-            ("logs", "Logs_20140328.FilterLogEvents", {"logGroupName": logs.GROUP}),
-            (
-                "logs",
-                "Logs_20140328.FilterLogEvents",
-                {"logGroupName": logs.GROUP, "logStreamNames": ["job/a", "other/a"]},
-            ),
-        ],
-    )  # fmt: skip
-    def test_what_concerns_others_is_refused_to_a_job(self, call, lent, context, service, target, body):
-        key = self.credentials(lent()[1])
-        status, _, content = call(key=key, service=service, target=target, body=json.dumps(body).encode())
-        told = json.loads(content)
-        operation = target.partition(".")[2]
-        assert (status, told["__type"]) == (400, "AccessDeniedException")
-        assert (told.get("message") or told["Message"]).startswith(
-            "User: arn:aws:sts::111122223333:assumed-role/r/SageMaker is not authorized to perform: "
-            f"{service}:{operation} on resource: "
-        )
-        assert context.store.job("new") is None
-        assert context.store.job("other").phase is Phase.PREPARING
-
-    def test_what_concerns_itself_is_allowed_to_a_job(self, call, lent, context):
-        key = self.credentials(lent()[1])
-        arn = context.store.job("job").arn
-        for service, target, body in (
-            ("sagemaker", "SageMaker.ListTags", {"ResourceArn": arn}),
-            (
-                "logs",
-                "Logs_20140328.DescribeLogStreams",
-                {"logGroupName": logs.GROUP, "logStreamNamePrefix": "job/"},
-            ),
-            ("sagemaker", "SageMaker.StopProcessingJob", {"ProcessingJobName": "job"}),
-        ):
-            sent = json.dumps(body).encode()
-            assert call(key=key, service=service, target=target, body=sent)[0] == 200
-        assert context.store.job("job").phase is Phase.STOPPING
-        assert (
-            self.code(call("GET", "/penstock/jobs/other", b"", target="", key=key))[1]
-            == "AccessDeniedException"
-        )
-        body = b"Action=GetCallerIdentity&Version=2011-06-15"
-        assert b"assumed-role/r/SageMaker</Arn>" in call(key=key, service="sts", target="", body=body)[2]
 
     def test_reports_need_the_runs_token(self, call, context):
         create(context, request())
@@ -567,3 +439,30 @@ class TestApplication:
         assert moved() == {**progress, "bytes_per_second": None, "seconds_left": None}
         assert post("events", json.dumps({"events": [{**event, "sequence": 2}]}).encode())[0] == 200
         assert moved() is None  # the phase is over
+        uploads = [Upload("out", f"s3://b/{n:04}", n, "00", 7) for n in range(1001)]
+        lines = b"".join(one.to_line() for one in uploads)
+        for _ in range(2):
+            assert post("uploads", lines) == (200, b'{"taken":1001}')
+        assert post("uploads", b"{}\n")[0] == 400
+        assert post("uploads", lines, token="guess")[0] == 403
+
+        def get(path):
+            status, _, content = call("GET", f"/penstock/jobs/job{path}", b"", target="")
+            assert status == 200
+            return json.loads(content)
+
+        assert get("")["uploads"] == [{"name": "out", "objects": 1001, "bytes": sum(range(1001))}]
+        first = get("/outputs")
+        second = get(f"/outputs?after={first['next']}")
+        assert second["next"] is None
+        assert [one["uri"] for one in first["uploads"] + second["uploads"]] == [one.uri for one in uploads]
+        assert first["uploads"][3] == {
+            "host": "algo-1",
+            "output": "out",
+            "uri": "s3://b/0003",
+            "size": 3,
+            "sha256": "00",
+            "at": 7,
+        }
+        assert call("GET", "/penstock/jobs/job/else", b"", target="")[0] == 400
+        assert call("GET", "/penstock/jobs/job/outputs?after=x", b"", target="")[0] == 400

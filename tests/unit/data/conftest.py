@@ -1,78 +1,18 @@
-"""A bucket in memory, for all tests of this folder."""
+"""A bucket in memory, and a scripted HTTP server on loopback that answers what no healthy store would."""
 
-import random
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
-from penstock.data.listing import Entry
-from penstock.errors import ClientFailure, JobFailure
+from penstock.data.storage import S3Bucket, open_bucket
 from penstock.job.run import S3Access
+from penstock.testing.fake_bucket import FakeStore
 
+SECRET = "never-to-be-seen"
 ACCESS = S3Access("http://127.0.0.1:1", "us-east-1", "AKID", "the-secret")
-
-
-class FakeStore:
-    """Buckets as dictionaries; `open` is the opener. Lists in an order of chance, as some stores nearly do."""
-
-    def __init__(self) -> None:
-        self.buckets: dict[str, dict[str, bytes]] = {"b": {}}
-        self.kms_keys: set[str | None] = set()
-        self.broken: Callable[[str], JobFailure | None] = lambda key: None
-        self.writes = 0
-
-    def open(self, access: S3Access, bucket: str, kms_key: str | None = None) -> "FakeBucket":
-        self.kms_keys.add(kms_key)
-        return FakeBucket(self, bucket)
-
-    def put(self, *keys: str) -> None:
-        self.buckets["b"] |= {key: key.encode() for key in keys}
-
-
-class FakeBucket:
-    def __init__(self, store: FakeStore, name: str) -> None:
-        self.store, self.name = store, name
-
-    def list(self, prefix: str) -> Iterator[Entry]:
-        found = [key for key in self._objects if key.startswith(prefix)]
-        random.Random(0).shuffle(found)
-        return (self.head(key) for key in found)
-
-    def head(self, key: str) -> Entry:
-        data = self._get(key)
-        return Entry(key, len(data), f'"{hash(data)}"')
-
-    def read(self, key: str, limit: int) -> memoryview:
-        data = self._get(key)
-        assert len(data) <= limit
-        return memoryview(data)
-
-    def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
-        if self.head(entry.key) != entry:
-            raise ClientFailure(f"s3://{self.name}/{entry.key}: it changed while it was being read.")
-        return memoryview(self._get(entry.key))[start : start + length]
-
-    def write(self, key: str, data: bytes) -> None:
-        self.store.writes += 1
-        if problem := self.store.broken(key):
-            raise problem
-        self._objects[key] = bytes(data)
-
-    def write_file(self, key: str, file: BinaryIO, size: int) -> None:
-        self.write(key, file.read())
-        assert len(self._objects[key]) == size
-
-    @property
-    def _objects(self) -> dict[str, bytes]:
-        return self.store.buckets[self.name]
-
-    def _get(self, key: str) -> bytes:
-        if problem := self.store.broken(key):
-            raise problem
-        if key not in self._objects:
-            raise ClientFailure(f"s3://{self.name}/{key}: there is no such object (NoSuchKey).")
-        return self._objects[key]
 
 
 @pytest.fixture
@@ -83,3 +23,61 @@ def store() -> FakeStore:
 @pytest.fixture
 def access() -> S3Access:
     return ACCESS
+
+
+def endpoint(server) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+class Script(BaseHTTPRequestHandler):
+    """Answers with the server's `answers` in turn, the last one for ever; records what was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        length = int(self.headers.get("Content-Length", 0))
+        self.rfile.read(length)
+        self.server.asked.append(
+            SimpleNamespace(method=self.command, path=self.path, headers=dict(self.headers))
+        )
+        answers = self.server.answers
+        status, body, *headers = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_PUT = do_POST = do_DELETE = do_HEAD = do_CONNECT = do_GET  # noqa: N815 -- names that the base class gives
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Script) as server:
+        server.asked, server.answers = [], [(200, b"")]
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def scripted(server) -> S3Access:
+    return S3Access(endpoint(server), "eu-west-1", "AKID", SECRET, "the-token")
+
+
+@pytest.fixture
+def bucket(scripted) -> S3Bucket:
+    """Gives up at once."""
+    return open_bucket(scripted, "b", None, 0.0)
+
+
+@pytest.fixture
+def patient(scripted) -> S3Bucket:
+    return open_bucket(scripted, "b", None, 10.0)

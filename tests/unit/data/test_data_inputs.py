@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from penstock.data import inputs as inputs_module
+from penstock.data.answers import StoreUnreachable
 from penstock.data.inputs import fetch
-from penstock.data.storage import StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
 
 
@@ -124,8 +124,12 @@ def test_a_prefix_without_objects_names_the_uri_and_leaves_the_folder(store, bri
 
 def test_all_refusals_come_before_any_request(store, bring):
     store.broken = lambda key: pytest.fail("asked the store")
-    with pytest.raises(ClientFailure, match="Pipe"):
-        bring(wanted("s3://b/d/"), wanted("s3://b/d/", "y", S3InputMode="Pipe"))
+    with pytest.raises(ClientFailure, match="FastFile"):
+        bring(wanted("s3://b/d/"), wanted("s3://b/d/", "y", S3InputMode="FastFile"))
+
+
+def test_piped_inputs_are_left_to_others(bring):
+    assert bring(wanted("s3://b/none", S3InputMode="Pipe")) == ([], {})
 
 
 def test_a_wrong_local_path_names_the_input(bring):
@@ -181,6 +185,17 @@ def test_a_manifest_entry_is_appended_as_it_is(store, bring):
 def test_a_manifest_can_not_leave_the_folder(store, bring, entry):
     store.buckets["b"] |= {f"p/{entry}": b"1", "m": json.dumps([{"prefix": "s3://b/p/"}, entry]).encode()}
     with pytest.raises(ClientFailure, match="can't become a file"):
+        bring(wanted("s3://b/m", S3DataType="ManifestFile"))
+
+
+def test_a_manifest_has_a_size_that_is_read(store, bring, monkeypatch):
+    assert inputs_module._MANIFEST_LIMIT == 256 << 20
+    content = json.dumps([{"prefix": "s3://b/p/"}, "a"]).encode()
+    store.buckets["b"] |= {"p/a": b"1", "m": content}
+    monkeypatch.setattr(inputs_module, "_MANIFEST_LIMIT", len(content))
+    assert bring(wanted("s3://b/m", S3DataType="ManifestFile"))[1] == {"processing/in/a": b"1"}
+    monkeypatch.setattr(inputs_module, "_MANIFEST_LIMIT", len(content) - 1)
+    with pytest.raises(ClientFailure, match=r"Input 'x'.*at most"):
         bring(wanted("s3://b/m", S3DataType="ManifestFile"))
 
 

@@ -60,7 +60,7 @@ def test_the_rate_is_that_of_the_last_seconds(clock):
 def test_lines_for_people():
     assert str(Progress("upload", 1200, 5 << 20)) == "Uploading outputs: 1,200 objects, 5.0 MiB"
     assert str(Progress("download", 1, 1 << 20, 4, 4 << 20, 1 << 20)) == (
-        "Downloading inputs: 1 of 4 objects, 1.0 MiB of 4.0 MiB (25%), 1.0 MiB/s, 3.00 s left"
+        "Downloading inputs: 1 of 4 objects, 1.0 MiB of 4.0 MiB (25%), 1.0 MiB/s, 3 s left"
     )
     assert "(100%)" in str(Progress("download", 0, 0, 0, 0))
 

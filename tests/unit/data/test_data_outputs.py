@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -6,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from penstock.data import outputs as outputs_module
+from penstock.data.answers import StoreFailing, StoreUnreachable
 from penstock.data.outputs import prepare, upload
-from penstock.data.storage import StoreFailing, StoreUnreachable
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.job.run import S3Access
 
@@ -24,7 +25,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def send(store, access, tmp_path):
-    def call(*outputs, kms_key=None, lines=None):
+    def call(*outputs, kms_key=None, lines=None, **more):
         return upload(
             outputs or [wanted()],
             kms_key=kms_key,
@@ -32,6 +33,7 @@ def send(store, access, tmp_path):
             access=access,
             progress=[].append if lines is None else lines.append,
             opener=store.open,
+            **more,
         )
 
     return call
@@ -90,6 +92,15 @@ def test_keys_follow_the_uri_and_the_relative_path(store, send, out, uri, base):
     }
     assert (result.name, result.files, result.skipped) == ("x", 3, [])
     assert result.bytes == sum(map(len, store.buckets["b"].values()))
+
+
+def test_continuous_outputs_are_uploaded_at_the_end_and_nothing_is_deleted(store, send, out):
+    store.buckets["b"] = {"o/before": b"kept"}
+    fill(out, "a.csv")
+    continuous = wanted()
+    continuous["S3Output"]["S3UploadMode"] = "Continuous"
+    assert send(continuous)[0].files == 1
+    assert store.buckets["b"] == {"o/before": b"kept", "o/a.csv": b"a.csv"}
 
 
 def test_an_output_without_anything_is_said_to_be_so(send, out):
@@ -293,6 +304,53 @@ def test_no_descriptor_is_left_open(store, send, out):
     with pytest.raises(StoreUnreachable):
         send()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_of_several_instances_all_names_are_kept_and_of_equal_ones_the_last(store, access, tmp_path):
+    for host in ("algo-1", "algo-2"):
+        prepare({"Outputs": [wanted()]}, tmp_path / host)
+        fill(tmp_path / host / "processing/out", host, "both")
+        (tmp_path / host / "processing/out/both").write_text(f"of {host}")
+        upload(
+            [wanted()], kms_key=None, root=tmp_path / host, access=access, progress=print, opener=store.open
+        )
+    assert store.buckets["b"] == {"o/algo-1": b"algo-1", "o/algo-2": b"algo-2", "o/both": b"of algo-2"}
+
+
+def test_each_stored_object_is_recorded_and_no_other(store, send, out, monkeypatch):
+    monkeypatch.setattr(outputs_module, "PART", 10)
+    fill(out, "small", "larger than ten bytes", "bad")
+    store.broken = lambda key: ClientFailure("refused") if key == "o/bad" else None
+    recorded = []
+    with pytest.raises(ClientFailure, match="refused"):
+        send(record=lambda *told: recorded.append(told))
+    assert sorted(recorded) == [
+        ("x", f"s3://b/o/{name}", len(name), hashlib.sha256(name.encode()).hexdigest())
+        for name in ("larger than ten bytes", "small")
+    ]
+
+
+def test_a_file_that_is_written_while_it_is_read_is_not_stored(store, send, out, monkeypatch):
+    fill(out, "growing")
+    os.utime(out / "growing", ns=(0, 0))
+    unchanged = outputs_module.unchanged
+
+    def meddle(before, after):
+        (out / "growing").write_text("gnikorg")
+        return unchanged(before, os.stat(out / "growing"))
+
+    monkeypatch.setattr(outputs_module, "unchanged", meddle)
+    with pytest.raises(ClientFailure, match="'growing' changed while it was uploaded"):
+        send()
+    assert store.buckets["b"] == {}
+
+
+def test_a_long_list_of_what_is_left_out_is_cut_on_record_and_whole_in_the_log(send, out):
+    for number in range(150):
+        (out / f"link{number}").symlink_to("nowhere")
+    lines: list[str] = []
+    assert len(send(lines=lines)[0].skipped) == 100
+    assert sum("a symbolic link" in line for line in lines) == 150
 
 
 def test_app_managed_outputs_are_left_alone(send):

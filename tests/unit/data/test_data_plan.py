@@ -100,8 +100,10 @@ def test_manifest():
         (b'[{"prefix": 3}, "a"]', "no prefix"),
         (b'[{"prefix": "p/"}, "a"]', "not an S3 URI"),
         (b'[{"prefix": "s3://b/p/"}]', "names no object"),
-        (b'[{"prefix": "s3://b/p/"}, "a", 7]', "entry 2 .*7"),
+        (b'[{"prefix": "s3://b/p/"}, "a", 7]', r"entry 2 of the manifest \(line 1\), 7"),
         (b'[{"prefix": "s3://b/p/"}, ""]', "entry 1"),
+        (b'[\n {"prefix":\n "s3://b/p/"},\n "a,b", "c",\n\n {}]', r"entry 3 of the manifest \(line 6\), {}"),
+        (b'[{"prefix": "s3://b/p/"},\n"a",\nb]', "not JSON .*line 3"),
         (b'[{"prefix": "s3://b/p/"}, "a", "d/"]', "entry 2 .*'d/'"),
         (b'[{"prefix": "s3://b/p/"}, "a", "b", "a"]', "entry 3 .*'a', repeats entry 1"),
     ],
@@ -127,8 +129,14 @@ def test_read_input_leaves_app_managed_alone():
 @pytest.mark.parametrize(
     ("shape", "cause"),
     [
-        ({"S3Input": GOOD | {"S3InputMode": "Pipe"}}, "S3InputMode 'Pipe' is not supported yet. Use File"),
-        ({"S3Input": GOOD | {"S3CompressionType": "Gzip"}}, "S3CompressionType 'Gzip' is not supported yet"),
+        (
+            {"S3Input": GOOD | {"S3InputMode": "FastFile"}},
+            "S3InputMode 'FastFile' is not supported yet. Use File or",
+        ),
+        (
+            {"S3Input": GOOD | {"S3CompressionType": "Gzip"}},
+            "S3CompressionType Gzip needs the S3InputMode Pipe",
+        ),
         ({"S3Input": GOOD | {"S3DataType": "Other"}}, "S3DataType 'Other'"),
         ({"DatasetDefinition": {"LocalPath": "/x"}}, "DatasetDefinition is not supported yet"),
         ({}, "has no S3Input"),

@@ -9,6 +9,7 @@ from penstock.errors import ConfigurationError
 from penstock.job.events import HostEvent
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.run import Run, S3Access
+from penstock.job.uploads import Upload
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.testing.fake_engine import FakeEngine
@@ -195,7 +196,11 @@ def test_what_a_dead_runner_left_on_disk_counts_as_reported(world):
     ]
     run.log = b"1 first\n2 second\n"
     world.logbook.append("a-uid", "algo-1", 0, b"1 first\n")
+    stored = [Upload("out", f"s3://b/{name}", 1, "00", 7) for name in ("j", "k")]
+    run.manifest = b"".join(one.to_line() for one in stored) + b'{"cut off'
+    world.store.uploads.add("a-uid", "algo-1", stored[:1])
     world.dispatcher.step()
+    assert world.store.uploads.page("a-uid", None, 9) == [("algo-1", one) for one in stored]
     assert world.phase("a") is Phase.COMPLETED
     assert [e.message for e in world.logbook.forward("a-uid", "algo-1", 0)] == ["first", "second"]
 

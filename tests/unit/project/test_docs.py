@@ -64,7 +64,8 @@ def test_every_command_is_in_the_readme():
 
 def test_every_link_between_documents_leads_somewhere():
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        text = re.sub(r"`[^`\n]*`", "", page.read_text())  # code has no links
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 

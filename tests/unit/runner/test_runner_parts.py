@@ -6,17 +6,21 @@ import os
 import queue
 import tarfile
 import threading
+from pathlib import Path
 
 import pytest
 
 from penstock.data.meter import Meter
-from penstock.errors import ClientFailure
+from penstock.errors import ClientFailure, InternalFailure
 from penstock.home import Home, ServerRecord
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
+from penstock.job.uploads import read_lines
 from penstock.runner import contract, requirements
+from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LONGEST, LogWriter
+from penstock.runner.manifest import Manifest
 from penstock.runner.report import Reporter
 from penstock.runner.run import Stop, _exit_message
 
@@ -250,6 +254,8 @@ class Server:
 
     def __init__(self, status=200):
         self.log = b""
+        self.uploads: list = []
+        self.largest = 0
         self.events = []
         self.progress = queue.SimpleQueue()
         self.failures = 0
@@ -261,6 +267,7 @@ class Server:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.largest = max(outer.largest, len(body))
                 outer.tokens.add(self.headers["Authorization"])
                 if status != 200 or outer.failures > 0:
                     outer.failures -= 1
@@ -272,6 +279,9 @@ class Server:
                 if self.path.endswith("/progress"):
                     outer.progress.put(json.loads(body))
                     return self.answer(200, {})
+                if self.path.endswith("/uploads"):
+                    outer.uploads += read_lines(body)
+                    return self.answer(200, {"taken": len(read_lines(body))})
                 events = json.loads(body)["events"]
                 # An event must never be told before the log that came before it.
                 outer.events += [(e["kind"], e["data"], len(outer.log)) for e in events]
@@ -306,7 +316,7 @@ class TestReporter:
         made.close()
 
     def report(self, tmp_path, given, refused=lambda: None):
-        reporter = Reporter(given, tmp_path / "log", refused)
+        reporter = Reporter(given, RunFolder(tmp_path), refused)
         clock = itertools.count(1)
         log = LogWriter(tmp_path / "log", lambda: next(clock), reporter.changed)
         journal = Journal(tmp_path / "journal", lambda: next(clock), reporter.changed)
@@ -327,6 +337,33 @@ class TestReporter:
         assert server.tokens == {"Bearer the-token"}
         assert len((tmp_path / "journal").read_text().splitlines()) == 2
 
+    def test_the_manifest_arrives_in_bounded_batches_before_the_end(self, tmp_path, server):
+        """Also when the server takes a batch and its answer is lost: then the batch comes twice."""
+        folder = RunFolder(tmp_path)
+        reporter = Reporter(run(server.url), folder, lambda: None)
+        clock = itertools.count(1)
+        manifest = Manifest(folder.manifest, lambda: next(clock), reporter.changed)
+        journal = Journal(folder.journal, lambda: next(clock), reporter.changed)
+        reporter.start(journal, Meter())
+        uris = [f"s3://b/{'k' * 200}{n}" for n in range(12_000)]  # more than two batches of a MiB
+        for uri in uris:
+            manifest.add("out", uri, 1, "00")
+        manifest.check()
+        journal.ended("succeeded", None, 0, None)
+        reporter.finish()
+        journal.close()
+        manifest.close()
+        assert [one.uri for one in server.uploads] == uris
+        assert server.events[-1][0] == "ended"
+        assert server.largest <= 1 << 20
+
+    def test_a_manifest_that_can_not_be_kept_is_a_failure(self, tmp_path):
+        manifest = Manifest(Path("/dev/full"), lambda: 1, lambda: None)
+        manifest.add("out", "s3://b/k", 1, "00")
+        with pytest.raises(InternalFailure, match="No space left"):
+            manifest.check()
+        manifest.close()
+
     def test_an_unwell_server_is_asked_again(self, tmp_path, server):
         server.failures = 3
         self.report(tmp_path, run(server.url))
@@ -339,17 +376,18 @@ class TestReporter:
         home.make()
         record = ServerRecord(1, server.url, None, "1", str(home.path), "r", "a", "b", 0, "r", own_s3=True)
         home.announce(record)  # left behind by a server that is dead
-        reporter = Reporter(run("http://127.0.0.1:9", str(home.path)), tmp_path / "log", lambda: None)
+        reporter = Reporter(run("http://127.0.0.1:9", str(home.path)), RunFolder(tmp_path), lambda: None)
         with pytest.raises(ConnectionError, match="no server runs"):
             reporter._address()
         reporter._log.close()
+        reporter._manifest.close()
         with home.hold():
             home.announce(record)
             self.report(tmp_path, run("http://127.0.0.1:9", str(home.path)))
         assert server.events[-1][0] == "ended"
 
     def test_a_transfer_is_told_again_and_again_while_it_lasts(self, tmp_path, server):
-        reporter = Reporter(run(server.url), tmp_path / "log", lambda: None)
+        reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
         journal = Journal(tmp_path / "journal", lambda: 1, reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)

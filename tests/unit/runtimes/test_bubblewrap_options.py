@@ -3,8 +3,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from penstock.errors import InternalFailure
 from penstock.runtimes import bubblewrap, tree
-from penstock.runtimes.base import Program
+from penstock.runtimes.base import Mount, Program
 from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
 
 
@@ -69,3 +70,9 @@ def test_as_root_bubblewrap_runs_from_a_copy_that_nobody_can_write_to(monkeypatc
             with pytest.raises(PermissionError):
                 os.write(descriptor, b"x")
             os.close(descriptor)
+
+
+def test_an_overlay_is_refused_with_what_to_do(composed, tmp_path):
+    mounts = (Mount(tmp_path, "/opt/ml", upper=tmp_path / "upper"),)
+    with pytest.raises(InternalFailure, match=r"/opt/ml: bubblewrap builds no overlays.*PENSTOCK_WALLS"):
+        composed(mounts=mounts)

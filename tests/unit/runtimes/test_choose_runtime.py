@@ -40,6 +40,13 @@ def test_unshare_may_be_asked_for(installed):
     assert choose("unshare") == Unshare()
 
 
+def test_auto_looks_for_overlays_where_they_are_wanted(installed):
+    path = installed("bwrap")
+    assert choose("auto", overlays=True) == Unshare()
+    assert choose("bubblewrap", overlays=True) == Bubblewrap(str(path / "bwrap"))
+    assert (Unshare.overlays, Bubblewrap.overlays) == (True, False)
+
+
 def test_bubblewrap_that_is_not_there_is_an_error_with_the_command_that_installs_it(installed):
     installed("dnf")
     with pytest.raises(ConfigurationError, match="dnf install -y bubblewrap"):
@@ -83,3 +90,19 @@ def test_checks_say_what_is_weaker_without_user_namespaces(installed, monkeypatc
     assert finding.fit
     assert "own root" in finding.weaker[0]
     assert finding.fix == "turn a.b on"
+
+
+def test_checks_say_where_overlays_can_not_lie(installed, monkeypatch, tmp_path):
+    class Refusing(FakeRuntime):
+        def start(self, program, output):
+            if any(mount.upper for mount in program.mounts):
+                raise InternalFailure("no overlays on this disk")
+            return super().start(program, output)
+
+    installed()
+    monkeypatch.setattr(module, "Unshare", Refusing)
+    (finding,) = [one for one in checks(tmp_path) if one.runtime == "fake"]
+    assert finding.fit
+    assert f"{tmp_path} can't hold overlays: no overlays on this disk" in finding.detail
+    monkeypatch.setattr(module, "Unshare", FakeRuntime)
+    assert "Inputs are mounted" in checks(tmp_path)[1].detail

@@ -4,7 +4,7 @@ import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.runtimes.base import Mount, Program
-from penstock.runtimes.system import Bind, File, Folder, Link, view
+from penstock.runtimes.system import Bind, File, Folder, Link, Overlay, view
 
 
 @pytest.fixture
@@ -123,3 +123,10 @@ def test_what_cannot_be_carried_out_is_refused_without_repeating_values(machine,
 def test_a_source_that_is_not_there_is_named(machine):
     with pytest.raises(InternalFailure, match=r"gone.*/opt/ml"):
         view(_program(mounts=(Mount(machine / "gone", "/opt/ml"),)), machine)
+
+
+def test_an_upper_folder_makes_a_mount_an_overlay_and_gets_what_overlayfs_needs(machine):
+    upper = machine / "of the run" / "upper"
+    steps = view(_program(mounts=(Mount(machine / "usr", "/opt/ml/in", upper=upper),)), machine)
+    assert Overlay(str(machine / "usr"), "/opt/ml/in", str(upper)) in steps
+    assert {path.name for path in upper.iterdir()} == {"files", "work"}

@@ -1,15 +1,22 @@
+import json
 import random
 import threading
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import create_engine, inspect, text
 
 from penstock.errors import ConfigurationError, Conflict
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
+from penstock.job.uploads import Upload
 from penstock.store import schema
 from penstock.store.database import JobQuery, open_sqlite
+from penstock.store.metrics import Metric
 from penstock.store.tables import metadata
 
 
@@ -112,6 +119,11 @@ def test_streams_are_found_by_name_and_by_prefix(store):
     assert store.host_of_stream("a/algo-3-1") is None
     assert [h.name for h in store.hosts_by_stream_prefix("a/", None, 10)] == ["algo-1", "algo-2"]
     assert [h.name for h in store.hosts_by_stream_prefix("a/", "a/algo-1-1", 10)] == ["algo-2"]
+    assert [h.name for h in store.hosts_by_stream_prefix("", None, None, descending=True)] == [
+        "algo-2",
+        "algo-1",
+    ]
+    assert store.hosts_by_stream_prefix("", "a/algo-1-1", 10, descending=True) == []
     assert store.hosts_by_stream_prefix("a%", None, 10) == []
 
 
@@ -166,17 +178,38 @@ def test_filters(store):
     assert names(modified_after=15) == ["j3", "j5"]
     assert names(modified_before=11) == ["j0", "j1"]
     assert names(name_contains="j4") == ["j4"]
-    assert names(name_contains="%") == []
+    assert names(name_contains="J4") == []
+    assert names(name_contains="%") == names(name_contains="_") == []
+    assert names(name_contains="") == [f"j{n}" for n in range(6)]
     assert names(status="Stopped") == ["j3"]
 
 
 def test_tags_are_added_overwritten_and_removed(store):
-    store.put_tags("r", {"b": "1", "a": "1"})
-    store.put_tags("r", {"b": "2"})
-    store.put_tags("r", {})
-    assert store.tags("r") == {"a": "1", "b": "2"}
-    store.delete_tags("r", ["a", "z"])
-    assert store.tags("r") == {"b": "2"}
+    store.add_job(job("a"), {})
+    a = store.job("a")
+    assert store.put_tags(a, {"b": "1", "a": "1"}, 50) == {"a": "1", "b": "1"}
+    assert store.put_tags(a, {"b": "2"}, 50) == {"a": "1", "b": "2"}
+    assert store.put_tags(a, {}, 50) == store.tags(a.arn) == {"a": "1", "b": "2"}
+    store.delete_tags(a.arn, ["a", "z"])
+    assert store.tags(a.arn) == {"b": "2"}
+
+
+def test_tags_beyond_the_most_are_not_taken_at_all(store):
+    store.add_job(job("a"), {"b": "1"})
+    a = store.job("a")
+    assert store.put_tags(a, {"b": "2", "c": "3"}, 1) is None
+    assert store.tags(a.arn) == {"b": "1"}
+    assert store.put_tags(a, {"b": "2"}, 1) == {"b": "2"}
+
+
+def test_tags_that_come_after_a_jobs_end_do_not_wait_for_the_next_of_its_name(store):
+    store.add_job(job("a", phase=Phase.COMPLETED), {})
+    gone = store.job("a")
+    store.delete_job(gone)
+    with pytest.raises(Conflict, match="gone"):
+        store.put_tags(gone, {"k": "v"}, 50)
+    store.add_job(job("a"), {"k": "new"})
+    assert store.tags("arn:a") == {"k": "new"}
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path):
@@ -202,6 +235,79 @@ def test_the_migrations_make_the_tables_that_the_code_expects(tmp_path):
         assert schema.revision(c) == schema.HEAD
     plain.dispose()
     migrated.dispose()
+
+
+def test_a_database_of_the_version_before_is_brought_up_and_its_components_named(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    with engine.begin() as c:
+        config.attributes["connection"] = c
+        command.upgrade(config, "0001")
+        for name, given in (
+            ("Plain", {}),
+            ("Part", {"ExperimentConfig": {"RunName": "r"}}),
+            ("None", {"ExperimentConfig": {}}),
+        ):
+            row = {"name": name, "request": json.dumps(given)}
+            c.execute(
+                text(
+                    "INSERT INTO jobs (name, uid, arn, request, created_at, modified_at, phase, status, version, phases)"
+                    " VALUES (:name, :name, :name, :request, 1, 1, 'queued', 'InProgress', 0, '{}')"
+                ),
+                row,
+            )
+    engine.dispose()
+    with closing(open_sqlite(tmp_path / "p.db")) as store:
+        assert store.job_of_component("part-aws-processing-job").name == "Part"
+        assert store.job("Part").trial_component == "part-aws-processing-job"
+        for name in ("Plain", "None"):
+            assert store.job(name).trial_component is None
+            assert store.job_of_component(f"{name}-aws-processing-job".lower()) is None
+        store.metrics.put("part-aws-processing-job", [Metric("m", 1, None, 2.0)])
+
+
+def test_a_component_is_found_by_its_index(store):
+    with store._engine.connect() as c:
+        plan = c.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT * FROM jobs WHERE trial_component = ?", ("x",)
+        ).all()
+    assert "jobs_by_trial_component" in str(plan)
+
+
+def test_a_database_of_the_version_before_gets_the_upload_manifest(tmp_path):
+    open_sqlite(tmp_path / "p.db").close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
+    with engine.begin() as c:
+        c.execute(text("DROP TABLE uploads"))
+        c.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    engine.dispose()
+    store = open_sqlite(tmp_path / "p.db")
+    store.uploads.add("u", "algo-1", [Upload("o", "s3://b/k", 1, "00", 2)])
+    assert store.uploads.totals("u") == [{"name": "o", "objects": 1, "bytes": 1}]
+    store.close()
+
+
+def test_uploads_are_held_once_per_host_and_object_and_go_with_their_job(store):
+    store.add_job(job("a", phase=Phase.COMPLETED), {})
+    one = Upload("o", "s3://b/k", 5, "00", 1)
+    for _ in range(2):
+        store.uploads.add("a-u", "algo-1", [one, Upload("o", "s3://b/j", 7, "11", 1)])
+    store.uploads.add("a-u", "algo-2", [one])
+    store.uploads.add("a-u", "algo-1", [replace(one, size=6), replace(one, size=8)])
+    store.uploads.add("a-u", "algo-1", [])
+    assert store.uploads.totals("a-u") == [{"name": "o", "objects": 3, "bytes": 20}]
+    pages, after = [], None
+    while page := store.uploads.page("a-u", after, 1):
+        pages += page
+        after = page[-1][1].uri, page[-1][0]
+    assert [(host, one.uri, one.size) for host, one in pages] == [
+        ("algo-1", "s3://b/j", 7),
+        ("algo-1", "s3://b/k", 8),
+        ("algo-2", "s3://b/k", 5),
+    ]
+    store.delete_job(store.job("a"))
+    assert store.uploads.page("a-u", None, 9) == []
 
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path):

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +66,24 @@ def test_any_messages_come_back_and_every_time_is_found(tmp_path_factory, steps)
     for wanted in range(at + 2):
         expected = next((e.start for e in events if e.at >= wanted), len(data))
         assert book.position_of_time("j", "h", wanted) == expected
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
+def test_events_are_the_same_whatever_is_read_at_once(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("penstock.store.logbook._BLOCK", block)
+    book = Logbook(tmp_path)
+    messages = ["", "a", "\r", "x" * 63, "ü" * 40, "", "y" * 64, "z" * 500, "end"]
+    data = b"".join(b"%d %s\n" % (n, text.encode()) for n, text in enumerate(messages)) + b"9 half"
+    book.append("j", "h", 0, data)
+    events = list(book.forward("j", "h", 0))
+    assert [(e.at, e.message) for e in events] == list(enumerate(messages))
+    assert b"".join(data[e.start : e.end] for e in events) == data.removesuffix(b"9 half")
+    for event, following in pairwise(events):
+        assert event.end == following.start
+        assert next(book.forward("j", "h", event.start + 1)) == following
+        assert book.position_of_time("j", "h", following.at) == following.start
+        assert book.before("j", "h", following.end, 1) == [following]
+    assert list(book.forward("j", "h", events[-1].end)) == []
 
 
 @pytest.mark.parametrize("limit", [1, 7, 5000])

@@ -61,8 +61,17 @@ def test_the_tables_agree_with_the_models():
         assert model.service(name).metadata["jsonVersion"] == "1.1"
     for name in model.QUERY_SERVICES:
         assert model.service(name).metadata["protocol"] == "query"
+    for name in model.REST_SERVICES:
+        assert model.service(name).metadata["protocol"] == "rest-json"
     for name in model.SERVICES:
-        assert model.service(name).signing_name == name
+        assert model.service(name).signing_name == ("sagemaker" if name in model.REST_SERVICES else name)
+
+
+def test_method_and_path_name_an_operation_where_the_protocol_says_so():
+    assert model.routes() == {
+        ("PUT", "/BatchPutMetrics"): ("sagemaker-metrics", "BatchPutMetrics"),
+        ("POST", "/BatchGetMetrics"): ("sagemaker-metrics", "BatchGetMetrics"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -171,13 +171,25 @@ def test_query_requests():
 @pytest.mark.parametrize(
     ("form", "code"),
     [
-        (b"", "UnknownOperationException"),
-        (b"Action=AssumeRole", "UnknownOperationException"),
+        (b"", "MissingAction"),
+        (b"Action=", "MissingAction"),
+        (b"Action=AssumeRole&Version=2010-05-08", "UnknownOperationException"),
+        (b"Action=GetRole&Version=2010-05-09&RoleName=a", "UnknownOperationException"),
+        (b"Action=GetRole&RoleName=a", "UnknownOperationException"),
         (b"Action=GetRole&RoleName=%ff", "SerializationException"),
         (b"\xff", "SerializationException"),
         (b"a=1&" * 2000, "SerializationException"),
     ],
-    ids=["empty", "unknown", "escaped bytes", "bytes", "too many fields"],
+    ids=[
+        "empty",
+        "no action",
+        "unknown",
+        "other version",
+        "no version",
+        "escaped bytes",
+        "bytes",
+        "too many fields",
+    ],
 )
 def test_bad_query_requests(form, code):
     with pytest.raises(Fault) as info:

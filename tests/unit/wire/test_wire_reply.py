@@ -149,8 +149,20 @@ def test_faults_in_s3():
         (
             faults.incomplete_signature("x"),
             "IncompleteSignatureException 400",
-            "IncompleteSignature 403",
+            "IncompleteSignature 400",
             "AuthorizationHeaderMalformed 400",
+        ),
+        (
+            faults.incomplete_query("x"),
+            "IncompleteSignatureException 400",
+            "IncompleteSignature 400",
+            "AuthorizationQueryParametersError 400",
+        ),
+        (
+            faults.invalid_token(),
+            "UnrecognizedClientException 400",
+            "InvalidClientTokenId 403",
+            "InvalidToken 400",
         ),
         (
             faults.clock_skew("x"),
@@ -171,13 +183,36 @@ def test_a_fault_is_named_as_the_service_names_it(fault, sagemaker, sts, s3):
     for service, wanted in (("sagemaker", sagemaker), ("sts", sts), ("iam", sts), ("s3", s3)):
         named = faults.named_for(fault, service)
         assert wanted in {f"{named.code} {named.status}", None}
-        assert named.message == fault.message
+        assert named.message == fault.message or service == "s3"
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (faults.missing_token(), "Access Denied"),
+        (faults.unrecognized_client(), "The AWS Access Key Id you provided does not exist in our records."),
+        (faults.invalid_token(), "The provided token is malformed or otherwise invalid."),
+        (faults.incomplete_signature("x"), "The authorization header is malformed; x"),
+        (
+            faults.clock_skew("x {}"),
+            "The difference between the request time and the current time is too large. (x {})",
+        ),
+        (faults.access_denied("Request has expired."), "Request has expired."),
+    ],
+)
+def test_s3_has_words_of_its_own(fault, text):
+    assert faults.named_for(fault, "s3").message == text
 
 
 def test_logs_has_a_name_of_its_own_for_what_is_invalid():
     assert faults.named_for(faults.validation("x"), "logs").code == "InvalidParameterException"
     assert faults.named_for(faults.clock_skew("x"), "logs").code == "InvalidSignatureException"
     assert faults.named_for(faults.unrecognized_client(), "logs").code == "UnrecognizedClientException"
+
+
+def test_throttling_is_worded_as_clients_look_for_it():
+    for service in ("sagemaker", "logs", "sts"):
+        assert b"Rate exceeded" in render_fault(service, faults.throttling(), ID).body
 
 
 def test_an_unknown_service_is_answered_in_json():

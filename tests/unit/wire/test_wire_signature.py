@@ -13,8 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from penstock.wire import signature
+from penstock.wire.claims import Scope, claim
 from penstock.wire.faults import Fault
-from penstock.wire.signature import Key, Scope, SignedRequest, claim, sign, verify
+from penstock.wire.signature import Key, SignedRequest, sign, verify
 
 SOME = settings(max_examples=60, deadline=None, database=None)
 NOW = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
@@ -87,7 +88,7 @@ def test_what_botocore_signs_is_verified(service, method, path, query, extra, bo
     request = signed_by_botocore(
         service, method=method, path=path, query=query, headers=headers, body=body, token=token
     )
-    caller = verify(request, SECRETS.get, NOW_MS)
+    caller = verify(request, SECRETS.get, NOW_MS, token=token)
     assert (caller.access_key_id, caller.region, caller.service) == ("AKIDPENSTOCK", "eu-west-1", service)
     assert caller.payload == hashlib.sha256(body).hexdigest()
     assert claim(request.headers, request.query).scope == Scope(
@@ -156,7 +157,7 @@ def test_a_date_that_does_not_exist_is_refused(date):
     request = signed_by_botocore("logs")
     value = dict(request.headers)[b"authorization"].replace(b"20240131", date[:8])
     request = with_header(with_header(request, b"x-amz-date", date), b"authorization", value)
-    refused(request, "IncompleteSignatureException", "is no date")
+    refused(request, "IncompleteSignatureException", "Date must be in ISO-8601")
 
 
 def test_unsigned():
@@ -198,18 +199,20 @@ def test_a_wrong_clock_is_told_with_both_times():
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        (b"AWS4-HMAC-SHA256 ", b"AWS4-ECDSA-P256-SHA256 ", "algorithm"),
-        (b"AWS4-HMAC-SHA256 ", b"Bearer ", "algorithm"),
-        (b"Credential=", b"Nothing=", "Credential"),
-        (b"SignedHeaders=", b"Nothing=", "SignedHeaders"),
-        (b"Signature=", b"Nothing=", "Signature"),
-        (b"/aws4_request", b"", "5 slash-delimited"),
-        (b"/logs/", b"//", "5 slash-delimited"),
-        (b"aws4_request", b"aws5_request", "5 slash-delimited"),
-        (b"/20240131/", b"/20240130/", "'20240130' != '20240131'"),
+        (b"AWS4-HMAC-SHA256 ", b"AWS4-ECDSA-P256-SHA256 ", "Unsupported AWS 'algorithm': 'AWS4-ECDSA-P256-SHA256'."),
+        (b"Credential=", b"Nothing=", "Authorization header requires 'Credential' parameter. (Hashed with SHA-256"),
+        (b"SignedHeaders=", b"Nothing=", "Authorization header requires 'SignedHeaders' parameter. (Hashed"),
+        (b"Signature=", b"Nothing=", "Authorization header requires 'Signature' parameter. (Hashed"),
+        (
+            b"/aws4_request",
+            b"",
+            ("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
+            "got 'AKIDPENSTOCK/20240131/eu-west-1/logs'"),
+        ),
+        (b"/logs/", b"//", "exactly 5 slash-delimited elements"),
         (b"host;x-amz-date", b"x-amz-date;host", "sorted"),
     ],
-)
+)  # fmt: skip
 def test_a_signature_that_lacks_something_says_what(old, new, text):
     request = signed_by_botocore("logs")
     value = dict(request.headers)[b"authorization"]
@@ -217,6 +220,78 @@ def test_a_signature_that_lacks_something_says_what(old, new, text):
     refused(
         with_header(request, b"authorization", value.replace(old, new)), "IncompleteSignatureException", text
     )
+
+
+def test_all_that_is_lacking_is_told():
+    request = with_header(signed_by_botocore("logs"), b"x-amz-date", None)
+    fault = refused(
+        with_header(request, b"authorization", b"AWS4-HMAC-SHA256"), "IncompleteSignatureException"
+    )
+    assert fault.message == (
+        "Authorization header requires 'Credential' parameter. "
+        "Authorization header requires 'Signature' parameter. "
+        "Authorization header requires 'SignedHeaders' parameter. "
+        "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
+        "(Hashed with SHA-256 and encoded with Base64) "
+        "Authorization=YI2YWea8FSxnksZL2ETHbs5elHm9HQufxTLK0W0ffV0="
+    )
+    fault = refused(
+        SignedRequest("GET", b"/", b"X-Amz-Algorithm=AWS4-HMAC-SHA256", [], b""), "IncompleteQuerySignature"
+    )
+    assert fault.message == (
+        "AWS query-string parameters must include 'X-Amz-Credential'. "
+        "AWS query-string parameters must include 'X-Amz-Signature'. "
+        "AWS query-string parameters must include 'X-Amz-SignedHeaders'. "
+        "AWS query-string parameters must include 'X-Amz-Date'. "
+        "Re-examine the query-string parameters."
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        (
+            b"aws4_request",
+            b"aws5_request",
+            "Credential should be scoped with a valid terminator: 'aws4_request', not 'aws5_request'.",
+        ),
+        (
+            b"/20240131/",
+            b"/20240130/",
+            (
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+                "'20240130' != '20240131', from '20240131T235959Z'."
+            ),
+        ),
+    ],
+)
+def test_a_scope_that_can_not_be_is_told(old, new, text):
+    request = signed_by_botocore("logs")
+    value = dict(request.headers)[b"authorization"].replace(old, new)
+    fault = refused(with_header(request, b"authorization", value), "InvalidSignatureException")
+    assert fault.message == text
+
+
+def test_a_request_is_signed_once():
+    request = signed_by_botocore("logs", query="X-Amz-Algorithm=AWS4-HMAC-SHA256")
+    refused(request, "InvalidSignatureException", "Found both 'X-Amz-Algorithm' as a query-string param")
+
+
+def test_other_ways_to_authorize_are_none():
+    request = with_header(signed_by_botocore("logs"), b"authorization", b"Bearer token")
+    refused(request, "MissingAuthenticationTokenException", "Request is missing Authentication Token")
+
+
+@pytest.mark.parametrize("service", ["logs", "s3"])
+def test_a_session_token_must_be_the_one_of_the_keys(service):
+    for auth in (None, botocore.auth.SigV4QueryAuth if service == "logs" else botocore.auth.S3SigV4QueryAuth):
+        with_token = signed_by_botocore(service, token="the/token=", auth=auth)
+        verify(with_token, SECRETS.get, NOW_MS, token="the/token=")
+        refused(with_token, "InvalidToken", "The security token included in the request is invalid.")
+        with pytest.raises(Fault) as info:
+            verify(with_token, SECRETS.get, NOW_MS, token="another")
+        assert info.value.code == "InvalidToken"
+        assert "the/token" not in repr(claim(with_token.headers, with_token.query))
 
 
 @pytest.mark.parametrize("value", [None, b"", b"yesterday", b"Wed, 31 Jan 2024 23:59:59 GMT"])
@@ -232,7 +307,7 @@ def test_the_host_and_all_of_amazons_headers_must_be_signed():
     refused(added, "InvalidSignatureException", "'x-amz-target' arrived and was not signed")
     value = dict(request.headers)[b"authorization"]
     hostless = with_header(request, b"authorization", value.replace(b"host;", b""))
-    refused(hostless, "InvalidSignatureException", "'Host' must be")
+    refused(hostless, "InvalidSignatureException", "'Host' or ':authority' must be a 'SignedHeader'")
     missing = with_header(signed_by_botocore("logs", headers={"X-Mine": "1"}), b"x-mine", None)
     refused(missing, "InvalidSignatureException", "'x-mine' did not arrive")
 
@@ -299,7 +374,7 @@ def test_presigned_urls():
     for wrong in (b"0", b"604801", b"-1", b"x", b"9" * 5000, b"%D9%A3"):
         refused(
             changed(request, query=request.query.replace(b"=600", b"=" + wrong)),
-            "IncompleteSignatureException",
+            "IncompleteQuerySignature",
         )
 
 
@@ -352,7 +427,8 @@ def test_signing_anew_is_verified_and_leaves_nothing_of_the_old(service, path, q
     assert dict(sent)[b"host"] == b"store.example:8333"
     assert dict(sent).get(b"x-amz-security-token") == (token and token.encode())
     request = SignedRequest("POST", path.encode(), query.encode(), sent, body)
-    assert verify(request, {"other": "other secret"}.get, NOW_MS + 86_400_000).access_key_id == "other"
+    later = NOW_MS + 86_400_000
+    assert verify(request, {"other": "other secret"}.get, later, token=token).access_key_id == "other"
 
 
 def test_signing_is_as_botocore_signs():

@@ -158,6 +158,21 @@ def test_a_huge_value_costs_little():
     assert "less than or equal to 1024" in text
 
 
+def test_what_nobody_reads_is_not_told():
+    """160,000 filters without a name, deep in one another, once made an answer of 413 MB."""
+    expression = {"Filters": [{}] * 20}
+    for _ in range(3):
+        expression = {"SubExpressions": [expression] * 20}
+    for _ in range(80):
+        expression = {"SubExpressions": [expression]}
+    message = told({"Resource": "Image", "SearchExpression": expression}, "Search")
+    assert message.startswith(
+        "200 validation errors detected: Value null at 'searchExpression.subExpressions.1."
+    )
+    assert message.endswith(" (No more than 200 are told.)")
+    assert len(message) < 1_000_000
+
+
 def test_a_minimum_without_a_maximum():
     arn = "arn:aws:sagemaker:us-east-1:000000000000:processing-job/a"
     constraint = "Member must have value greater than or equal to 50"

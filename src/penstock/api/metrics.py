@@ -1,0 +1,103 @@
+"""BatchPutMetrics, BatchGetMetrics of the service `sagemaker-metrics`.
+
+Metrics belong to trial components; the trial component of a job is there as long as the job is, if it has an
+ExperimentConfig. How many values a component may have is not bounded.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from penstock.api.context import Context
+from penstock.api.processing import find_by_arn, no_resource
+from penstock.api.translate import invalid
+from penstock.errors import Conflict
+from penstock.store.metrics import Metric
+from penstock.wire.faults import Fault
+
+_HOUR = 3_600_000
+#: How old a value may be, and how far ahead of the clock; SageMaker's SDK refuses others before it sends them.
+_OLDEST, _AHEAD = 14 * 24 * _HOUR, 2 * _HOUR
+
+#: Period -> its length in seconds.
+_PERIODS: Mapping[str, int] = {"OneMinute": 60, "FiveMinute": 300, "OneHour": 3600}
+
+#: MetricStat -> what it makes of values in the order of their times. StdDev is that of the values themselves, not
+#: an estimate for more of their kind.
+STATISTICS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "Min": min,
+    "Max": max,
+    "Avg": statistics.mean,  # exact: a sum of large values could overflow
+    "Count": lambda values: float(len(values)),
+    "StdDev": statistics.pstdev,
+    "Last": lambda values: values[-1],
+}
+
+
+def put(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Store values of a trial component; those whose time can't be are told by their index, from 0."""
+    component, now = params["TrialComponentName"], context.clock()
+    good, errors = [], []
+    for index, given in enumerate(params["MetricData"]):
+        if now - _OLDEST <= given["Timestamp"] <= now + _AHEAD:
+            good.append(Metric(given["MetricName"], given["Timestamp"], given.get("Step"), given["Value"]))
+        else:
+            errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
+    try:
+        context.store.metrics.put(component, good)
+    except Conflict as error:
+        raise invalid(
+            f"The trial component {component} does not exist. A processing job with an ExperimentConfig has one "
+            "named <job>-aws-processing-job, in lower case."
+        ) from error
+    return {"Errors": errors or None}
+
+
+def get(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer each query by itself; one that makes no sense spoils no other."""
+    return {"MetricQueryResults": [_answer(context, query) for query in params["MetricQueries"]]}
+
+
+def _answer(context: Context, query: Mapping[str, Any]) -> dict[str, Any]:
+    if (query["XAxisType"] == "IterationNumber") != (query["Period"] == "IterationNumber"):
+        return _refused(
+            "The Period IterationNumber goes with the XAxisType IterationNumber, and only with it."
+        )
+    try:
+        component = _component(context, query["ResourceArn"])
+    except Fault as fault:
+        return _refused(fault.message)
+    start, end, period = query.get("Start"), query.get("End"), _PERIODS.get(query["Period"])
+    points: dict[int, list[float]] = {}
+    for metric in context.store.metrics.of(component, query["MetricName"]):
+        x = metric.step if period is None else metric.at // 1000
+        if x is None or (start is not None and x < start) or (end is not None and x > end):
+            continue
+        points.setdefault(x - x % (period or 1), []).append(metric.value)
+    summarize = STATISTICS[query["MetricStat"]]
+    return {
+        "Status": "Complete",
+        "XAxisValues": sorted(points),
+        "MetricValues": [summarize(points[x]) for x in sorted(points)],
+    }
+
+
+def _component(context: Context, arn: str) -> str:
+    """The component that an ARN names: its own, or that of its job."""
+    kind, _, name = arn.rpartition(":")[2].partition("/")
+    if kind == "processing-job":
+        component = find_by_arn(context, arn).trial_component
+        if component is None:
+            raise invalid(f"The job {arn} has no trial component, for it has no ExperimentConfig.")
+        return component
+    component = name.lower()
+    ours = context.trial_component_arn(component).lower() == arn.lower()
+    if not ours or context.store.job_of_component(component) is None:
+        raise no_resource(arn)
+    return component
+
+
+def _refused(message: str) -> dict[str, Any]:
+    return {"Status": "ValidationError", "Message": message, "XAxisValues": [], "MetricValues": []}

@@ -1,0 +1,86 @@
+"""cache ls, prune, verify: the inputs that were downloaded and are kept for later jobs."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from penstock import units
+from penstock.cli import show
+from penstock.config import Settings
+from penstock.data import pruning
+from penstock.errors import ConfigurationError
+from penstock.home import Home
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app = typer.Typer(help="Inputs that are kept for later jobs: list, remove, verify.", no_args_is_help=True)
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+@app.command("ls")
+def ls(json: Json = False) -> None:
+    """List the inputs that are kept, the one used last first."""
+    settings = Settings.read()
+    folder = Home(settings.home).cache
+    kept, used = pruning.listing(folder), sum(map(pruning.size_of, pruning.objects(folder)))
+    if json:
+        inputs = [
+            {
+                "uri": one.about.uri,
+                "objects": one.about.objects,
+                "bytes": one.about.bytes,
+                "used_at": datetime.fromtimestamp(one.used_at, UTC),
+                "in_use": one.in_use,
+            }
+            for one in kept
+        ]
+        show.as_json({"inputs": inputs, "bytes": used, "limit": settings.cache_bytes})
+        return
+    rows = [
+        (
+            one.about.uri,
+            str(one.about.objects),
+            units.size(one.about.bytes),
+            show.moment(int(one.used_at * 1000)),
+            "in use" if one.in_use else "",
+        )
+        for one in kept
+    ]
+    if rows:
+        show.table(("INPUT", "OBJECTS", "SIZE", "LAST USED", ""), rows)
+    show.note(f"{units.size(used)} of {units.size(settings.cache_bytes)} (PENSTOCK_CACHE_BYTES) in {folder}")
+
+
+@app.command("prune")
+def prune(
+    to: Annotated[str, typer.Option("--to", help="Bytes that may be left, such as 500M or 2G.")] = "0",
+) -> None:
+    """Remove what was used least recently; what running jobs use stays."""
+    folder = Home(Settings.read().home).cache
+    show.note(f"{units.size(pruning.prune(folder, _bytes(to)))} are left in {folder}.")
+
+
+@app.command("verify")
+def verify(json: Json = False) -> None:
+    """Read all that is kept, and remove what is not as it was downloaded; the exit code is 1 if there was any."""
+    verdict = pruning.verify(Home(Settings.read().home).cache)
+    if json:
+        show.as_json(vars(verdict))
+    else:
+        show.note(f"{verdict.objects} object(s) verified, {len(verdict.damaged)} damaged and removed.")
+        if verdict.trees_in_use:
+            show.note(f"{verdict.trees_in_use} damaged input(s) are in use by running jobs: run those again.")
+    if verdict.damaged or verdict.trees_removed or verdict.trees_in_use:
+        raise typer.Exit(1)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text, re.IGNORECASE)
+    if match is None:
+        raise ConfigurationError(f"{text!r} is no number of bytes. Write it as 500M or 2G.")
+    return int(match[1]) * _UNITS[match[2].upper()]

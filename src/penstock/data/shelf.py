@@ -1,0 +1,126 @@
+"""Between an input and the node's cache: which inputs are kept there, under what name, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from penstock.data.cache import Cache, Tree, digest_of, object_id, object_name
+from penstock.data.listing import endpoint_of
+from penstock.data.pruning import About
+from penstock.job.run import S3Access
+
+if TYPE_CHECKING:
+    from penstock.data.inputs import Load
+
+#: Below both of these an input is downloaded as fast as it is mounted, and takes no room of the cache.
+LEAST_OBJECTS = 64
+LEAST_BYTES = 4 << 20
+
+
+def obtain(
+    loads: Sequence[Load],
+    cache: Cache,
+    access: S3Access,
+    share: str,
+    own: Sequence[str],
+    check: Callable[[], None],
+) -> None:
+    """Give a tree of the cache to each input that is worth one and that a mount of its own can show.
+
+    Args:
+        loads: All inputs, found but not laid out.
+        cache: The node's.
+        access: How the stores are reached; a bucket's endpoint is part of what an object is.
+        share: Which part of a sharded input is wanted.
+        own: LocalPaths that must lie on the disk and not on a mount.
+        check: Called while another job is waited for.
+    """
+    wanted: dict[str, Load] = {}
+    for load in loads:
+        if _worth(load) and _apart(load, loads, own):
+            wanted.setdefault(_digest(load, access, share), load)
+    for digest, load in sorted(wanted.items()):  # the same order for all, see `Cache.obtain`
+        load.tree = cache.obtain(digest, sum(entry.size for entry in load.found), check)
+        if load.tree is not None and load.tree.complete:
+            about = About.read(load.tree.folder)
+            load.found, load.at_hand, load.at_hand_bytes = [], about.objects, about.bytes
+
+
+def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
+    """Take what other inputs have brought already; it need not be downloaded again."""
+    for load in loads:
+        if load.tree is None or load.tree.complete:
+            continue
+        paths = {_path(load.tree, file.target): key for key, file in load.files.items()}
+        load.tree.about = About(
+            str(load.item.uri), len(load.files), sum(file.entry.size for file in load.files.values())
+        )
+        bucket = load.bucket_name
+        identifiers = {
+            path: object_id(endpoint_of(access.at(bucket)), bucket, load.files[key].entry)
+            for path, key in paths.items()
+        }
+        for path in cache.link_known(load.tree, identifiers):
+            file = load.files.pop(paths[path])
+            load.at_hand, load.at_hand_bytes = load.at_hand + 1, load.at_hand_bytes + file.entry.size
+
+
+def keep(loads: Sequence[Load], access: S3Access) -> None:
+    """Tell the trees what was downloaded into them."""
+    for load in loads:
+        if load.tree is None:
+            continue
+        for file in load.files.values():
+            endpoint = endpoint_of(access.at(load.bucket_name))
+            identifier = object_id(endpoint, load.bucket_name, file.entry)
+            sums = [digest for _, digest in sorted((file.sums or {}).items())]
+            load.tree.sums[_path(load.tree, file.target)] = object_name(identifier, file.entry.size, sums)
+
+
+def _path(tree: Tree, target: str) -> str:
+    return target.removeprefix(f"{tree.files}/")
+
+
+def _worth(load: Load) -> bool:
+    if any(entry.etag is None for entry in load.found):
+        return False  # nothing tells a later version from this one
+    return len(load.found) >= LEAST_OBJECTS or sum(entry.size for entry in load.found) >= LEAST_BYTES
+
+
+def _digest(load: Load, access: S3Access, share: str) -> str:
+    assert load.source is not None  # it was found
+    return digest_of(
+        endpoint_of(access.at(load.source.bucket)),
+        *(load.source.bucket, load.source.key, str(load.item.manifest), share if load.item.sharded else ""),
+        *sorted(f"{entry.key}\0{entry.etag}\0{entry.size}" for entry in load.found),
+    )
+
+
+def _apart(load: Load, loads: Sequence[Load], own: Sequence[str]) -> bool:
+    """Whether the input's place can be a mount: nothing that it would hide, or that hides a part of it, is lost."""
+    place = _parts(load.item.local_path)
+    owned = [_parts(path) for path in own]
+    if any(_within(place, other) for other in owned):
+        return False
+    others = [(_parts(other.item.local_path), other) for other in loads if other is not load]
+    if any(place == other for other, _ in others):
+        return False  # both share one folder
+    inner = [other for other in (*owned, *(other for other, _ in others)) if _within(other, place)]
+    if any(_reaches(load, place, other) for other in inner):
+        return False
+    return not any(_within(place, other) and _reaches(one, other, place) for other, one in others)
+
+
+def _reaches(load: Load, place: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether a file of the input at `place` lies at or below the place `other` within it."""
+    prefix = "/".join(other[len(place) :])
+    return any(f"{load.relative(entry)}/".startswith(f"{prefix}/") for entry in load.found)
+
+
+def _within(place: Sequence[str], other: Sequence[str]) -> bool:
+    return place[: len(other)] == other
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]

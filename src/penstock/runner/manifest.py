@@ -1,0 +1,54 @@
+"""The upload manifest on disk: each stored object is a line, written when it is stored and then reported."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.errors import InternalFailure
+from penstock.job.uploads import Upload
+
+_TOLD_EACH = 1000
+
+
+class Manifest:
+    """Writes lines; nothing is held in memory. What an earlier runner wrote is dropped: all is uploaded again."""
+
+    def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._clock = clock
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._count = 0
+        self._failure: OSError | None = None
+
+    def add(self, output: str, uri: str, size: int, sha256: str) -> None:
+        """An object is stored. May be called from any thread; a full disk does not keep other objects from it."""
+        line = Upload(output, uri, size, sha256, self._clock()).to_line()
+        with self._lock:
+            try:
+                if self._failure is None:
+                    self._write(line)
+            except OSError as error:
+                self._failure = error
+            self._count += 1
+            tell = self._count % _TOLD_EACH == 0
+        if tell:
+            self._changed()
+
+    def _write(self, line: bytes) -> None:
+        if self._file.write(line) < len(line):
+            raise OSError("a line was not written whole")
+
+    def check(self) -> None:
+        """Raises InternalFailure when lines are missing."""
+        if self._failure is not None:
+            raise InternalFailure(
+                f"The outputs are stored, but the manifest of them could not be kept on disk: {self._failure}. "
+                "Free some space on this machine and run the job again."
+            )
+
+    def close(self) -> None:
+        """Nothing follows."""
+        self._file.close()
