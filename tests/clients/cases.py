@@ -36,9 +36,9 @@ CLIENTS = {
     "boto3-oldest": ("boto3", ("boto3_jobs.py", "boto3_logs.py", "boto3_storage.py")),
     "boto3-latest": ("boto3", ("boto3_jobs.py", "boto3_logs.py", "boto3_storage.py")),
     "awscli": ("awscli", ("awscli_jobs.py", "awscli_storage.py")),
-    "sagemaker-v2": ("sagemaker", ("sdk2_processors.py", "sdk2_jobs.py", "sdk2_session.py")),
-    "sagemaker-v3": ("sagemaker", ("sdk3_processors.py", "sdk3_jobs.py", "sdk3_session.py")),
-    "penstock": ("penstock", ("sdk2_processors.py", "sdk2_jobs.py", "sdk2_session.py")),
+    "sagemaker-v2": ("sagemaker", ("sdk2_processors.py", "sdk2_jobs.py", "sdk_session.py")),
+    "sagemaker-v3": ("sagemaker", ("sdk3_processors.py", "sdk3_jobs.py", "sdk_session.py")),
+    "penstock": ("penstock", ("sdk2_processors.py", "sdk2_jobs.py", "sdk_session.py")),
 }
 
 

@@ -870,20 +870,20 @@ def test_a_continuous_output_is_in_s3_while_the_program_runs(processor, session,
             ProcessingOutput(
                 source=OUT,
                 output_name="out",
-                destination=f"s3://{bucket}/continuous",
+                destination=f"s3://{bucket}/while-it-runs",
                 s3_upload_mode="Continuous",
             ),
-            output(f"s3://{bucket}/beside-continuous", name="other", source="/opt/ml/processing/other"),
+            output(f"s3://{bucket}/beside-it", name="other", source="/opt/ml/processing/other"),
         ],
         wait=False,
     )
-    early = until(lambda: len(found := objects(f"s3://{bucket}/continuous")) == 2 and found)
+    early = until(lambda: len(found := objects(f"s3://{bucket}/while-it-runs")) == 2 and found)
     assert early == {"part/1.csv": b"early", "again": b"first"}
     assert job.latest_job.describe()["ProcessingJobStatus"] == "InProgress"
-    (run,) = (Path(os.environ["PENSTOCK_HOME"]) / "runs").glob("*/algo-1")
+    (run,) = (Path(os.environ["PENSTOCK_HOME"]) / "runs").glob(f"{job.latest_job.job_name}-*/algo-1")
     (run / "ml/processing/other/go").touch()
     job.latest_job.wait(logs=False)
-    assert objects(f"s3://{bucket}/continuous") == {
+    assert objects(f"s3://{bucket}/while-it-runs") == {
         "part/1.csv": b"early",
         "again": b"last",
         "late": b"late",
@@ -893,7 +893,7 @@ def test_a_continuous_output_is_in_s3_while_the_program_runs(processor, session,
 
 
 def test_a_stop_loses_nothing_of_a_continuous_output(processor, session, script, objects):
-    uri = f"s3://{session.default_bucket()}/continuous-stopped"
+    uri = f"s3://{session.default_bucket()}/stopped-amid-it"
     job = processor()
     job.run(
         code=script(

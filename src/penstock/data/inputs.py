@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,10 @@ from penstock.data.cache import Cache, Tree
 from penstock.data.integrity import md5
 from penstock.data.listing import Entry
 from penstock.data.meter import Meter
-from penstock.data.plan import Input, Places, read_input, read_manifest, relative_path, shard
+from penstock.data.objects import Objects, Places
+from penstock.data.plan import Input, read_input, read_manifest, relative_path
 from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
-from penstock.data.uri import S3Uri, local_folder, make_folder, safe_join
+from penstock.data.uri import S3Uri, check_relative, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
@@ -68,7 +70,7 @@ def fetch(
 ) -> list[Fetched]:
     """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
 
-    `plan.relative_path` and `plan.shard` say which object becomes which file on which host. Keys that end in
+    `plan.relative_path` and `Objects.keep_share` say which object becomes which file on which host. Keys that end in
     `/` (folder markers) become empty folders, on every host. AppManaged inputs are left alone, and those of
     S3InputMode Pipe, which are `pipe`'s.
 
@@ -92,35 +94,39 @@ def fetch(
     meter = meter or Meter()
     wanted = [item for item in map(read_input, inputs) if item is not None and not item.piped]
     started = time.monotonic()
-    loads = [Load(item, _folder(item, root), meter) for item in wanted]
-    for load in loads:
-        make_folder(load.folder)
-    crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
-    if cache is not None:
-        shelf.obtain(loads, cache, access, f"{index}/{count}", own, check)
-    _lay_out([load for load in loads if load.tree is None], root)
-    for load in loads:
-        if load.tree is not None:
-            load.folder = load.tree.files
-            _lay_out([load], load.folder)
-    for load in loads:
-        if load.item.sharded:
-            mine = set(shard(load.files, index, count))
-            load.files = {key: file for key, file in load.files.items() if key in mine}
-    if cache is not None:
-        shelf.link_known(loads, cache, access)
-    _check_space(loads, root, cache)
-    meter.expect(*_total(loads))
-    if any(load.files for load in loads):
-        temporary = root / ".incoming"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
-            _download(loads, temporary, progress, meter, check)
-        finally:
+    with ExitStack() as stack:
+        loads = [Load(item, _folder(item, root), meter) for item in wanted]
+        for load in loads:
+            stack.callback(load.objects.close)
+            make_folder(load.folder)
+        crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
+        if cache is not None:
+            shelf.obtain(loads, cache, access, f"{index}/{count}", own, check)
+        _lay_out([load for load in loads if load.tree is None], root)
+        for load in loads:
+            if load.tree is not None:
+                load.folder = load.tree.files
+                _lay_out([load], load.folder)
+        for load in loads:
+            if load.item.sharded:
+                load.objects.keep_share(index, count)
+        if cache is not None:
+            shelf.link_known(loads, cache, access)
+        totals = [load.objects.total() for load in loads]
+        objects, size = (sum(column) for column in zip(*totals, strict=True)) if totals else (0, 0)
+        _check_space(size, root, cache)
+        meter.expect(objects, size)
+        if objects:
+            temporary = root / ".incoming"
             shutil.rmtree(temporary, ignore_errors=True)
-    shelf.keep(loads, access)
-    return [_arrived(load, started, progress) for load in loads]
+            temporary.mkdir()
+            try:
+                _download(loads, access, temporary, progress, check)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        return [
+            _arrived(load, number, started, progress) for load, (number, _) in zip(loads, totals, strict=True)
+        ]
 
 
 def _folder(item: Input, root: Path) -> Path:
@@ -131,18 +137,17 @@ def _folder(item: Input, root: Path) -> Path:
 
 
 @dataclass(slots=True)
-class _File:
-    """An object and the file that it becomes. There may be very many: a text takes a fifth of a Path's memory."""
+class File:
+    """An object and the file that it becomes."""
 
     entry: Entry
     target: str
-    sums: dict[int, bytes] | None = None
+    sums: dict[int, bytes] = field(default_factory=dict)
     """Start of a part -> its SHA-256, for what the cache keeps."""
 
     def keep(self, load: Load, start: int, data: memoryview) -> None:
         """Sum up a part, if the cache is to keep it."""
         if load.tree is not None and data:
-            self.sums = self.sums or {}
             self.sums[start] = hashlib.sha256(data).digest()
 
 
@@ -156,8 +161,7 @@ class Load:
     bucket: Bucket | None = None
     source: S3Uri | None = None
     """What keys are relative to: the input's URI, or the prefix of its manifest."""
-    found: list[Entry] = field(default_factory=list)
-    files: dict[str, _File] = field(default_factory=dict)
+    objects: Objects = field(default_factory=Objects)
     done: int = 0
     done_at: float = 0.0
     tree: Tree | None = None
@@ -182,12 +186,16 @@ class Load:
         return type(error)(f"Failed to download data. Input {self.item.name!r}: {error}")
 
 
-def find(item: Input, opener: Opener, access: S3Access) -> tuple[Bucket, str, list[Entry]]:
+def find(item: Input, opener: Opener, access: S3Access) -> tuple[Bucket, str, Objects]:
     """What an input consists of: its objects with their bucket, and that one's name. Raises as `fetch` does."""
     load = Load(item, Path(), Meter())
-    _find(load, opener, access)
+    try:
+        _find(load, opener, access)
+    except BaseException:
+        load.objects.close()
+        raise
     assert load.bucket is not None  # set by _find
-    return load.bucket, load.bucket_name, load.found
+    return load.bucket, load.bucket_name, load.objects
 
 
 def _find(load: Load, opener: Opener, access: S3Access) -> None:
@@ -198,60 +206,52 @@ def _find(load: Load, opener: Opener, access: S3Access) -> None:
         if load.item.manifest:
             prefix, entries = read_manifest(bytes(load.bucket.read(uri.key, _MANIFEST_LIMIT)), uri)
             load.bucket, load.source = opener(access, prefix.bucket), prefix
-            head = load.bucket.head
-            crew.work(
-                (partial(lambda key: load.found.append(head(key)), prefix.key + entry) for entry in entries),
-            )
+            head, add = load.bucket.head, load.objects.add
+            crew.work(partial(lambda key: add([head(key)]), prefix.key + entry) for entry in entries)
         else:
             load.source = uri
-            load.found = list(load.bucket.list(uri.key))
+            load.objects.add(load.bucket.list(uri.key))
     except JobFailure as error:
         raise load.failure(error) from None
-    if not load.found:
+    if not load.objects.total()[0]:
         raise load.failure(
             ClientFailure(f"{uri}: no object's key begins so. Correct the S3Uri, or upload the data."),
         )
 
 
 def _lay_out(loads: Sequence[Load], root: Path) -> None:
-    """Give each object its file, and make all folders."""
-    places = Places()
-    for load in loads:
+    """Find a place for each object, and make all folders."""
+    with closing(Places()) as places:
+        for load in loads:
+            try:
+                load.objects.remove(list(_place(load, places, root)))
+                places.check()
+            except JobFailure as error:
+                raise load.failure(error) from None
+        for folder in places.folders:
+            make_folder(root / folder)
+
+
+def _place(load: Load, places: Places, root: Path) -> Iterator[str]:
+    """Claim the places of all objects; yields the keys of those that are mere folders."""
+    base = "" if load.folder == root else f"{load.folder.relative_to(root)}/"
+    for entry in load.objects:
+        uri = S3Uri(load.bucket_name, entry.key)
+        relative = load.relative(entry)
+        path = relative.removesuffix("/")
         try:
-            for entry in load.found:
-                _place(load, entry, places, root)
-        except JobFailure as error:
-            raise load.failure(error) from None
-        load.found = []
-    for folder in places.folders:
-        make_folder(root / folder)
+            if path:
+                check_relative(load.folder, path)
+        except ClientFailure as error:
+            raise ClientFailure(f"{uri}: {error}") from None
+        if path and path == relative:
+            places.add_file(base + path, uri)
+        else:
+            places.add_folder((base + path).removesuffix("/"), uri)
+            yield entry.key
 
 
-def _place(load: Load, entry: Entry, places: Places, root: Path) -> None:
-    uri = S3Uri(load.bucket_name, entry.key)
-    relative = load.relative(entry)
-    folder = relative.endswith("/") or not relative
-    relative = relative.removesuffix("/")
-    try:
-        target = safe_join(load.folder, relative) if relative else load.folder
-    except ClientFailure as error:
-        raise ClientFailure(f"{uri}: {error}") from None
-    path = str(target.relative_to(root))
-    if folder:
-        places.add_folder(path, uri)
-    else:
-        places.add_file(path, uri)
-        load.files[entry.key] = _File(entry, str(target))
-
-
-def _total(loads: Sequence[Load]) -> tuple[int, int]:
-    """Objects and bytes."""
-    sizes = [file.entry.size for load in loads for file in load.files.values()]
-    return len(sizes), sum(sizes)
-
-
-def _check_space(loads: Sequence[Load], root: Path, cache: Cache | None) -> None:
-    _, needed = _total(loads)
+def _check_space(needed: int, root: Path, cache: Cache | None) -> None:
     if needed > (free := _free(root)) and cache is not None:
         cache.give_back(needed - free)
         free = _free(root)
@@ -269,9 +269,9 @@ def _free(root: Path) -> int:
 
 def _download(
     loads: Sequence[Load],
+    access: S3Access,
     temporary: Path,
     progress: Callable[[str], None],
-    meter: Meter,
     check: Callable[[], None],
 ) -> None:
     told = time.monotonic()
@@ -281,27 +281,27 @@ def _download(
         check()
         if time.monotonic() - told >= _PROGRESS_SECONDS:
             told = time.monotonic()
-            progress(f"{meter.read()}.")
+            progress(f"{loads[0].meter.read()}.")
 
-    crew.work(_tasks(loads, temporary), tick=tick, every=_CHECK_SECONDS)
+    crew.work(_tasks(loads, access, temporary), tick=tick, every=_CHECK_SECONDS)
 
 
-def _tasks(loads: Sequence[Load], temporary: Path) -> Iterator[crew.Task]:
+def _tasks(loads: Sequence[Load], access: S3Access, temporary: Path) -> Iterator[crew.Task]:
     numbers = itertools.count()
     for load in loads:
         assert load.bucket is not None  # set by _find
         place = temporary if load.tree is None else load.tree.temporary
-        for file in load.files.values():
-            if file.entry.size <= PART:
-                whole = partial(_whole, load, load.bucket, file, place / str(next(numbers)))
-                yield partial(_guarded, load, file, whole)
+        for entry in load.objects:
+            file = File(entry, f"{load.folder}/{load.relative(entry)}")
+            transfer = _Transfer(load, load.bucket, access, file, place / str(next(numbers)))
+            if entry.size <= PART:
+                yield partial(_guarded, load, file, transfer.whole)
                 continue
-            parts = _Parts(load, load.bucket, file, place / str(next(numbers)))
-            for start in range(0, file.entry.size, PART):
-                yield partial(_guarded, load, file, partial(parts.bring, start))
+            for start in range(0, entry.size, PART):
+                yield partial(_guarded, load, file, partial(transfer.part, start))
 
 
-def _guarded(load: Load, file: _File, task: crew.Task) -> None:
+def _guarded(load: Load, file: File, task: crew.Task) -> None:
     try:
         task()
     except JobFailure as error:
@@ -315,29 +315,31 @@ def _guarded(load: Load, file: _File, task: crew.Task) -> None:
         ) from None
 
 
-def _whole(load: Load, bucket: Bucket, file: _File, temporary: Path) -> None:
-    # What is kept under an ETag must be the very object of that ETag.
-    data = bucket.read(file.entry.key, PART, etag=None if load.tree is None else file.entry.etag)
-    file.keep(load, 0, data)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        _write(descriptor, data, 0)
-    finally:
-        os.close(descriptor)
-    temporary.rename(file.target)
-    _count(load, len(data), objects=1)
+class _Transfer:
+    """An object on its way. A large one's parts are brought by several threads; the last one names the file."""
 
-
-class _Parts:
-    """A large object whose parts are brought by several threads; the last one gives the file its name."""
-
-    def __init__(self, load: Load, bucket: Bucket, file: _File, temporary: Path) -> None:
-        self.load, self.bucket, self.file, self.temporary = load, bucket, file, temporary
+    def __init__(self, load: Load, bucket: Bucket, access: S3Access, file: File, temporary: Path) -> None:
+        self.load, self.bucket, self.access, self.file = load, bucket, access, file
+        self.temporary = temporary
         self.digests = [b""] * -(-file.entry.size // PART)
         self.left = len(self.digests)
         self.lock = threading.Lock()
 
-    def bring(self, start: int) -> None:
+    def whole(self) -> None:
+        """Bring all of it at once."""
+        # What is kept under an ETag must be the very object of that ETag.
+        etag = None if self.load.tree is None else self.file.entry.etag
+        data = self.bucket.read(self.file.entry.key, PART, etag=etag)
+        self.file.keep(self.load, 0, data)
+        descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            _write(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
+        self._complete()
+        _count(self.load, len(data), objects=1)
+
+    def part(self, start: int) -> None:
         """Bring the part that begins at byte `start`."""
         descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
@@ -347,10 +349,14 @@ class _Parts:
                 last = self.left == 0
             if last:
                 self._prove(descriptor)
-                self.temporary.rename(self.file.target)
+                self._complete()
         finally:
             os.close(descriptor)
         _count(self.load, size, objects=int(last))
+
+    def _complete(self) -> None:
+        self.temporary.rename(self.file.target)
+        shelf.keep(self.load, self.file, self.access)
 
     def _store(self, descriptor: int, start: int) -> int:
         entry = self.file.entry
@@ -392,10 +398,10 @@ def _count(load: Load, size: int, objects: int) -> None:
         load.done_at = time.monotonic()
 
 
-def _arrived(load: Load, started: float, progress: Callable[[str], None]) -> Fetched:
+def _arrived(load: Load, brought: int, started: float, progress: Callable[[str], None]) -> Fetched:
     seconds = max(0.0, load.done_at - started)
     item = load.item
-    objects, size = len(load.files) + load.at_hand, load.done + load.at_hand_bytes
+    objects, size = brought + load.at_hand, load.done + load.at_hand_bytes
     cached = f", {load.at_hand} of them from the cache" if load.at_hand else ""
     progress(
         f"Input {item.name!r}: {item.uri} -> {item.local_path}, {objects} "

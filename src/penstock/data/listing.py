@@ -151,11 +151,12 @@ def _page(body: bytes, prefix: str) -> tuple[list[Entry], str | None]:
     """
     page = ET.fromstring(body)  # noqa: S314 -- expat bounds expansion
     decode = unquote_plus if page.findtext("{*}EncodingType") == "url" else str
+    # By full names: to look for them in any namespace takes three times as long.
+    space = page.tag[: page.tag.rfind("}") + 1]
+    contents, key, size, etag = (f"{space}{name}" for name in ("Contents", "Key", "Size", "ETag"))
     entries = [
-        Entry(
-            decode(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "")), item.findtext("{*}ETag")
-        )
-        for item in page.iterfind("{*}Contents")
+        Entry(decode(item.findtext(key, "")), int(item.findtext(size, "")), item.findtext(etag))
+        for item in page.iterfind(contents)
     ]
     if any(not entry.key.startswith(prefix) for entry in entries):
         raise ValueError("it holds a key that does not begin with the prefix")

@@ -35,7 +35,8 @@ from penstock.data.inputs import find
 from penstock.data.integrity import md5
 from penstock.data.listing import Entry
 from penstock.data.meter import Meter
-from penstock.data.plan import Input, read_input, shard
+from penstock.data.objects import Objects
+from penstock.data.plan import Input, read_input
 from penstock.data.storage import MIB, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri
 from penstock.errors import InternalFailure, JobFailure
@@ -52,13 +53,11 @@ class Stream:
     item: Input
     bucket: Bucket
     bucket_name: str
-    entries: Sequence[Entry]
+    entries: Objects
     """In the order of their keys' bytes."""
-
-    @property
-    def size(self) -> int:
-        """Bytes in the store; compressed ones become more."""
-        return sum(entry.size for entry in self.entries)
+    objects: int
+    size: int
+    """Bytes in the store; compressed ones become more."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +109,15 @@ def find_streams(
 
     def look(item: Input) -> None:
         bucket, name, entries = find(item, opener, access)
-        by_key = {entry.key: entry for entry in entries if not entry.key.endswith("/")}
-        keys = shard(by_key, index, count) if item.sharded else shard(by_key, 0, 1)
-        found[item.name] = Stream(item, bucket, name, [by_key[key] for key in keys])
+        entries.remove([entry.key for entry in entries if entry.key.endswith("/")])
+        if item.sharded:
+            entries.keep_share(index, count)
+        found[item.name] = Stream(item, bucket, name, entries, *entries.total())
 
     crew.work((partial(look, item) for item in wanted), tick=check, every=_CHECK_SECONDS)
     streams = [found[item.name] for item in wanted]
     for stream in streams:
-        objects = len(stream.entries)
+        objects = stream.objects
         progress(
             f"Input {stream.item.name!r}: {stream.item.uri} is streamed to {path(stream.item, 0)} while the program "
             f"runs, {objects} {'object' if objects == 1 else 'objects'}, {units.size(stream.size)}.",
@@ -172,6 +172,7 @@ class Feed:
         with self._lock, ExitStack() as stack:
             self._over.set_result(None)
             for outlet in self._outlets:
+                stack.enter_context(closing(outlet.stream.entries))
                 stack.enter_context(closing(outlet.fifos))
                 if outlet.fifos.waiting:
                     # Ends its waiting. One that writes ends by itself: it has no reader.
@@ -282,7 +283,7 @@ class _Outlet:
         """What became of it."""
         item = self.stream.item
         return Streamed(
-            item.name, str(item.uri), len(self.stream.entries), self.fifos.epochs, self.bytes, self.seconds
+            item.name, str(item.uri), self.stream.objects, self.fifos.epochs, self.bytes, self.seconds
         )
 
 
@@ -310,7 +311,7 @@ class _SharedMeter:
                 self._objects = self._bytes = 0
                 self._transfer.enter_context(self.meter.moving("download"))
             self._open += 1
-            self._objects += sum(entry.size > 0 for entry in stream.entries)
+            self._objects += stream.objects
             self._bytes += stream.size
             self.meter.expect(self._objects, self._bytes)
         try:

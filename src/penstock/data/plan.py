@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +100,6 @@ def relative_path(prefix: str, key: str) -> str:
     return key[prefix.rfind("/") + 1 :]
 
 
-def shard(keys: Iterable[str], index: int, count: int) -> list[str]:
-    """The keys of host `index` of `count`: dealt out in turn, in the order of their UTF-8 bytes.
-
-    Every key goes to one host, the numbers differ by at most one, and the order in which the store lists does
-    not matter, as no two stores list alike.
-    """
-    return sorted(keys, key=str.encode)[index::count]
-
-
 def read_manifest(data: bytes, uri: S3Uri) -> tuple[S3Uri, list[str]]:
     """The prefix of a manifest, and the entries which are to be appended to it as they are.
 
@@ -154,43 +145,3 @@ def _line(data: bytes, number: int) -> int:
 
 _BETWEEN = re.compile(r"[\s,]*")
 _MANIFEST = 'It must be [{"prefix": "s3://bucket/folder/"}, "object", ...].'
-
-
-class Places:
-    """What has been given a place below the inputs' folders, so that a clash is found before any transfer."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, S3Uri] = {}
-        self._folders: dict[str, S3Uri] = {}
-
-    def add_file(self, path: str, uri: S3Uri) -> None:
-        """Claim `path` for an object.
-
-        Raises:
-            ClientFailure: Another object is that file, or needs it as a folder; the message names both.
-        """
-        other = self._files.get(path) or self._folders.get(path)
-        if other:
-            raise _clash(path, other, uri)
-        self._files[path] = uri
-        self.add_folder(path.rpartition("/")[0], uri)
-
-    def add_folder(self, path: str, uri: S3Uri) -> None:
-        """Claim `path` and the folders above it as folders. Raises as `add_file` does."""
-        while path and path not in self._folders:
-            if path in self._files:
-                raise _clash(path, self._files[path], uri)
-            self._folders[path] = uri
-            path = path.rpartition("/")[0]
-
-    @property
-    def folders(self) -> Sequence[str]:
-        """All folders that are needed."""
-        return list(self._folders)
-
-
-def _clash(path: str, one: S3Uri, other: S3Uri) -> ClientFailure:
-    return ClientFailure(
-        f"{one} and {other} clash: both need {path}, and a name is one file or one folder. "
-        "Rename one, or narrow the input's S3Uri.",
-    )

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from penstock.data.cache import Cache, Tree, digest_of, object_id, object_name
+from penstock.data.cache import Cache, digest_of, object_id, object_name
 from penstock.data.listing import endpoint_of
 from penstock.data.pruning import About
 from penstock.job.run import S3Access
 
 if TYPE_CHECKING:
-    from penstock.data.inputs import Load
+    from penstock.data.inputs import File, Load
 
 #: Below both of these an input is downloaded as fast as it is mounted, and takes no room of the cache.
 LEAST_OBJECTS = 64
 LEAST_BYTES = 4 << 20
+#: Above this the names alone take too much of a runner's memory.
+MOST_OBJECTS = 200_000
 
 
 def obtain(
@@ -41,10 +43,11 @@ def obtain(
         if _worth(load) and _apart(load, loads, own):
             wanted.setdefault(_digest(load, access, share), load)
     for digest, load in sorted(wanted.items()):  # the same order for all, see `Cache.obtain`
-        load.tree = cache.obtain(digest, sum(entry.size for entry in load.found), check)
+        load.tree = cache.obtain(digest, load.objects.total()[1], check)
         if load.tree is not None and load.tree.complete:
             about = About.read(load.tree.folder)
-            load.found, load.at_hand, load.at_hand_bytes = [], about.objects, about.bytes
+            load.objects.clear()
+            load.at_hand, load.at_hand_bytes = about.objects, about.bytes
 
 
 def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
@@ -52,40 +55,30 @@ def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
     for load in loads:
         if load.tree is None or load.tree.complete:
             continue
-        paths = {_path(load.tree, file.target): key for key, file in load.files.items()}
-        load.tree.about = About(
-            str(load.item.uri), len(load.files), sum(file.entry.size for file in load.files.values())
-        )
-        bucket = load.bucket_name
-        identifiers = {
-            path: object_id(endpoint_of(access.at(bucket)), bucket, load.files[key].entry)
-            for path, key in paths.items()
-        }
-        for path in cache.link_known(load.tree, identifiers):
-            file = load.files.pop(paths[path])
-            load.at_hand, load.at_hand_bytes = load.at_hand + 1, load.at_hand_bytes + file.entry.size
+        load.tree.about = About(str(load.item.uri), *load.objects.total())
+        wanted = {load.relative(entry): entry for entry in load.objects}
+        endpoint = endpoint_of(access.at(load.bucket_name))
+        identifiers = {path: object_id(endpoint, load.bucket_name, entry) for path, entry in wanted.items()}
+        known = [wanted[path] for path in cache.link_known(load.tree, identifiers)]
+        load.objects.remove(entry.key for entry in known)
+        load.at_hand += len(known)
+        load.at_hand_bytes += sum(entry.size for entry in known)
 
 
-def keep(loads: Sequence[Load], access: S3Access) -> None:
-    """Tell the trees what was downloaded into them."""
-    for load in loads:
-        if load.tree is None:
-            continue
-        for file in load.files.values():
-            endpoint = endpoint_of(access.at(load.bucket_name))
-            identifier = object_id(endpoint, load.bucket_name, file.entry)
-            sums = [digest for _, digest in sorted((file.sums or {}).items())]
-            load.tree.sums[_path(load.tree, file.target)] = object_name(identifier, file.entry.size, sums)
-
-
-def _path(tree: Tree, target: str) -> str:
-    return target.removeprefix(f"{tree.files}/")
+def keep(load: Load, file: File, access: S3Access) -> None:
+    """Tell a tree what was downloaded into it."""
+    if load.tree is not None:
+        endpoint = endpoint_of(access.at(load.bucket_name))
+        identifier = object_id(endpoint, load.bucket_name, file.entry)
+        sums = [digest for _, digest in sorted(file.sums.items())]
+        load.tree.sums[load.relative(file.entry)] = object_name(identifier, file.entry.size, sums)
 
 
 def _worth(load: Load) -> bool:
-    if any(entry.etag is None for entry in load.found):
+    if not load.objects.versioned:
         return False  # nothing tells a later version from this one
-    return len(load.found) >= LEAST_OBJECTS or sum(entry.size for entry in load.found) >= LEAST_BYTES
+    objects, size = load.objects.total()
+    return objects <= MOST_OBJECTS and (objects >= LEAST_OBJECTS or size >= LEAST_BYTES)
 
 
 def _digest(load: Load, access: S3Access, share: str) -> str:
@@ -93,7 +86,7 @@ def _digest(load: Load, access: S3Access, share: str) -> str:
     return digest_of(
         endpoint_of(access.at(load.source.bucket)),
         *(load.source.bucket, load.source.key, str(load.item.manifest), share if load.item.sharded else ""),
-        *sorted(f"{entry.key}\0{entry.etag}\0{entry.size}" for entry in load.found),
+        *(f"{entry.key}\0{entry.etag}\0{entry.size}" for entry in load.objects),
     )
 
 
@@ -115,7 +108,7 @@ def _apart(load: Load, loads: Sequence[Load], own: Sequence[str]) -> bool:
 def _reaches(load: Load, place: Sequence[str], other: Sequence[str]) -> bool:
     """Whether a file of the input at `place` lies at or below the place `other` within it."""
     prefix = "/".join(other[len(place) :])
-    return any(f"{load.relative(entry)}/".startswith(f"{prefix}/") for entry in load.found)
+    return any(f"{load.relative(entry)}/".startswith(f"{prefix}/") for entry in load.objects)
 
 
 def _within(place: Sequence[str], other: Sequence[str]) -> bool:

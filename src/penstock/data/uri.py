@@ -56,8 +56,8 @@ class S3Uri:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def safe_join(root: Path, relative: str) -> Path:
-    """The path of `relative` (parts joined by `/`) below `root`; different texts give different paths.
+def check_relative(root: Path, relative: str) -> None:
+    """See that `relative` (parts joined by `/`) may become a path below `root`.
 
     Raises:
         ClientFailure: The text has a part that is empty, `.` or `..`, begins with `/`, holds a NUL or text that
@@ -68,6 +68,11 @@ def safe_join(root: Path, relative: str) -> Path:
         raise ClientFailure(
             f"{relative!r} can't become a file: {cause}. Rename the object, or leave it out of the input.",
         )
+
+
+def safe_join(root: Path, relative: str) -> Path:
+    """The path of `relative` below `root`; different texts give different paths. Raises as `check_relative` does."""
+    check_relative(root, relative)
     return Path(f"{root}/{relative}")
 
 

@@ -1,5 +1,6 @@
 """SageMaker's SDK v2, and Penstock's own, which has the same names: jobs."""
 
+from botocore.exceptions import ClientError
 from case import main, raised, unique
 from sagemaker import Session
 from sagemaker.exceptions import UnexpectedStatusException
@@ -45,6 +46,12 @@ def failure():
     assert "Reason: AlgorithmError: " in str(error), error
     assert "exit code: 5" in str(error), error
     assert made.latest_job.describe()["ExitMessage"] == "no such column: x"
+
+
+def errors():
+    """The ClientError of a job that is not there, through Session.describe_processing_job"""
+    error = raised(ClientError, lambda: Session().describe_processing_job("no-such-job"))
+    assert error.response["Error"]["Code"] == "ValidationException"
 
 
 def waiters():

@@ -1,10 +1,8 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from penstock.data.plan import Places, read_input, read_manifest, relative_path, shard
+from penstock.data.plan import read_input, read_manifest, relative_path
 from penstock.data.uri import S3Uri
 from penstock.errors import ClientFailure
 
@@ -32,56 +30,6 @@ M = S3Uri("b", "m.json")
 )
 def test_relative_path(prefix, key, path):
     assert relative_path(prefix, key) == path
-
-
-KEYS = st.sets(st.text(st.sampled_from("ab/-é"), min_size=1, max_size=6), max_size=12)
-
-
-@given(st.text(st.sampled_from("ab/-"), max_size=4), KEYS)
-def test_a_place_never_depends_on_other_keys_and_doubles_are_reported(prefix, keys):
-    matching = sorted(prefix + key for key in keys)
-    paths = [relative_path(prefix, key) for key in matching]
-    fit = [(key, path) for key, path in zip(matching, paths, strict=True) if path and not path.endswith("/")]
-    places = Places()
-    clash = False
-    for key, path in fit:
-        try:
-            places.add_file(path, S3Uri("b", key))
-        except ClientFailure:
-            clash = True
-    folders = {path[:at] for _, path in fit for at, letter in enumerate(path) if letter == "/" and at}
-    files = [path for _, path in fit]
-    assert clash == (len(set(files)) < len(files) or bool(folders & set(files)))
-
-
-@given(st.sets(st.text(max_size=5), max_size=40), st.integers(1, 7), st.randoms(use_true_random=False))
-def test_shards_are_disjoint_complete_balanced_and_stable(keys, count, random):
-    shuffled = list(keys)
-    random.shuffle(shuffled)
-    shards = [shard(keys, index, count) for index in range(count)]
-    assert shards == [shard(shuffled, index, count) for index in range(count)]
-    assert sorted(key for part in shards for key in part) == sorted(keys)
-    sizes = [len(part) for part in shards]
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_shard_deals_in_the_order_of_bytes():
-    assert shard(["d/a", "d-x", "é", "z"], 0, 2) == ["d-x", "z"]
-
-
-@pytest.mark.parametrize(("one", "other"), [("x/a", "x/a/b"), ("x/a/b", "x/a"), ("x/a", "x/a")])
-def test_a_clash_names_both(one, other):
-    places = Places()
-    places.add_file(one, S3Uri("b", "first"))
-    with pytest.raises(ClientFailure, match=r"s3://b/first and s3://b/second clash: both need x/a"):
-        places.add_file(other, S3Uri("b", "second"))
-
-
-def test_a_marker_clashes_with_a_file():
-    places = Places()
-    places.add_file("x/a", S3Uri("b", "a"))
-    with pytest.raises(ClientFailure, match="clash"):
-        places.add_folder("x/a", S3Uri("b", "a/"))
 
 
 def test_manifest():

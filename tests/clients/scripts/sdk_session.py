@@ -1,12 +1,16 @@
-"""SageMaker's SDK v2, and Penstock's own, which has the same names: Session and S3."""
+"""SageMaker's SDK v2 and v3, and Penstock's own: Session and S3, which are alike in all three."""
 
 import os
 from pathlib import Path
 
-from botocore.exceptions import ClientError
-from case import main, raised, unique
-from sagemaker import Session, get_execution_role
-from sagemaker.s3 import S3Downloader, S3Uploader
+from case import main, unique
+
+try:
+    from sagemaker.core.helper.session_helper import Session, get_execution_role
+    from sagemaker.core.s3 import S3Downloader, S3Uploader
+except ImportError:  # before v3
+    from sagemaker import Session, get_execution_role
+    from sagemaker.s3 import S3Downloader, S3Uploader
 
 
 def upload_helpers():
@@ -57,12 +61,6 @@ def kms():
     assert S3Downloader.read_file(base + "/text") == "text"
 
 
-def errors():
-    """The ClientError of a job that is not there, through Session.describe_processing_job"""
-    error = raised(ClientError, lambda: Session().describe_processing_job("no-such-job"))
-    assert error.response["Error"]["Code"] == "ValidationException"
-
-
 def identity():
     """get_execution_role, account_id, default_bucket without a configured one (STS)"""
     os.environ.pop("SAGEMAKER_USER_CONFIG_OVERRIDE")
@@ -70,7 +68,7 @@ def identity():
     assert session.account_id() == "000000000000"
     assert session.default_bucket() == f"sagemaker-{os.environ['AWS_REGION']}-000000000000"
     assert get_execution_role(session) == "arn:aws:iam::000000000000:role/penstock"
-    assert session.upload_data(__file__, key_prefix=unique("owned")).endswith("/sdk2_session.py")
+    assert session.upload_data(__file__, key_prefix=unique("owned")).endswith("/sdk_session.py")
 
 
 def _make_folder():
