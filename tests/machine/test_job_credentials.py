@@ -44,6 +44,7 @@ def run(session, tmp_path, objects):
             source_dir=str(folder),
             outputs=[ProcessingOutput(source="/opt/ml/processing/out", output_name="out")],
             logs=False,
+            experiment_config={"ExperimentName": "e"},
         )
         job = processor.latest_job
         uri = job.describe()["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"]
@@ -75,7 +76,13 @@ with open("/tmp/large", "wb") as file:
 s3.upload_file("/tmp/large", bucket, "by a job/large", ExtraArgs={"ServerSideEncryption": "aws:kms"})
 v4 = boto3.client("s3", config=Config(signature_version="s3v4"))
 signed = v4.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "by a job/+é"})
+metrics = boto3.client("sagemaker-metrics")
+loss = [{"MetricName": "loss", "Timestamp": datetime.now(timezone.utc), "Step": 1, "Value": 0.5}]
+metrics.batch_put_metrics(TrialComponentName=name.lower() + "-aws-processing-job", MetricData=loss)
+query = {"MetricName": "loss", "MetricStat": "Last", "Period": "IterationNumber", "XAxisType": "IterationNumber"}
 told = {
+    "loss": metrics.batch_get_metrics(MetricQueries=[{**query, "ResourceArn": os.environ["PROCESSING_JOB_ARN"]}]
+        )["MetricQueryResults"][0]["MetricValues"],
     "got": len(s3.get_object(Bucket=bucket, Key="by a job/+é")["Body"].read()),
     "listed": [o["Key"] for o in s3.list_objects_v2(Bucket=bucket, Prefix="by a job/")["Contents"]],
     "presigned": len(urllib.request.urlopen(signed).read()),
@@ -88,6 +95,7 @@ told = {
         "put_bucket_acl": code(s3.put_bucket_acl, Bucket=bucket, ACL="public-read"),
         "list": code(sagemaker.list_processing_jobs),
         "stop": code(sagemaker.stop_processing_job, ProcessingJobName="another"),
+        "metrics": code(metrics.batch_put_metrics, TrialComponentName="another", MetricData=loss),
     },
     "environment": dict(os.environ),
 }
@@ -116,7 +124,9 @@ def test_boto3_in_a_job_uses_credentials_of_its_own(run, address, home, s3):
         "put_bucket_acl": "AccessDenied",
         "list": "AccessDeniedException",
         "stop": "AccessDeniedException",
+        "metrics": "AccessDeniedException",
     }
+    assert told["loss"] == [0.5]
     assert s3.get_object(Bucket=BUCKET, Key="by a job/+é")["Body"].read() == b"x" * 100_000
 
     # Neither the server's keys nor the runner's token are in what the program sees.
