@@ -6,7 +6,7 @@ Training is not part of Processing, so an estimator here names an image and a ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from penstock import image_uris
 
@@ -100,3 +100,14 @@ class Framework:
         from penstock.session import Session  # noqa: PLC0415 - the two modules need each other
 
         return Session().boto_region_name
+
+    def fit(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Not there: refused in words, where users' notebooks train before they process.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "Penstock is SageMaker Processing and has no training jobs. Run the training script as a processing job: "
+            "FrameworkProcessor(...).run(code=..., source_dir=...), with the model's folder as a ProcessingOutput."
+        )

@@ -192,13 +192,15 @@ class _Server:
             self._ready.set()
 
     def _wait_ready(self) -> None:
-        self._ready.wait(_STORE_SECONDS)
+        ready = self._ready.wait(_STORE_SECONDS)
         if self._not_ready is not None:
             raise ConfigurationError(self._not_ready)
+        if not ready:
+            raise PenstockError("The object store has not come back yet; the server's log says why.")
 
     def _status(self) -> Mapping[str, Any]:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
-        return {"version": __version__, "store": state, "active_jobs": len(self._store.active_jobs())}
+        return {"version": __version__, "store": state, "active_jobs": self._store.active_count()}
 
     def _access(self) -> S3Access:
         """How to reach the store at this moment: it may move to other ports, and keys may be new ones."""

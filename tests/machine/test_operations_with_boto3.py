@@ -290,3 +290,17 @@ def test_metrics_and_search(sagemaker, create, client):
         "ValidationException", "no property 'Nothing'", sagemaker.search,
         Resource="ExperimentTrialComponent", SearchExpression=unknown,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("sns", "list_topics"),
+        ("lambda", "list_functions"),
+        ("dynamodb", "list_tables"),
+        ("ecr", "describe_registry"),
+    ],
+)
+def test_services_that_are_not_there_say_so_to_their_own_clients(client, service, operation):
+    with pytest.raises(ClientError, match=f"Penstock has no service '{service}'"):
+        getattr(client(service), operation)()

@@ -5,15 +5,20 @@ import json
 import logging
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import uvicorn
-from wire_client import WireClient, signed
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from wire_client import KEY, REGION, WireClient, signed
 
 from penstock.api.app import LARGEST_BODY
 from penstock.api.protocol import LARGEST_HEAD, BoundedProtocol
-from penstock.wire import faults
+from penstock.clock import now
+from penstock.job.run import S3Access
+from penstock.wire import faults, signature
 
 pytestmark = pytest.mark.machine
 
@@ -37,14 +42,10 @@ class Server(uvicorn.Server):
         self.serves.set()
 
 
-@pytest.fixture
-def served(tmp_path):
+@contextmanager
+def serving(folder, **options):
     """An application and its port."""
-
-    async def gateway(*_):
-        raise faults.missing_token()
-
-    client = WireClient(tmp_path, gateway=gateway)
+    client = WireClient(folder, **options)
     config = uvicorn.Config(
         client.application,
         loop="uvloop",
@@ -59,12 +60,63 @@ def served(tmp_path):
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     assert server.serves.wait(30)
-    yield client, listener.getsockname()[1]
-    server.should_exit = True
-    thread.join(30)
+    try:
+        yield client, listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+        client.close()
     assert not thread.is_alive()
-    listener.close()
-    client.close()
+
+
+@pytest.fixture
+def served(tmp_path):
+    """An application without a store."""
+
+    async def gateway(*_):
+        raise faults.missing_token()
+
+    with serving(tmp_path, gateway=gateway) as client_and_port:
+        yield client_and_port
+
+
+class Store(BaseHTTPRequestHandler):
+    """What an S3 of the user's does: it checks signatures. The object `endless` is as long as there are readers."""
+
+    protocol_version = "HTTP/1.1"
+    left = threading.Event()
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        headers = [(k.lower().encode(), v.encode()) for k, v in self.headers.items()]
+        request = signature.SignedRequest("GET", path.encode(), query.encode(), headers, None)
+        signature.verify(request, {"AKIASTORE": "other"}.get, now())
+        self.send_response(200)
+        self.send_header("Content-Length", str(1 << 40) if path.endswith("/endless") else str(len(query)))
+        self.send_header("Connection", "close")  # the gateway would keep it
+        self.end_headers()
+        try:
+            self.wfile.write(query.encode())
+            while path.endswith("/endless"):
+                self.wfile.write(bytes(1 << 16))
+        except OSError:
+            self.left.set()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def before_a_store(tmp_path):
+    """An application before a store of the user's, whose keys the clients don't know; its port."""
+    store = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    threading.Thread(target=store.serve_forever).start()
+    access = S3Access(f"http://127.0.0.1:{store.server_port}", REGION, "AKIASTORE", "other")
+    with serving(tmp_path, access=access, own=False) as (_, port):
+        yield port
+    store.shutdown()
+    store.server_close()
 
 
 @contextmanager
@@ -162,6 +214,16 @@ def test_what_is_no_body_and_does_not_end_is_cut_off(served, beginning):
         assert post(connection, create())[0] == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/penstock/runs/job-0/algo-1/log?offset=0"])
+def test_who_has_no_key_is_answered_before_the_body(served, path):
+    """Or a thousand of them, who never end what they send, would fill the memory."""
+    _, port = served
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        headers = [(b"X-Amz-Target", b"SageMaker.ListTags"), (b"Authorization", b"Bearer none")]
+        connection.sendall(head_of("POST", path, headers, 1000) + b"x" * 10)
+        assert connection.recv(65536).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+
+
 @pytest.mark.parametrize("lacking", [1, 100])
 def test_a_body_that_ends_early_does_nothing(served, lacking, caplog):
     client, port = served
@@ -224,3 +286,44 @@ def test_what_is_no_http_is_refused(served, line):
         assert b" 500 " not in until_closed(connection)
     with connected(port) as connection:
         assert post(connection, create())[0] == 200
+
+
+def test_a_presigned_url_reaches_a_store_of_the_users_own(before_a_store):
+    """The store is told by one signature only, its own, and what else the query says."""
+    request = AWSRequest("GET", f"http://127.0.0.1:{before_a_store}/b/k", params={"versionId": "a/b"})
+    S3SigV4QueryAuth(KEY, "s3", REGION).add_auth(request)
+    with connected(before_a_store) as connection:
+        connection.request("GET", request.url.partition(str(before_a_store))[2])
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"versionId=a%2Fb")
+
+
+def test_a_store_does_not_read_for_a_client_that_has_left(before_a_store):
+    Store.left.clear()
+    method, path, headers, _ = signed("GET", "/b/endless", b"", None, service="s3")
+    with socket.create_connection(("127.0.0.1", before_a_store), 30) as connection:
+        connection.sendall(head_of(method, path, headers, 0))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert Store.left.wait(20)
+
+
+def test_who_waits_for_the_store_keeps_nobody_from_work(tmp_path):
+    """They need no key, and are more than the server has threads."""
+    waits, ready = threading.Event(), threading.Event()
+
+    def wait_ready():
+        waits.set()
+        assert ready.wait(30)
+
+    with ExitStack() as stack:
+        _, port = stack.enter_context(serving(tmp_path, wait_ready=wait_ready))
+        waiting = [stack.enter_context(connected(port)) for _ in range(50)]
+        stack.callback(ready.set)
+        for connection in waiting:
+            connection.request("GET", "/penstock/ready")
+        assert waits.wait(30)
+        connection = stack.enter_context(connected(port))
+        assert post(connection, signed("POST", "/", b"{}", "SageMaker.ListProcessingJobs"))[0] == 200
+        assert not ready.is_set()
+        ready.set()
+        assert [json.loads(c.getresponse().read()) for c in waiting] == [{"ready": True}] * 50

@@ -24,6 +24,7 @@ TEXTS = (
     *("s3://bucket/key", "https://host/a b", "python:3.11", "ml.m5.large", "/opt/ml/processing/a", "text/plain"),
     *("arn:aws:iam::123456789012:role/path/name", "123456789012", "2024-01-31T23:59:59", "TrialComponentName"),
     *("Metrics.loss.Last", "Tags.a", "Parents.TrialName", "MQ==", "bnVsbA==", "f/0", "b/1", "f/99999999999999999"),
+    *("Ilx1ZDgwMCI=", "WyJcdWQ4MDAiLCAieCJd"),  # tokens with half a surrogate pair
     *NAMES, *ARNS, GROUP, f"{NAMES[0]}/algo-1-1700000000", f"{NAMES[0]}-aws-processing-job",
 )  # fmt: skip
 NUMBERS = (0, 1, 2, 50, 100, 10_000, -1, 2**31 - 1, 2**31, 2**53, 2**63 - 1, 2**63, -(2**63), 10**30)

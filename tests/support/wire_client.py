@@ -47,17 +47,15 @@ class Answer:
 class WireClient:
     """Sends requests to an application of its own, on one event loop."""
 
-    def __init__(self, folder, gateway=None, access=None):
-        """With `access`, the real gateway passes S3's requests on there, as to a store of Penstock's own."""
+    def __init__(self, folder, gateway=None, access=None, own=True, wait_ready=lambda: None):
+        """With `access`, the real gateway passes S3's requests on there; `own`: as to a store of Penstock's own."""
         self.store = open_sqlite(folder / "p.db")
         self.context = Context(self.store, Logbook(folder / "logs"), REGION, ACCOUNT, now, lambda: None)
         callers = Callers(Key(KEY.access_key, KEY.secret_key), LENDER, self.store.job_of_uid, now)
         if access is not None:
-            gateway = S3Gateway(lambda: access, True, callers, ACCOUNT)
+            gateway = S3Gateway(lambda: access, own, callers, ACCOUNT)
         gateway = gateway or self._from_the_store
-        self.application = Application(
-            self.context, callers, gateway, lambda: {"store": "ready"}, lambda: None
-        )
+        self.application = Application(self.context, callers, gateway, lambda: {"store": "ready"}, wait_ready)
         self._runner = asyncio.Runner()
 
     def close(self):

@@ -11,6 +11,7 @@ only this file and the gateway speak ASGI.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Mapping
@@ -50,6 +51,7 @@ LARGEST_BODY = 4 << 20
 _PAGE = 1000  # uploads in one answer
 
 _JSON = "application/x-amz-json-1.1"
+_FORM = b"application/x-www-form-urlencoded"
 _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
 
 #: Plain or a coroutine function; answers the members of the operation's output.
@@ -105,6 +107,7 @@ class Application:
         self._status = status
         self._wait_ready = wait_ready
         self._relaxed_limits = relaxed_limits
+        self._waiting: asyncio.Future[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -139,12 +142,14 @@ class Application:
         request_id = str(uuid.uuid4())
         service = _service(scope, claimed)
         try:
-            body = await _bounded_body(receive)
             if claimed is None:
                 claimed = claims.read_claim(scope["headers"], scope["query_string"])  # raises what is wrong
             self._check_scope(claimed, service)
-            job = self._callers.identify(signed_request(scope, body), claimed).job
-            context = self._context if job is None else replace(self._context, caller=job)
+            # Before anything is taken for it: whoever has no key costs nothing.
+            who = self._callers.know(claimed)
+            body = await _bounded_body(receive)
+            self._callers.verify(signed_request(scope, body), claimed, who)
+            context = self._context if who.job is None else replace(self._context, caller=who.job)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
                 record = await run_in_threadpool(_own_record, context, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)
@@ -152,12 +157,12 @@ class Application:
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
             known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
             validate.check(known, relaxed=self._relaxed_limits)
-            if job is not None:
-                permissions.check(context.account, job, call.service, call.operation, call.params)
+            if who.job is not None:
+                permissions.check(context.account, who.job, call.service, call.operation, call.params)
             result = await _carry_out(context, call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
-            return reply.render_fault(service, fault, request_id)
+            return reply.render_fault(_form_of(service, scope), fault, request_id)
         except ClientDisconnect:
             raise
         except Exception:  # noqa: BLE001 - a client gets an answer whatever happens
@@ -196,6 +201,9 @@ class Application:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
         try:
+            await run_in_threadpool(
+                reports.known, self._context, uid, host, token
+            )  # before its body is taken
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))
@@ -219,8 +227,11 @@ class Application:
 
     async def _ready(self) -> Response:
         """Answers when the object store serves, or says why it does not."""
+        # One thread waits for all who ask: they need no key, and operations need threads.
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.ensure_future(run_in_threadpool(self._wait_ready))
         try:
-            await run_in_threadpool(self._wait_ready)
+            await asyncio.shield(self._waiting)
         except Exception as error:  # noqa: BLE001 - told to whoever waits
             return JSONResponse({"ready": False, "error": str(error)}, 503)
         return JSONResponse({"ready": True})
@@ -269,8 +280,14 @@ def _service(scope: Scope, claimed: claims.Claim | None) -> str:
         return model.TARGETS.get(target.partition(".")[0], claimed.scope.service)
     headers = dict(scope["headers"])
     prefix = headers.get(b"x-amz-target", b"").decode("latin-1").partition(".")[0]
-    form = headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded")
+    form = headers.get(b"content-type", b"").startswith(_FORM)
     return model.TARGETS.get(prefix, "sts" if form or _is_query(scope) else "sagemaker")
+
+
+def _form_of(service: str, scope: Scope) -> str:
+    """The service in whose form a fault is told: a client that sends forms, as SNS's does, can read XML only."""
+    form = dict(scope["headers"]).get(b"content-type", b"").startswith(_FORM)
+    return "sts" if form and service not in model.SERVICES else service
 
 
 def _is_query(scope: Scope) -> bool:
@@ -279,6 +296,8 @@ def _is_query(scope: Scope) -> bool:
 
 def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> parse.Call:
     """The operation and its parameters, by the protocol of the service that is asked."""
+    if service not in model.SERVICES:
+        raise faults.unknown_service(service, model.SERVICES)
     if service in model.QUERY_SERVICES:
         return parse.parse_query(service, body or scope["query_string"])
     if route := service in model.REST_SERVICES and _route(scope):

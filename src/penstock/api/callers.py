@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from penstock.job.life import Job
 from penstock.wire import faults, signature
-from penstock.wire.claims import Claim, read_claim
+from penstock.wire.claims import Claim
 
 #: Seconds that credentials are good for; boto3 fetches new ones a quarter of an hour before.
 LIFETIME = 3600
@@ -44,12 +44,14 @@ class Lent:
 
 
 @dataclass(frozen=True)
-class Identified:
-    """Who sent a request whose signature holds."""
+class Known:
+    """Who is said to have sent a request."""
 
-    caller: signature.Caller
-    job: Job | None = None
+    key: signature.Key = field(repr=False)
+    job: Job | None
     """The job whose program it is; None for whoever has the home's keys."""
+    at: int
+    """When it came, in milliseconds since the epoch."""
 
 
 class Lender:
@@ -103,23 +105,30 @@ class Callers:
     job_of_uid: Callable[[str], Job | None]
     clock: Callable[[], int]
 
-    def identify(self, request: signature.SignedRequest, claimed: Claim | None = None) -> Identified:
-        """Find out who signed `request`; `claimed` is what `claims.claim` read of it.
+    def know(self, claim: Claim) -> Known:
+        """Whose key a request claims to be signed with. All is seen to that needs no body, but for the signature.
 
         Raises:
-            Fault: As `signature.verify`; ExpiredTokenException when a job's credentials are good no more.
+            Fault: As `signature.secret_for`; ExpiredTokenException when a job's credentials are good no more.
         """
-        claimed = claimed or read_claim(request.headers, request.query)
-        at = self.clock()
-        lent = self.lender.recognise(claimed.token) if claimed.token else None
-        if lent is None or lent.key.access_key_id != claimed.scope.access_key_id:
-            # A key or a token that is neither the home's nor a job's is refused here, in AWS's words.
-            return Identified(_verify(request, self.key, at, claimed))
-        caller = _verify(request, lent.key, at, claimed)
-        job = self._running(lent.uid)
-        if job is None or at >= lent.expires * 1000:
-            raise faults.expired_token()
-        return Identified(caller, job)
+        at, job = self.clock(), None
+        lent = self.lender.recognise(claim.token) if claim.token else None
+        if lent is not None and lent.key.access_key_id == claim.scope.access_key_id:
+            key, job = lent.key, self._running(lent.uid)
+            if job is None or at >= lent.expires * 1000:
+                raise faults.expired_token()
+        else:  # any other key, and any other token, is refused below
+            key = self.key
+        signature.secret_for(claim, _only(key), at, token=key.token)
+        return Known(key, job, at)
+
+    def verify(self, request: signature.SignedRequest, claim: Claim, known: Known) -> signature.Caller:
+        """See that whom `know` has found has signed `request`.
+
+        Raises:
+            Fault: As `signature.verify`.
+        """
+        return signature.verify(request, _only(known.key), known.at, claimed=claim, token=known.key.token)
 
     def lend(self, uid: str, token: str) -> Lent | None:
         """Credentials for the job `uid`; None when the token is not its own, or when it has ended."""
@@ -133,8 +142,5 @@ class Callers:
         return None if job is None or job.phase.final else job
 
 
-def _verify(
-    request: signature.SignedRequest, key: signature.Key, at: int, claimed: Claim
-) -> signature.Caller:
-    secret = {key.access_key_id: key.secret}
-    return signature.verify(request, secret.get, at, claimed=claimed, token=key.token)
+def _only(key: signature.Key) -> Callable[[str], str | None]:
+    return {key.access_key_id: key.secret}.get

@@ -7,6 +7,7 @@ so is what a job's program sends: the store does not know its credentials, and t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import unquote, urlsplit
 
@@ -17,23 +18,17 @@ from penstock.api.callers import Callers
 from penstock.api.outward import Pools
 from penstock.errors import ConfigurationError
 from penstock.job.run import S3Access
-from penstock.wire import signature
+from penstock.wire import claims, signature
 from penstock.wire.faults import Fault
 
 #: Headers that belong to one hop only (RFC 9110, 7.6.1). The server has answered an Expect by itself.
 _HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"expect"}
 
-
-#: What a presigned URL carries in its query: a request that is signed anew must not be signed twice.
-_PRESIGNED = (
-    b"X-Amz-Algorithm=",
-    b"X-Amz-Credential=",
-    b"X-Amz-Date=",
-    b"X-Amz-Expires=",
-    b"X-Amz-SignedHeaders=",
-    b"X-Amz-Security-Token=",
-    b"X-Amz-Signature=",
-)
+#: What of a presigned URL is its signature: a request is signed in one place only.
+_PRESIGNED = {
+    f"X-Amz-{name}".encode()
+    for name in ("Algorithm", "Credential", "Date", "Expires", "Security-Token", "Signature", "SignedHeaders")
+}
 
 _ENCRYPTION = b"x-amz-server-side-encryption"
 _KMS_KEY = b"x-amz-server-side-encryption-aws-kms-key-id"
@@ -72,7 +67,9 @@ class S3Gateway:
             Fault: The store can't be reached, or the request's signature does not hold.
         """
         # Before anything is taken for it: whoever has no key costs nothing.
-        who = self._callers.identify(signed_request(scope, None))
+        claim = claims.read_claim(scope["headers"], scope["query_string"])
+        who = self._callers.know(claim)
+        caller = self._callers.verify(signed_request(scope, None), claim, who)
         if who.job is not None:
             what = (scope["method"], scope["raw_path"], scope["query_string"], scope["headers"])
             permissions.check_s3(self._account, who.job, *what)
@@ -84,7 +81,7 @@ class S3Gateway:
         else:
             url, target = _place(access, scope["raw_path"], _unsigned(scope["query_string"]))
             headers = self._signed_anew(
-                access, scope["method"], url + target.decode("ascii"), without, who.caller.payload
+                access, scope["method"], url + target.decode("ascii"), without, caller.payload
             )
         await self._pass_on(access, scope["method"], url, target, headers, receive, send)
 
@@ -138,16 +135,22 @@ class S3Gateway:
         )
         request.url.target = target
         started = False
+        left: asyncio.Task[None] | None = None
         try:
             response = await self._pools.of(access).handle_async_request(request)
             try:
                 answer = [(k.lower(), v) for k, v in response.headers if k.lower() not in _HOP]
                 await send({"type": "http.response.start", "status": response.status, "headers": answer})
                 started = True
+                left = asyncio.create_task(_until_gone(receive))
                 async for chunk in response.aiter_stream():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    if left.done():
+                        return  # or the store would go on reading for nobody
                 await send({"type": "http.response.body", "body": b""})
             finally:
+                if left is not None:
+                    left.cancel()
                 await response.aclose()
         except _ClientGone:
             return
@@ -195,7 +198,7 @@ def _without_kms(headers: _Headers, access: S3Access, *, own: bool) -> _Headers:
 
 
 def _unsigned(query: bytes) -> bytes:
-    return b"&".join(pair for pair in query.split(b"&") if not pair.startswith(_PRESIGNED))
+    return b"&".join(pair for pair in query.split(b"&") if pair.partition(b"=")[0] not in _PRESIGNED)
 
 
 def _target(path: bytes, query: bytes) -> bytes:
@@ -215,3 +218,9 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
         if chunk := message.get("body", b""):
             yield chunk
         more = message.get("more_body", False)
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Ends when the client has left; its request must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -28,6 +28,8 @@ _MOST_INSTANCES = 100
 def describe_groups(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """The one log group, if its name fits."""
     prefix, pattern = params.get("logGroupNamePrefix"), params.get("logGroupNamePattern")
+    if prefix is not None and pattern is not None:
+        raise invalid("Give either logGroupNamePrefix or logGroupNamePattern.")
     fits = GROUP.startswith(prefix or "") and (pattern or "") in GROUP
     arn = f"arn:aws:logs:{context.region}:{context.account}:log-group:{GROUP}"
     group = {"logGroupName": GROUP, "arn": f"{arn}:*", "logGroupArn": arn, "metricFilterCount": 0}
@@ -66,8 +68,7 @@ def get_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         last = book.size(host.job_uid, host.name) if position is None else position
         if end is not None:
             last = min(last, book.position_of_time(host.job_uid, host.name, end))
-        tail = [e for e in book.before(host.job_uid, host.name, last, limit) if e.at >= start]
-        events = [e for e in tail if last - e.start <= PAGE_BYTES] or tail[-1:]
+        events = [e for e in book.before(host.job_uid, host.name, last, limit) if e.at >= start]
         first = events[0].start if events else last
         last = events[-1].end if events else last
     else:
@@ -132,7 +133,9 @@ def _place_of(text: str | None) -> tuple[str | None, int | None]:
 
 
 def check_group(params: Mapping[str, Any]) -> None:
-    """Refuse a call that asks for another group than the one there is."""
+    """Refuse a call that asks for another group than the one there is, or not for one."""
+    if ("logGroupName" in params) == ("logGroupIdentifier" in params):
+        raise invalid("Give either logGroupName or logGroupIdentifier.")
     name = params.get("logGroupName") or (params.get("logGroupIdentifier") or "").split(":log-group:")[-1]
     if name.removesuffix(":*") != GROUP:
         raise log_not_found("The specified log group does not exist.")

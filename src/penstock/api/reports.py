@@ -21,9 +21,23 @@ class ReportRefused(Exception):
         self.status = status
 
 
+def known(context: Context, uid: str, name: str, token: str) -> Host:
+    """The host of a run, if the token is its own.
+
+    Raises:
+        ReportRefused: There is no such run, or the token is another.
+    """
+    host = context.store.host(uid, name)
+    if host is None:
+        raise ReportRefused(404, "there is no such run")
+    if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), host.token_digest):
+        raise ReportRefused(403, "the token is not this run's")
+    return host
+
+
 def take_events(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
     """Apply a runner's events and answer the last that was taken."""
-    host = _known(context, uid, name, token)
+    host = known(context, uid, name, token)
     try:
         events = [HostEvent.from_json(e) for e in json.loads(body)["events"]]
         applied = context.store.apply_events(uid, name, events)
@@ -38,13 +52,13 @@ def take_events(context: Context, uid: str, name: str, token: str, body: bytes) 
 
 def take_log(context: Context, uid: str, name: str, token: str, offset: int, data: bytes) -> dict[str, Any]:
     """Take log bytes from position `offset` on and answer how many are held."""
-    _known(context, uid, name, token)
+    known(context, uid, name, token)
     return {"size": context.logbook.append(uid, name, offset, data)}
 
 
 def take_progress(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
     """Keep how far a runner's transfer is until the next report."""
-    if _known(context, uid, name, token).ended:
+    if known(context, uid, name, token).ended:
         return {}
     try:
         context.transfers[uid, name] = Progress.from_json(json.loads(body))
@@ -55,16 +69,7 @@ def take_progress(context: Context, uid: str, name: str, token: str, body: bytes
 
 def take_uploads(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
     """Take lines of the upload manifest and answer how many."""
-    _known(context, uid, name, token)
+    known(context, uid, name, token)
     uploads = read_lines(body)
     context.store.uploads.add(uid, name, uploads)
     return {"taken": len(uploads)}
-
-
-def _known(context: Context, uid: str, name: str, token: str) -> Host:
-    host = context.store.host(uid, name)
-    if host is None:
-        raise ReportRefused(404, "there is no such run")
-    if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), host.token_digest):
-        raise ReportRefused(403, "the token is not this run's")
-    return host

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from penstock.client import local_server
 from penstock.config import CONFIG, Settings
 from penstock.errors import ConfigurationError
 from penstock.home import Home
@@ -54,14 +55,17 @@ def _system() -> Iterator[Finding]:
 
 
 def _parts() -> Iterator[Finding]:
-    """The programs that come with the extra `server`."""
+    """The packages and programs that come with the extra `server`."""
+    if missing := local_server.missing_packages():
+        text = f"this Python lacks {', '.join(missing)}"
+        yield Finding("server's packages", "missing", text, local_server.INSTALL_SERVER)
     scripts = Path(sys.executable).parent
     for name, purpose in (("weed", "the embedded object store"), ("uv", "environments")):
         found = shutil.which(name, path=str(scripts)) or shutil.which(name)
         if found:
             yield Finding(name, "ok", f"{purpose}: {found}")
         else:
-            yield Finding(name, "missing", f"needed for {purpose}", "pip install 'penstock[server]'")
+            yield Finding(name, "missing", f"needed for {purpose}", local_server.INSTALL_SERVER)
 
 
 def _walls(settings: Settings) -> Iterator[Finding]:

@@ -45,7 +45,8 @@ def run(
         list[str] | None, typer.Argument(help="Its arguments; those that begin with a dash go after --.")
     ] = None,
     framework: Annotated[
-        str | None, typer.Option(help="The environment, as sklearn==1.2-1, xgboost==1.3-1, python==3.11.")
+        str | None,
+        typer.Option(help="The environment, as sklearn==1.2-1; python==3.11 when nothing is said."),
     ] = None,
     image: Annotated[str | None, typer.Option(help="An image URI in the place of --framework.")] = None,
     inputs: Annotated[
@@ -58,7 +59,7 @@ def run(
         list[str] | None,
         typer.Option(
             "--output",
-            help=f"NAME[=DESTINATION]: what the script writes to {_OUTPUT}/NAME goes to that S3 URI or folder.",
+            help="NAME[=DESTINATION]: an output, and the S3 URI or local folder that it goes to.",
         ),
     ] = None,
     source_dir: Annotated[
@@ -80,6 +81,9 @@ def run(
 
     Options may stand before and after SCRIPT; what follows -- are the script's own arguments:
     penstock run train.py --framework sklearn==1.2-1 -- --depth 3
+
+    The script finds its input in /opt/ml/processing/input, and writes the output NAME to
+    /opt/ml/processing/output/NAME.
 
     The exit code is 0 for a job that is Completed, 1 for a Failed and 4 for a Stopped one.
     """

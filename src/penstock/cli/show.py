@@ -70,7 +70,10 @@ def end(told: Mapping[str, Any]) -> None:
     note(f"{told['status']}: " + "  ".join(f"{phase} {took}" for phase, _, took in phases(told)[:-1]))
     for host in told["hosts"]:
         for output in host.get("outputs") or []:
-            note(f"{output['name']}: {output['files']} file(s), {size(output['bytes'])} in {output['uri']}")
+            whose = f" of {host['name']}" if len(told["hosts"]) > 1 else ""
+            note(
+                f"{output['name']}{whose}: {output['files']} file(s), {size(output['bytes'])} in {output['uri']}"
+            )
 
 
 def failed(told: Mapping[str, Any], log: str, hint: str | None = None) -> None:

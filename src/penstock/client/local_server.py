@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +20,9 @@ from penstock.errors import ServerUnavailable
 from penstock.home import Home, ServerRecord
 
 _START_SECONDS = 60.0
+
+#: What brings the server's packages to where only the SDK is installed.
+INSTALL_SERVER = f"{sys.executable} -m pip install 'penstock[server]'"
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,14 @@ def start_server(settings: Settings) -> ServerRecord:
     """Start a server in the background and return once it answers.
 
     Raises:
-        ServerUnavailable: It ended before that; the message holds the end of its log.
+        ServerUnavailable: Its packages are not installed; or it ended before it answered, and the message holds the
+            end of its log.
     """
+    if missing := missing_packages():
+        raise ServerUnavailable(
+            "No Penstock server runs, and none can be started from this Python, which has Penstock's SDK without "
+            f"its server (missing: {', '.join(missing)}). Install it with: {INSTALL_SERVER}"
+        )
     home = Home(settings.home)
     home.make()
     log = home.path / "server.log"
@@ -109,6 +120,26 @@ def start_server(settings: Settings) -> ServerRecord:
             raise ServerUnavailable(f"The Penstock server could not be started: {_last_lines(log)}")
         time.sleep(0.01)
     raise ServerUnavailable(f"The Penstock server did not answer within {_START_SECONDS:.0f} s. See {log}.")
+
+
+def missing_packages() -> list[str]:
+    """The packages of the extra `server` that this Python lacks, by what Penstock's own metadata ask for."""
+    try:
+        asked = importlib.metadata.requires("penstock") or []
+    except importlib.metadata.PackageNotFoundError:  # run from its source, without having been installed
+        return []
+    names = [
+        re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in asked if re.search(r"extra == .server", text)
+    ]
+    return sorted(name for name in names if not _is_installed(name))
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def get(record: ServerRecord, path: str, timeout: float = 90) -> tuple[int, dict[str, object]]:

@@ -13,12 +13,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock import units
 from penstock.data import crew, shelf
 from penstock.data.cache import Cache, Tree
-from penstock.data.integrity import md5
 from penstock.data.listing import Entry
 from penstock.data.meter import Meter
 from penstock.data.objects import Objects, Places
@@ -28,10 +27,14 @@ from penstock.data.uri import S3Uri, check_relative, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
 _MANIFEST_LIMIT = 256 * MIB
 
 _CHECK_SECONDS = 0.2
 _PROGRESS_SECONDS = 10.0
+_WHOLE = MIB  # objects up to this size are read at once
 _READINGS = 4  # of an object whose bytes nothing else vouches for
 
 
@@ -144,11 +147,6 @@ class File:
     target: str
     sums: dict[int, bytes] = field(default_factory=dict)
     """Start of a part -> its SHA-256, for what the cache keeps."""
-
-    def keep(self, load: Load, start: int, data: memoryview) -> None:
-        """Sum up a part, if the cache is to keep it."""
-        if load.tree is not None and data:
-            self.sums[start] = hashlib.sha256(data).digest()
 
 
 @dataclass
@@ -294,7 +292,7 @@ def _tasks(loads: Sequence[Load], access: S3Access, temporary: Path) -> Iterator
         for entry in load.objects:
             file = File(entry, f"{load.folder}/{load.relative(entry)}")
             transfer = _Transfer(load, load.bucket, access, file, place / str(next(numbers)))
-            if entry.size <= PART:
+            if entry.size <= _WHOLE:
                 yield partial(_guarded, load, file, transfer.whole)
                 continue
             for start in range(0, entry.size, PART):
@@ -329,11 +327,12 @@ class _Transfer:
         """Bring all of it at once."""
         # What is kept under an ETag must be the very object of that ETag.
         etag = None if self.load.tree is None else self.file.entry.etag
-        data = self.bucket.read(self.file.entry.key, PART, etag=etag)
-        self.file.keep(self.load, 0, data)
+        data = self.bucket.read(self.file.entry.key, _WHOLE, etag=etag)
+        if self.load.tree is not None and data:
+            self.file.sums[0] = hashlib.sha256(data).digest()
         descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _write(descriptor, data, 0)
+            _write_all(descriptor, data, 0)
         finally:
             os.close(descriptor)
         self._complete()
@@ -359,12 +358,14 @@ class _Transfer:
         shelf.keep(self.load, self.file, self.access)
 
     def _store(self, descriptor: int, start: int) -> int:
-        entry = self.file.entry
-        data = self.bucket.read_part(entry, start, min(PART, entry.size - start))
-        self.digests[start // PART] = md5(data)
-        self.file.keep(self.load, start, data)
-        _write(descriptor, data, start)
-        return len(data)
+        size = min(PART, self.file.entry.size - start)
+        kept = self.load.tree is not None
+        part = _Part(descriptor, start, [hashlib.md5(usedforsecurity=False)] + [hashlib.sha256()] * kept)
+        self.bucket.copy_part(self.file.entry, start, size, part)
+        self.digests[start // PART] = part.sums[0].digest()
+        if kept:
+            self.file.sums[start] = part.sums[1].digest()
+        return size
 
     def _prove(self, descriptor: int) -> None:
         """Return when the file is right: its ETag fits, or a second reading of all parts gave the same."""
@@ -382,10 +383,31 @@ class _Transfer:
         )
 
 
-def _write(descriptor: int, data: memoryview, offset: int) -> None:
+class _Part:
+    """Where a part goes: written to its place and summed up as it comes."""
+
+    def __init__(self, descriptor: int, start: int, sums: Sequence[Hash]) -> None:
+        self.descriptor, self.start, self.at = descriptor, start, start
+        self.fresh = sums
+        self.sums = [one.copy() for one in sums]
+
+    def restart(self) -> None:
+        """See `storage.Sink`."""
+        self.at, self.sums = self.start, [one.copy() for one in self.fresh]
+
+    def take(self, data: memoryview) -> None:
+        """See `storage.Sink`."""
+        for one in self.sums:
+            one.update(data)
+        self.at = _write_all(self.descriptor, data, self.at)
+
+
+def _write_all(descriptor: int, data: memoryview, offset: int) -> int:
+    """Returns where the next bytes go."""
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
+    return offset
 
 
 _counting = threading.Lock()

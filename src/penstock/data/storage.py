@@ -28,12 +28,13 @@ from penstock.errors import ClientFailure
 from penstock.job.run import S3Access
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import GetOptions, GetResult
     from obstore.store import ClientConfig, S3Credential
 
 MIB = 1 << 20
 #: Objects up to this size are read and written whole, larger ones in parts of this size.
 PART = 8 * MIB
+_PIECE = MIB  # of a part, in memory at a time
 #: Seconds for which a store that fails or is silent is asked again: longer than a restart of it takes.
 PATIENCE = 120.0
 
@@ -42,6 +43,18 @@ _ATTEMPTS = 5
 _PAUSE = 0.2
 
 T = TypeVar("T")
+
+
+class Sink(Protocol):
+    """Takes a part of an object as it comes."""
+
+    def restart(self) -> None:
+        """What follows begins at the part's first byte, whatever came before."""
+        ...
+
+    def take(self, data: memoryview) -> None:
+        """The next bytes."""
+        ...
 
 
 class Bucket(Protocol):
@@ -67,6 +80,10 @@ class Bucket(Protocol):
 
     def read_part(self, entry: Entry, start: int, length: int) -> memoryview:
         """`length` bytes from `start`, of the very object that `entry` tells of and no later one."""
+        ...
+
+    def copy_part(self, entry: Entry, start: int, length: int, sink: Sink) -> None:
+        """The same bytes into `sink`, piece by piece, so that a part needs no memory of its size."""
         ...
 
     def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
@@ -152,20 +169,37 @@ class S3Bucket:
         """See `Bucket.read_part`."""
         asked = self._asked(entry.key, "GetObject")
 
-        def read() -> memoryview:
-            result = obstore.get(
-                self._store,
-                _addressable(entry.key),
-                options={"range": (start, start + length), "if_match": entry.etag},
-            )
-            if result.meta["size"] != entry.size:
-                raise ClientFailure(
-                    f"{asked.uri}: it has {result.meta['size']} bytes where the listing told of {entry.size}. "
-                    "If it was being written, run the job when it is complete."
-                )
-            return _exactly(result.bytes(), length, asked)
+        return self._again(
+            asked, lambda: _exactly(self._part(asked, entry, start, length).bytes(), length, asked)
+        )
 
-        return self._again(asked, read)
+    def copy_part(self, entry: Entry, start: int, length: int, sink: Sink) -> None:
+        """See `Bucket.copy_part`."""
+        asked = self._asked(entry.key, "GetObject")
+
+        def copy() -> None:
+            sink.restart()
+            came = 0
+            for piece in self._part(asked, entry, start, length).stream(min_chunk_size=_PIECE):
+                sink.take(memoryview(piece))
+                came += len(piece)
+            if came != length:
+                raise asked.damaged(f"{came} bytes came where {length} were announced")
+
+        self._again(asked, copy)
+
+    def _part(self, asked: Asked, entry: Entry, start: int, length: int) -> GetResult:
+        result = obstore.get(
+            self._store,
+            _addressable(entry.key),
+            options={"range": (start, start + length), "if_match": entry.etag},
+        )
+        if result.meta["size"] != entry.size:
+            raise ClientFailure(
+                f"{asked.uri}: it has {result.meta['size']} bytes where the listing told of {entry.size}. "
+                "If it was being written, run the job when it is complete."
+            )
+        return result
 
     def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """See `Bucket.prove`."""

@@ -179,8 +179,11 @@ def _framework_of(repository: str, image_uri: str) -> tuple[str, str | None]:
         names = [*known, *_PYTHON_REPOSITORIES]
         raise UnknownImage(
             f"Image {image_uri!r} names no environment that Penstock can make{_nearest(repository, names)}. "
-            f"Known are framework images ({', '.join(frameworks())}: repositories {', '.join(sorted(known))}) "
-            f"and plain Python (python:3.11)."
+            f"It plays AWS's framework images and plain Python, and can't run images of one's own: in their place, "
+            f"take the nearest of these and put the other packages into a requirements.txt beside the script, in a "
+            f"source folder (FrameworkProcessor's source_dir, `penstock run --source-dir`). "
+            f"Known are python:3.11 and other versions, and the repositories "
+            f"{', '.join(sorted(name for name, one in known.items() if one != 'spark'))}."
         )
     base = re.fullmatch(r"huggingface-(\w+)-training", repository)
     return known[repository], base[1] if base else None
@@ -273,5 +276,5 @@ def _numbers(text: str) -> list[int]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f" (did you mean {close[0]!r}?)" if close else ""

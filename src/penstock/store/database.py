@@ -39,7 +39,7 @@ from penstock.store.metrics import Metrics, forget
 from penstock.store.tables import hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
-
+_ACTIVE = jobs.c.status.in_(["InProgress", "Stopping"])
 
 _JOB_COLUMNS = jobs.columns.keys()
 
@@ -166,9 +166,14 @@ class Store:
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""
-        query = select(jobs).where(jobs.c.status.in_(["InProgress", "Stopping"]))
+        query = select(jobs).where(_ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
         with self._reading() as c:
-            return [_job(r) for r in c.execute(query.order_by(jobs.c.created_at, jobs.c.name))]
+            return [_job(r) for r in c.execute(query)]
+
+    def active_count(self) -> int:
+        """How many jobs have not ended."""
+        with self._reading() as c:
+            return c.execute(select(func.count()).select_from(jobs).where(_ACTIVE)).scalar_one()
 
     def list_jobs(
         self, query: JobQuery, limit: int, after: Sequence[Any] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 #: CloudWatch's own bounds of one GetLogEvents reply: 10,000 events or 1 MiB.
@@ -75,16 +76,17 @@ class Logbook:
                 position = end
 
     def before(self, job_uid: str, host: str, end: int, limit: int) -> list[LogEvent]:
-        """The last `limit` events that end at or before byte position `end`, oldest first."""
-        start = end
-        window = 1 << 16
-        while start > 0:
+        """The last `limit` events that end at or before byte position `end`, oldest first; of them one page at most.
+
+        Page by page through a long log, each byte is read a few times and not as often as there are pages.
+        """
+        start, window = end, 1 << 16
+        events: list[LogEvent] = []
+        while start > 0 and len(events) < limit and not (events and end - start > PAGE_BYTES):
             start = self._line_start(job_uid, host, max(0, end - window))
-            events = [e for e in self.forward(job_uid, host, start) if e.end <= end]
-            if len(events) >= limit:
-                return events[-limit:]
+            events = list(takewhile(lambda e: e.end <= end, self.forward(job_uid, host, start)))
             window *= 4
-        return [e for e in self.forward(job_uid, host, 0) if e.end <= end][-limit:] if end else []
+        return [e for e in events[-limit:] if end - e.start <= PAGE_BYTES] or events[-1:]
 
     def position_of_time(self, job_uid: str, host: str, at: int) -> int:
         """The byte position of the first event at or after time `at` (the end when there is none)."""

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from penstock.data.integrity import FileChangedError, Source, file_proves, md5, proves
 from penstock.data.listing import Entry
-from penstock.data.storage import PART
+from penstock.data.storage import PART, Sink
 from penstock.errors import ClientFailure, JobFailure
 from penstock.job.run import S3Access
 
@@ -73,6 +73,11 @@ class FakeBucket:
             raise ClientFailure(f"s3://{self.name}/{entry.key}: it changed while it was being read.")
         self.store.gets.append(entry.key)
         return memoryview(self._get(entry.key))[start : start + length]
+
+    def copy_part(self, entry: Entry, start: int, length: int, sink: Sink) -> None:
+        """See `storage.Bucket.copy_part`."""
+        sink.restart()
+        sink.take(self.read_part(entry, start, length))
 
     def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """See `storage.Bucket.prove`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 #: code as raised -> (code, status) in services of the query protocol (IAM, STS).
 _QUERY: Mapping[str, tuple[str, int]] = {
@@ -28,7 +28,6 @@ _QUERY: Mapping[str, tuple[str, int]] = {
     "RequestEntityTooLargeException": ("RequestEntityTooLarge", 413),
     "RequestTimeTooSkewed": ("SignatureDoesNotMatch", 403),
     "SerializationException": ("MalformedQueryString", 400),
-    "ThrottlingException": ("Throttling", 400),
     "UnknownOperationException": ("InvalidAction", 400),
     "UnrecognizedClientException": ("InvalidClientTokenId", 403),
     "ValidationException": ("ValidationError", 400),
@@ -46,7 +45,6 @@ _S3: Mapping[str, tuple[str, int]] = {
     "InvalidToken": ("InvalidToken", 400),
     "MissingAuthenticationTokenException": ("AccessDenied", 403),
     "RequestEntityTooLargeException": ("EntityTooLarge", 400),
-    "ThrottlingException": ("SlowDown", 503),
     "UnknownOperationException": ("NotImplemented", 501),
     "UnrecognizedClientException": ("InvalidAccessKeyId", 403),
     "ValidationException": ("InvalidRequest", 400),
@@ -137,6 +135,14 @@ def unknown_operation(message: str, status: int = 400) -> Fault:
     return Fault("UnknownOperationException", message, status)
 
 
+def unknown_service(service: str, known: Iterable[str]) -> Fault:
+    """No operation of the service is served: `AWS_ENDPOINT_URL` leads clients of every service here. 400."""
+    return unknown_operation(
+        f"Penstock has no service {service[:64]!r}; it has {', '.join(sorted(known))} and S3. "
+        f"Give a client of another service an endpoint_url of its own."
+    )
+
+
 def missing_action() -> Fault:
     """Query services: the request names no operation. 400."""
     return Fault("MissingAction", "The request is missing an action or a required parameter.")
@@ -150,34 +156,14 @@ def too_large(message: str) -> Fault:
 # -- What is wrong with the thing it speaks of ---------------------------------------------------------------
 
 
-def resource_not_found(message: str) -> Fault:
-    """SageMaker: the thing does not exist. 400, as documented for SageMaker's operations."""
-    return Fault("ResourceNotFound", message)
-
-
 def resource_in_use(message: str) -> Fault:
     """SageMaker: the name is taken, or the thing can't be changed now. 400."""
     return Fault("ResourceInUse", message)
 
 
-def resource_limit_exceeded(message: str) -> Fault:
-    """SageMaker: a quota is used up. 400."""
-    return Fault("ResourceLimitExceeded", message)
-
-
 def log_not_found(message: str) -> Fault:
     """CloudWatch Logs: no such group or stream. 400; SageMaker's SDK takes this code for "no log yet"."""
     return Fault("ResourceNotFoundException", message)
-
-
-def invalid_parameter(message: str) -> Fault:
-    """CloudWatch Logs: a parameter is refused. 400."""
-    return Fault("InvalidParameterException", message)
-
-
-def no_such_entity(message: str) -> Fault:
-    """IAM: no such role. 404, as IAM's model says."""
-    return Fault("NoSuchEntity", message, 404)
 
 
 # -- What is wrong with the caller ---------------------------------------------------------------------------
@@ -251,11 +237,6 @@ def access_denied(message: str) -> Fault:
 
 
 # -- What is wrong with the server ---------------------------------------------------------------------------
-
-
-def throttling() -> Fault:
-    """Too much at once. 400, and clients retry it by its code."""
-    return Fault("ThrottlingException", "Rate exceeded")
 
 
 def internal_failure() -> Fault:

@@ -96,13 +96,7 @@ def verify(
     """
     claim = claimed or read_claim(request.headers, request.query)
     headers = claim.headers
-    secret = secret_of(claim.scope.access_key_id)
-    if secret is None:
-        raise faults.unrecognized_client()
-    if claim.token and claim.token != token:
-        raise faults.invalid_token()
-    _check_time(claim, now_ms, skew_ms)
-    _check_signed_headers(claim.signed_headers, headers)
+    secret = secret_for(claim, secret_of, now_ms, token=token, skew_ms=skew_ms)
     s3 = claim.scope.service == "s3"
     payload = _s3_payload(claim, headers, request.body) if s3 else _payload(headers, request.body)
     canonical = _canonical(
@@ -116,6 +110,28 @@ def verify(
     if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
         raise faults.invalid_signature()
     return Caller(claim.scope.access_key_id, claim.scope.region, claim.scope.service, payload)
+
+
+def secret_for(
+    claim: Claim,
+    secret_of: Callable[[str], str | None],
+    now_ms: int,
+    *,
+    token: str | None = None,
+    skew_ms: int = SKEW,
+) -> str:
+    """The secret that a claim must have been signed with: all of `verify` that needs no body.
+
+    Arguments and errors are those of `verify`.
+    """
+    secret = secret_of(claim.scope.access_key_id)
+    if secret is None:
+        raise faults.unrecognized_client()
+    if claim.token and claim.token != token:
+        raise faults.invalid_token()
+    _check_time(claim, now_ms, skew_ms)
+    _check_signed_headers(claim.signed_headers, claim.headers)
+    return secret
 
 
 def sign(

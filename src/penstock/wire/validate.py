@@ -13,7 +13,7 @@ break more constraints than anybody reads, so looking ends after `_MOST` violati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,7 @@ def _list(service: str, shape: Shape, relaxed: bool) -> Check:
     element = shape.member
     scalar = element.type_name not in {"structure", "list", "map"}
     broken = _broken(service, element, relaxed) if scalar else None
+    look_within = _elements(service, element.name, relaxed)
     demand = f"Member must satisfy constraint: [{', '.join(_constraints(service, element, relaxed))}]"
 
     def look(value: Any, path: str, found: list[str]) -> None:
@@ -113,14 +114,7 @@ def _list(service: str, shape: Shape, relaxed: bool) -> Check:
             if bad := [item for item in value if item is None or broken(item)]:
                 found.append(_violation(bad, path, demand))
             return
-        for number, item in enumerate(value, 1):
-            if len(found) >= _MOST:
-                return
-            place = f"{path}.{number}.member"
-            if item is None:
-                found.append(_missing(place))
-            else:
-                _checker(service, element.name, relaxed)(item, place, found)
+        look_within(((f"{path}.{number}.member", item) for number, item in enumerate(value, 1)), found)
 
     return look
 
@@ -132,6 +126,7 @@ def _map(service: str, shape: Shape, relaxed: bool) -> Check:
     element = shape.value
     scalar = element.type_name not in {"structure", "list", "map"}
     broken = _broken(service, element, relaxed) if scalar else None
+    look_within = _elements(service, element.name, relaxed)
     values = f"Map value must satisfy constraint: [{', '.join(_constraints(service, element, relaxed))}]"
 
     def look(value: Any, path: str, found: list[str]) -> None:
@@ -143,14 +138,25 @@ def _map(service: str, shape: Shape, relaxed: bool) -> Check:
             if bad := {key: item for key, item in value.items() if item is None or broken(item)}:
                 found.append(_violation(bad, path, values))
             return
-        for key, item in value.items():
+        look_within(((f"{path}.{key[:_SHOWN]}.member", item) for key, item in value.items()), found)
+
+    return look
+
+
+def _elements(
+    service: str, shape_name: str, relaxed: bool
+) -> Callable[[Iterable[tuple[str, Any]], list[str]], None]:
+    """What checks the elements of a list or map, each with its path."""
+
+    def look(items: Iterable[tuple[str, Any]], found: list[str]) -> None:
+        # The checker is looked up at use: a shape that contains itself would never be ready otherwise.
+        for place, item in items:
             if len(found) >= _MOST:
                 return
-            place = f"{path}.{key[:_SHOWN]}.member"
             if item is None:
                 found.append(_missing(place))
             else:
-                _checker(service, element.name, relaxed)(item, place, found)
+                _checker(service, shape_name, relaxed)(item, place, found)
 
     return look
 

@@ -197,7 +197,7 @@ class TestJson:
             ({"target": "SageMaker."}, "UnknownOperationException", 400, "is not an operation"),
             ({"target": ""}, "UnknownOperationException", 400, "is not an operation"),
             ({"target": "X.ListProcessingJobs"}, "UnknownOperationException", 400, "is not an operation"),
-            ({"target": "X.Y", "service": "ecr"}, "UnknownOperationException", 400, "'X.Y' is not an operation of ecr"),
+            ({"target": "X.Y", "service": "ecr"}, "UnknownOperationException", 400, "Penstock has no service 'ecr'; it has iam, logs, sagemaker, sagemaker-metrics, sts and S3."),
             ({"method": "GET", "body": b""}, "UnknownOperationException", 404, "by POST at the path /"),
             ({"path": "/elsewhere"}, "UnknownOperationException", 404, "by POST at the path /"),
             ({"headers": FORM}, "UnknownOperationException", 404, "The Content-Type must be application/x-amz-json-1.1, not 'application/x-www-form"),
@@ -218,6 +218,11 @@ class TestJson:
         answer = client.send(**how)
         in_json(answer, code, status=status)
         assert words in answer.json["message"]
+
+    def test_a_service_of_forms_that_is_not_there_is_told_in_xml(self, client):
+        answer = client.send(headers=FORM, service="sns", target="", body=b"Action=ListTopics")
+        assert (answer.status, ET.fromstring(answer.text)[0][1].text) == (400, "InvalidAction")
+        assert "Penstock has no service 'sns'" in answer.text
 
     @pytest.mark.parametrize(
         "kind",

@@ -90,8 +90,12 @@ def send(store):
         }  # fmt: skip
         got = []
 
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
         async def receive():
-            return {"type": "http.request", "body": body, "more_body": False}
+            if not messages:
+                await asyncio.Event().wait()  # the client stays
+            return messages.pop()
 
         async def answer(message):
             got.append(message)

@@ -117,6 +117,19 @@ def test_a_token_of_nobody_is_refused(context, order, bad):
         )
 
 
+def test_a_group_is_named_in_one_way(context):
+    stream = a_stream(context)
+    for named in ({}, {"logGroupName": GROUP, "logGroupIdentifier": GROUP}):
+        with pytest.raises(Fault, match="either logGroupName or"):
+            logs.describe_streams(context, named)
+        with pytest.raises(Fault, match="either logGroupName or"):
+            logs.get_events(context, {**named, "logStreamName": stream})
+        with pytest.raises(Fault, match="either logGroupName or"):
+            filter_logs.filter_events(context, named)
+    with pytest.raises(Fault, match="either logGroupNamePrefix or"):
+        logs.describe_groups(context, {"logGroupNamePrefix": "/", "logGroupNamePattern": "aws"})
+
+
 def a_stream(context):
     a_job(context, "job", 1)
     return "job/algo-1-1700000000"

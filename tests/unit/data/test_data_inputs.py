@@ -211,6 +211,7 @@ def test_app_managed_inputs_are_left_alone(bring):
 
 def test_large_objects_come_in_parts(store, bring, monkeypatch):
     monkeypatch.setattr(inputs_module, "PART", 1000)
+    monkeypatch.setattr(inputs_module, "_WHOLE", 1000)
     content = {f"d/{size}": os.urandom(size) for size in (999, 1000, 1001, 10_000, 10_001)}
     store.buckets["b"] |= content
     fetched, files = bring(wanted("s3://b/d/"))
@@ -220,6 +221,7 @@ def test_large_objects_come_in_parts(store, bring, monkeypatch):
 
 def test_a_large_object_that_changes_is_noticed_and_leaves_no_file(store, bring, monkeypatch, tmp_path):
     monkeypatch.setattr(inputs_module, "PART", 10)
+    monkeypatch.setattr(inputs_module, "_WHOLE", 10)
     store.buckets["b"]["d/big"] = b"x" * 100
     reads: list[str] = []
 

@@ -138,6 +138,10 @@ def test_parse_reads_any_registry_and_newer_versions(uri, image):
     [
         ("sagemaker-scikitlearn:1.2-1-cpu-py3", "did you mean 'sagemaker-scikit-learn'?"),
         ("ubuntu:22.04", "pytorch-training"),
+        (
+            "1.dkr.ecr.us-east-1.amazonaws.com/team/features:latest",
+            "can't run images of one's own: in their place, take",
+        ),
         ("sagemaker-scikit-learn:newest", "sagemaker-scikit-learn:1.4-2-cpu-py3"),
         ("python:2.7", "python:3.11"),
         ("python", "python:3.11"),
@@ -206,3 +210,10 @@ def test_the_sdk_gets_nothing_but_the_standard_library(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout.strip() == "{'penstock'}"
+
+
+def test_no_image_is_suggested_that_only_looks_a_little_alike():
+    with pytest.raises(UnknownImage) as caught:
+        parse("my-own:latest")
+    assert "did you mean" not in str(caught.value)
+    assert "spark" not in str(caught.value)  # its images are known, but have no environment

@@ -214,3 +214,8 @@ def test_the_exceptions_are_value_errors_with_statuses() -> None:
     assert isinstance(error, UnexpectedStatusException)
     assert isinstance(error, ValueError)
     assert (str(error), error.allowed_statuses, error.actual_status) == ("text", ["Completed"], "Failed")
+
+
+def test_training_is_refused_with_what_to_do_in_its_place() -> None:
+    with pytest.raises(NotImplementedError, match="Run the training script as a processing job"):
+        XGBoost(entry_point="train.py", framework_version="1.3-1").fit({"train": "s3://b/train"})

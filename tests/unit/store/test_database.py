@@ -72,6 +72,7 @@ def test_writers_in_many_threads_lose_nothing(store):
     for thread in threads:
         thread.join()
     assert {j.name for j in store.active_jobs()} == set(names)
+    assert store.active_count() == len(names)
 
 
 def test_what_was_stored_is_there_after_opening_again(tmp_path):
@@ -142,6 +143,7 @@ def test_only_an_ended_job_that_has_not_moved_is_deleted(store):
     assert store.hosts("a-u") == []
     assert store.tags("arn:a") == {}
     assert store.active_jobs() == []
+    assert store.active_count() == 0
 
 
 @pytest.mark.parametrize("key", ["Name", "CreationTime", "Status"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import PAGE_BYTES, Logbook
 
 LINES = b"".join(b"%d line %d\n" % (100 + n // 3, n) for n in range(1000))
 
@@ -90,6 +90,28 @@ def test_events_are_the_same_whatever_is_read_at_once(tmp_path, monkeypatch, blo
 def test_the_tail_is_read_backwards(book, limit):
     tail = book.before("j", "algo-1", len(LINES), limit)
     assert [e.message for e in tail] == [f"line {n}" for n in range(1000)][-limit:]
+
+
+@pytest.mark.parametrize(
+    ("line", "end", "limit"), [(b"1 a\n", 4000, 10), (b"1 " + b"a" * 99_997 + b"\n", 5_000_000, 10_000)]
+)
+def test_a_page_backwards_reads_no_more_than_it_needs(tmp_path, line, end, limit):
+    """Neither what follows it, up to the log's end, nor more lines than a page holds."""
+
+    class Counting(Logbook):
+        count = 0
+
+        def _read(self, *where):
+            block = super()._read(*where)
+            self.count += len(block)
+            return block
+
+    book = Counting(tmp_path)
+    book.append("j", "h", 0, line * (20_000_000 // len(line)))
+    events = book.before("j", "h", end, limit)
+    assert events[-1].end == end
+    assert len(events) == min(limit, PAGE_BYTES // len(line))
+    assert book.count < 12 * PAGE_BYTES
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path):

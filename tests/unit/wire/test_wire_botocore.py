@@ -231,11 +231,11 @@ def test_botocore_reads_a_fault(service, message):
 @pytest.mark.parametrize(
     ("service", "method", "args", "fault"),
     [
-        ("sagemaker", "describe_processing_job", {"ProcessingJobName": "a"}, faults.resource_not_found("gone")),
+        ("sagemaker", "describe_processing_job", {"ProcessingJobName": "a"}, faults.Fault("ResourceNotFound", "gone")),
         ("sagemaker", "delete_processing_job", {"ProcessingJobName": "a"}, faults.resource_in_use("busy")),
         ("logs", "get_log_events", {"logGroupName": "g", "logStreamName": "s"}, faults.log_not_found("none")),
-        ("logs", "describe_log_groups", {}, faults.invalid_parameter("bad")),
-        ("iam", "get_role", {"RoleName": "r"}, faults.no_such_entity("none")),
+        ("logs", "describe_log_groups", {}, faults.Fault("InvalidParameterException", "bad")),
+        ("iam", "get_role", {"RoleName": "r"}, faults.Fault("NoSuchEntity", "none", 404)),
     ],
 )  # fmt: skip
 def test_modelled_errors_become_the_clients_own_exceptions(service, method, args, fault):
