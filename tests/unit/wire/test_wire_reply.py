@@ -208,11 +208,6 @@ def test_logs_has_a_name_of_its_own_for_what_is_invalid():
     assert faults.named_for(faults.unrecognized_client(), "logs").code == "UnrecognizedClientException"
 
 
-def test_throttling_is_worded_as_clients_look_for_it():
-    for service in ("sagemaker", "logs", "sts"):
-        assert b"Rate exceeded" in render_fault(service, faults.throttling(), ID).body
-
-
 def test_an_unknown_service_is_answered_in_json():
     reply = render_fault("dynamodb", faults.missing_token(), ID)
     assert reply.body.startswith(b'{"__type":"MissingAuthenticationTokenException"')
