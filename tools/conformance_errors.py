@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 from penstock.api import logs
 from penstock.api.app import LARGEST_BODY, Application
+from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
 from penstock.job.life import Started, Succeeded, advance
 from penstock.store.database import open_sqlite
@@ -183,8 +184,8 @@ def answers() -> Iterator[tuple[str, str, str, str, str]]:
         store = open_sqlite(Path(folder) / "penstock.db")
         at = [NOW]
         context = Context(store, Logbook(Path(folder) / "logs"), REGION, ACCOUNT, lambda: at[0], lambda: None)
-        secrets = {KEY.access_key_id: KEY.secret}
-        application = Application(context, secrets.get, _no_store, dict, lambda: None)  # type: ignore[arg-type]
+        callers = Callers(KEY, Lender(KEY.secret), store.job_of_uid, context.clock)
+        application = Application(context, callers, _no_store, dict, lambda: None)  # type: ignore[arg-type]
         try:
             for name in ("running", "ended"):
                 made = Refused("", "sagemaker.CreateProcessingJob", {**_JOB, "ProcessingJobName": name}, "")

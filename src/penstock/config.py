@@ -1,4 +1,4 @@
-"""Settings, read once from the environment at start and then passed on by value.
+"""Settings, read once from the environment and `config.toml` at start and then passed on by value.
 
 `Settings.read()` is the only place of the server, the CLI and the client that looks at environment variables.
 Every setting is listed in the README's table, and a test holds the two together.
@@ -10,13 +10,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from penstock.errors import ConfigurationError
+from penstock.s3_settings import MEMBERS, S3Settings, for_bucket, read
 
 #: Chosen below the ephemeral range (32768 and up on Linux), so that no outgoing connection ever sits on it.
 DEFAULT_PORT = 9550
 
 DEFAULT_CACHE_BYTES = 20 << 30
+
+#: In the home; holds what is more than a variable can say.
+CONFIG = "config.toml"
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,10 @@ class Settings:
     port: int
     region: str
     account: str
-    s3_endpoint: str | None
-    s3_region: str | None
-    s3_access_key_id: str | None
-    s3_secret_access_key: str | None
-    s3_session_token: str | None
+    s3: S3Settings | None
+    """A store of the user's own; None: the embedded one."""
+    s3_buckets: Mapping[str, S3Settings]
+    """Of buckets that lie elsewhere, whole."""
     s3_bucket: str | None
     walls: str
     strict_versions: bool
@@ -48,32 +52,25 @@ class Settings:
         """The default bucket, named as SageMaker's SDK names it."""
         return self.s3_bucket or f"sagemaker-{self.region}-{self.account}"
 
-    @property
-    def external_s3(self) -> bool:
-        """Whether the user brings an object store of their own."""
-        return self.s3_endpoint is not None or self.s3_access_key_id is not None
-
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read all settings from `environ` (the process's own when none is given).
 
         Raises:
-            ConfigurationError: A value can't be used; the message names the variable.
+            ConfigurationError: A value can't be used; the message names the variable, or file and line.
         """
         env = os.environ if environ is None else environ
         home = Path(env.get("PENSTOCK_HOME") or Path(env.get("HOME") or "~").expanduser() / ".penstock")
         home = home.expanduser().absolute()
+        s3, s3_buckets = _stores(env, home / CONFIG)
         return cls(
             home=home,
             host=env.get("PENSTOCK_HOST") or "127.0.0.1",
             port=_integer(env, "PENSTOCK_PORT", DEFAULT_PORT, 0, 65535),
             region=env.get("PENSTOCK_REGION") or "us-east-1",
             account=_account(env.get("PENSTOCK_ACCOUNT") or "000000000000"),
-            s3_endpoint=env.get("PENSTOCK_S3_ENDPOINT") or None,
-            s3_region=env.get("PENSTOCK_S3_REGION") or None,
-            s3_access_key_id=env.get("PENSTOCK_S3_ACCESS_KEY_ID") or None,
-            s3_secret_access_key=env.get("PENSTOCK_S3_SECRET_ACCESS_KEY") or None,
-            s3_session_token=env.get("PENSTOCK_S3_SESSION_TOKEN") or None,
+            s3=s3,
+            s3_buckets=s3_buckets,
             s3_bucket=env.get("PENSTOCK_BUCKET") or None,
             walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
@@ -97,6 +94,10 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_ACCOUNT": "the 12-digit account id in ARNs and bucket names (default `000000000000`)",
     "PENSTOCK_S3_ENDPOINT": "an S3 endpoint of your own instead of the embedded store",
     "PENSTOCK_S3_REGION": "its region (default: `PENSTOCK_REGION`)",
+    "PENSTOCK_S3_PATH_STYLE": "`0`: the bucket stands in the host's name and not in the path",
+    "PENSTOCK_S3_CA_BUNDLE": "a file of certificates to trust at it, beside the system's",
+    "PENSTOCK_S3_ANONYMOUS": "`1`: it is used without keys",
+    "PENSTOCK_S3_PROFILE": "a profile of AWS's configuration files, for its keys and region",
     "PENSTOCK_S3_ACCESS_KEY_ID": "its access key; without an endpoint, plain AWS S3 is used",
     "PENSTOCK_S3_SECRET_ACCESS_KEY": "its secret key",
     "PENSTOCK_S3_SESSION_TOKEN": "its session token, for temporary keys",
@@ -110,6 +111,22 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
     "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
 }
+
+
+def _stores(env: Mapping[str, str], path: Path) -> tuple[S3Settings | None, Mapping[str, S3Settings]]:
+    """The user's own store, by variables first, and the buckets that lie elsewhere."""
+    default, buckets = read(path)
+    given = {name: f"PENSTOCK_S3_{name.upper()}" for name in MEMBERS}
+    said: dict[str, Any] = {
+        n: _flag(env, v) if MEMBERS[n] is bool else env[v] for n, v in given.items() if env.get(v)
+    }
+    default = S3Settings(**said).over(default)
+    if default.names_a_store:
+        default.check(f"The table [s3] of {path}" if path.exists() else "A store of your own")
+    whole = {name: for_bucket(table, default) for name, table in buckets.items()}
+    for name, table in whole.items():
+        table.check(f'The table [s3.buckets."{name}"] of {path}')
+    return default if default.names_a_store else None, whole
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class ServerRecord:
     s3_region: str
     own_s3: bool
     """Whether the store is one that Penstock runs itself."""
+    s3_buckets: Mapping[str, str | None] = field(default_factory=dict)
+    """The buckets that lie elsewhere, and at which endpoint; None: plain AWS S3."""
     local_inputs: Sequence[str] = ()
     """Folders of this machine that may be inputs as they lie."""
 

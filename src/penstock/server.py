@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import signal
@@ -13,12 +14,14 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import uvicorn
 
 from penstock._version import __version__
 from penstock.api.app import Application
+from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway
 from penstock.api.protocol import BoundedProtocol
@@ -27,10 +30,11 @@ from penstock.config import Settings
 from penstock.dispatch.loop import Dispatcher
 from penstock.engines.local import LocalEngine
 from penstock.errors import ConfigurationError, PenstockError
-from penstock.home import AlreadyServed, Home, Keys, ServerRecord
+from penstock.home import AlreadyServed, Home, ServerRecord
 from penstock.job.life import Job
-from penstock.job.run import Run
+from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
+from penstock.objectstore.own import bucket_sources
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
@@ -65,15 +69,20 @@ class _Server:
     def __init__(self, settings: Settings, home: Home) -> None:
         self._settings = settings
         self._home = home
-        self._keys = keys_of(settings, home)
-        self._token = settings.s3_session_token if settings.external_s3 else None
-        self._socket = _listen(settings.host, settings.port)
-        host, port = self._socket.getsockname()[:2]
+        self._keys = home.keys()
+        self._sockets = [_listen(settings.host, settings.port)]
+        host, port = self._sockets[0].getsockname()[:2]
+        self._bucket_sources = bucket_sources(settings)
         self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
         # Started early and side by side: it takes a second, the rest of the server a third of that.
         self._objects.start()
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-        self._endpoint = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+        self._endpoint = _url(shown, port)
+        #: For jobs' programs: boto3 asks for credentials on loopback alone.
+        self._inner_endpoint = self._endpoint
+        if not ipaddress.ip_address(shown).is_loopback:
+            self._sockets.append(_listen("127.0.0.1", port))
+            self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         self._store = open_sqlite(settings.home / "penstock.db")
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs")
@@ -93,14 +102,16 @@ class _Server:
             wake=self._dispatcher.wake,
             local_inputs=settings.local_inputs,
         )
-        gateway = S3Gateway(lambda: self._objects.access, not settings.external_s3, self._verify, now)
+        self._lender = Lender(self._keys.secret_access_key)
+        key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
+        callers = Callers(key, self._lender, self._store.job_of_uid, now)
+        gateway = S3Gateway(self._access, settings.s3 is None, callers, settings.account)
         self._application = Application(
             context,
-            self._secret_of,
+            callers,
             gateway,
             self._status,
             self._wait_ready,
-            session_token=self._token,
             relaxed_limits=settings.aws_limits == "relaxed",
         )
 
@@ -143,7 +154,7 @@ class _Server:
         # Before uvicorn has taken the signals over, and after, when it raises those again that it has obeyed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-        server.run(sockets=[self._socket])
+        server.run(sockets=self._sockets)
 
     def _begin_work(self) -> None:
         """Start jobs only once the store can take their bytes."""
@@ -191,11 +202,9 @@ class _Server:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
         return {"version": __version__, "store": state, "active_jobs": self._store.active_count()}
 
-    def _secret_of(self, access_key_id: str) -> str | None:
-        return self._keys.secret_access_key if access_key_id == self._keys.access_key_id else None
-
-    def _verify(self, request: signature.SignedRequest) -> signature.Caller:
-        return signature.verify(request, self._secret_of, now(), token=self._token)
+    def _access(self) -> S3Access:
+        """How to reach the store at this moment: it may move to other ports, and keys may be new ones."""
+        return replace(self._objects.access, buckets=self._bucket_sources())
 
     def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
         return Run(
@@ -209,7 +218,7 @@ class _Server:
             token=token,
             report_url=self._endpoint,
             home=str(self._settings.home),
-            s3=self._objects.access,
+            s3=self._access(),
             environments=str(self._settings.environments),
             cache=str(self._home.cache) if self._settings.cache_bytes else None,
             cache_bytes=self._settings.cache_bytes,
@@ -217,6 +226,7 @@ class _Server:
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,
+            aws=self._lender.variables(job.uid, self._inner_endpoint),
         )
 
     def _record(self) -> ServerRecord:
@@ -232,20 +242,14 @@ class _Server:
             bucket=self._settings.bucket,
             started_at=now(),
             s3_region=access.region,
-            own_s3=not self._settings.external_s3,
+            own_s3=self._settings.s3 is None,
+            s3_buckets={name: said.endpoint for name, said in self._settings.s3_buckets.items()},
             local_inputs=self._settings.local_inputs,
         )
 
 
-def keys_of(settings: Settings, home: Home) -> Keys:
-    """The pair that clients sign with: the user's own when they bring an S3, so that one pair serves both."""
-    if settings.external_s3:
-        if not settings.s3_access_key_id or not settings.s3_secret_access_key:
-            raise ConfigurationError(
-                "An S3 endpoint of your own needs PENSTOCK_S3_ACCESS_KEY_ID and PENSTOCK_S3_SECRET_ACCESS_KEY."
-            )
-        return Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
-    return home.keys()
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -573,7 +573,7 @@ def test_an_early_end_is_told_at_once_with_the_reason(store, monkeypatch):
 
 
 def test_an_external_store_makes_its_bucket_or_finds_it(running):
-    store = ExternalStore(running.access, "made-by-external")
+    store = ExternalStore(lambda: running.access, "made-by-external")
     store.wait_ready(10)
     store.wait_ready(10)
     with s3(running.access) as client:
@@ -587,7 +587,7 @@ def test_an_external_store_makes_its_bucket_or_finds_it(running):
 def test_an_external_store_that_refuses_is_told_with_its_own_words(running, key_id, secret, code):
     access = S3Access(running.access.endpoint, "us-east-1", key_id, secret)
     with pytest.raises(ConfigurationError, match=code) as told:
-        ExternalStore(access, BUCKET).wait_ready(10)
+        ExternalStore(lambda: access, BUCKET).wait_ready(10)
     assert BUCKET in str(told.value)
     assert running.access.endpoint in str(told.value)
     assert "PENSTOCK_S3_ACCESS_KEY_ID" in str(told.value)

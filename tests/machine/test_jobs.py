@@ -374,11 +374,14 @@ def test_a_job_sees_neither_home_nor_keys_nor_other_runs(processor, script, home
     assert objects(uri)["found"] == b"[]"
 
 
-def test_a_job_can_not_read_objects_around_the_key_check(processor, script, session, address, s3, objects):
-    """From within its walls a program asks every listening port of the machine for an object."""
+def test_a_job_can_not_read_objects_around_the_key_check(
+    processor, script, session, address, home, s3, objects
+):
+    """From within its walls a program asks every listening port of the server and its store for an object."""
     bucket = session.default_bucket()
     s3.put_object(Bucket=bucket, Key="secret/object.txt", Body=b"the secret of another job")
-    ports = sorted(_listening())
+    ports = sorted(_listening(home))
+    assert len(ports) > 2  # the store's inner ones are among them
     assert int(address.endpoint.rpartition(":")[2]) in ports
     job = processor()
     code = script(
@@ -420,13 +423,13 @@ def test_a_job_can_not_read_objects_around_the_key_check(processor, script, sess
     )
 
 
-def _listening():
-    """Loopback ports of the server and of the store's processes."""
+def _listening(home):
+    """Loopback ports of the server of this home and of its store's processes, which work within it."""
+    server = str(Home(home).server().pid)
     found = set()
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            command = Path(f"/proc/{process}/cmdline").read_bytes()
-            if b"weed" not in command and b"penstock.server" not in command:
+            if process != server and not Path(f"/proc/{process}/cwd").readlink().is_relative_to(home):
                 continue
             links = {os.readlink(f"/proc/{process}/fd/{fd}") for fd in os.listdir(f"/proc/{process}/fd")}
         except OSError:

@@ -15,7 +15,6 @@ from botocore.awsrequest import AWSRequest
 from wire_client import KEY, REGION, WireClient, signed
 
 from penstock.api.app import LARGEST_BODY
-from penstock.api.gateway import S3Gateway
 from penstock.api.protocol import LARGEST_HEAD, BoundedProtocol
 from penstock.clock import now
 from penstock.job.run import S3Access
@@ -44,9 +43,9 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(folder, gateway, **options):
+def serving(folder, **options):
     """An application and its port."""
-    client = WireClient(folder, gateway=gateway, **options)
+    client = WireClient(folder, **options)
     config = uvicorn.Config(
         client.application,
         loop="uvloop",
@@ -78,7 +77,7 @@ def served(tmp_path):
     async def gateway(*_):
         raise faults.missing_token()
 
-    with serving(tmp_path, gateway) as client_and_port:
+    with serving(tmp_path, gateway=gateway) as client_and_port:
         yield client_and_port
 
 
@@ -114,9 +113,7 @@ def before_a_store(tmp_path):
     store = ThreadingHTTPServer(("127.0.0.1", 0), Store)
     threading.Thread(target=store.serve_forever).start()
     access = S3Access(f"http://127.0.0.1:{store.server_port}", REGION, "AKIASTORE", "other")
-    secret_of = {KEY.access_key: KEY.secret_key}.get
-    gateway = S3Gateway(lambda: access, False, lambda r: signature.verify(r, secret_of, now()), now)
-    with serving(tmp_path, gateway) as (_, port):
+    with serving(tmp_path, access=access, own=False) as (_, port):
         yield port
     store.shutdown()
     store.server_close()
@@ -319,7 +316,7 @@ def test_who_waits_for_the_store_keeps_nobody_from_work(tmp_path):
         assert ready.wait(30)
 
     with ExitStack() as stack:
-        _, port = stack.enter_context(serving(tmp_path, None, wait_ready=wait_ready))
+        _, port = stack.enter_context(serving(tmp_path, wait_ready=wait_ready))
         waiting = [stack.enter_context(connected(port)) for _ in range(50)]
         stack.callback(ready.set)
         for connection in waiting:

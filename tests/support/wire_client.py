@@ -13,12 +13,16 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from penstock.api.app import Application
+from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
+from penstock.api.gateway import S3Gateway
 from penstock.clock import now
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
+from penstock.wire.signature import Key
 
 KEY = Credentials("AKIATEST", "secret")
+LENDER = Lender("secret")
 REGION = "eu-west-1"
 ACCOUNT = "111122223333"
 
@@ -43,15 +47,15 @@ class Answer:
 class WireClient:
     """Sends requests to an application of its own, on one event loop."""
 
-    def __init__(self, folder, **options):
+    def __init__(self, folder, gateway=None, access=None, own=True, wait_ready=lambda: None):
+        """With `access`, the real gateway passes S3's requests on there; `own`: as to a store of Penstock's own."""
         self.store = open_sqlite(folder / "p.db")
         self.context = Context(self.store, Logbook(folder / "logs"), REGION, ACCOUNT, now, lambda: None)
-        secrets = {KEY.access_key: KEY.secret_key}
-        gateway = options.pop("gateway", self._from_the_store)
-        wait_ready = options.pop("wait_ready", lambda: None)
-        self.application = Application(
-            self.context, secrets.get, gateway, lambda: {"store": "ready"}, wait_ready, **options
-        )
+        callers = Callers(Key(KEY.access_key, KEY.secret_key), LENDER, self.store.job_of_uid, now)
+        if access is not None:
+            gateway = S3Gateway(lambda: access, own, callers, ACCOUNT)
+        gateway = gateway or self._from_the_store
+        self.application = Application(self.context, callers, gateway, lambda: {"store": "ready"}, wait_ready)
         self._runner = asyncio.Runner()
 
     def close(self):

@@ -1,6 +1,7 @@
 """The order in which a request is handled. Read `__call__` downwards.
 
     runner's report  -> reports.py
+    a job's program asks for its credentials -> callers.py
     signed for s3    -> gateway.py
     anything else    -> verify -> parse -> check -> operate -> reply
 
@@ -24,11 +25,23 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from penstock.api import filter_logs, identity, logs, metrics, processing, reports, search, tags, translate
+from penstock.api import (
+    callers,
+    filter_logs,
+    identity,
+    logs,
+    metrics,
+    permissions,
+    processing,
+    reports,
+    search,
+    tags,
+    translate,
+)
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.job.local_inputs import as_s3
-from penstock.wire import claims, faults, model, parse, reply, signature, validate
+from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
 
 _log = logging.getLogger(__name__)
@@ -81,20 +94,18 @@ class Application:
     def __init__(
         self,
         context: Context,
-        secret_of: Callable[[str], str | None],
+        who: callers.Callers,
         gateway: S3Gateway,
         status: Callable[[], Mapping[str, Any]],
         wait_ready: Callable[[], None],
         *,
-        session_token: str | None = None,
         relaxed_limits: bool = False,
     ) -> None:
         self._context = context
-        self._secret_of = secret_of
+        self._callers = who
         self._gateway = gateway
         self._status = status
         self._wait_ready = wait_ready
-        self._session_token = session_token
         self._relaxed_limits = relaxed_limits
         self._waiting: asyncio.Future[None] | None = None
 
@@ -110,6 +121,8 @@ class Application:
                 return
             if path.startswith("/penstock/runs/"):
                 response = await self._report(Request(scope, receive), path)
+            elif path.startswith(callers.PATH):
+                response = await self._lend(Request(scope), path)
             elif path == "/penstock/status":
                 response = JSONResponse(await run_in_threadpool(self._status))
             elif path == "/penstock/ready":
@@ -132,20 +145,21 @@ class Application:
             if claimed is None:
                 claimed = claims.read_claim(scope["headers"], scope["query_string"])  # raises what is wrong
             self._check_scope(claimed, service)
-            at = self._context.clock()
             # Before anything is taken for it: whoever has no key costs nothing.
-            signature.secret_for(claimed, self._secret_of, at, token=self._session_token)
+            who = self._callers.know(claimed)
             body = await _bounded_body(receive)
-            request = signed_request(scope, body)
-            signature.verify(request, self._secret_of, at, claimed=claimed, token=self._session_token)
+            self._callers.verify(signed_request(scope, body), claimed, who)
+            context = self._context if who.job is None else replace(self._context, caller=who.job)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
-                record = await run_in_threadpool(self._own_record, scope["path"], scope["query_string"])
+                record = await run_in_threadpool(_own_record, context, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)
             call = _parse(service, scope, claimed, body)
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
-            known = replace(call, params=as_s3(call.params)) if self._context.local_inputs else call
+            known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
             validate.check(known, relaxed=self._relaxed_limits)
-            result = await self._carry_out(call)
+            if who.job is not None:
+                permissions.check(context.account, who.job, call.service, call.operation, call.params)
+            result = await _carry_out(context, call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
             return reply.render_fault(_form_of(service, scope), fault, request_id)
@@ -172,35 +186,6 @@ class Application:
             raise faults.incomplete_signature(
                 f"Operations of {service[:64]} can't be called by presigned URLs; sign a header instead."
             )
-
-    async def _carry_out(self, call: parse.Call) -> Mapping[str, Any] | None:
-        name = call.service, call.operation
-        operate = OPERATIONS[name]
-        result: Mapping[str, Any] | None
-        if iscoroutinefunction(operate):
-            result = await operate(self._context, call.params)
-        elif name in QUICK and self._context.store.in_process:
-            result = operate(self._context, call.params)
-        else:
-            result = await run_in_threadpool(operate, self._context, call.params)
-        return result
-
-    def _own_record(self, path: str, query: bytes) -> Mapping[str, Any]:
-        """Penstock's own, richer record of a job, or with ``/outputs`` a page of what it has stored.
-
-        A page begins beyond the place that ``after`` names, a ``next`` of the page before.
-        """
-        store = self._context.store
-        name, _, part = path.removeprefix("/penstock/jobs/").partition("/")
-        job = processing.find(self._context, name)
-        if part == "outputs":
-            after = translate.place(dict(parse_qsl(query.decode("latin-1"))).get("after"))
-            return translate.upload_page(store.uploads.page(job.uid, after, _PAGE), _PAGE)
-        if part:
-            raise faults.validation(f"There is nothing at {path}.")
-        hosts, moved = store.hosts(job.uid), self._context.transfers
-        transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
-        return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers)
 
     async def _serve_s3(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -231,6 +216,15 @@ class Application:
         except (ValueError, Fault) as error:
             return JSONResponse({"error": str(error)}, 400)
 
+    async def _lend(self, request: Request, path: str) -> Response:
+        """Temporary credentials for a job's program."""
+        uid, token = path.removeprefix(callers.PATH), request.headers.get("authorization", "")
+        lent = await run_in_threadpool(self._callers.lend, uid, token) if request.method == "GET" else None
+        if lent is None:
+            said = "There is no such job, or it has ended, or this is not its token."
+            return JSONResponse({"code": "AccessDenied", "message": said}, 403)
+        return JSONResponse(lent.to_json(), headers={"Cache-Control": "no-store"})
+
     async def _ready(self) -> Response:
         """Answers when the object store serves, or says why it does not."""
         # One thread waits for all who ask: they need no key, and operations need threads.
@@ -241,6 +235,40 @@ class Application:
         except Exception as error:  # noqa: BLE001 - told to whoever waits
             return JSONResponse({"ready": False, "error": str(error)}, 503)
         return JSONResponse({"ready": True})
+
+
+async def _carry_out(context: Context, call: parse.Call) -> Mapping[str, Any] | None:
+    name = call.service, call.operation
+    operate = OPERATIONS[name]
+    result: Mapping[str, Any] | None
+    if iscoroutinefunction(operate):
+        result = await operate(context, call.params)
+    elif name in QUICK and context.store.in_process:
+        result = operate(context, call.params)
+    else:
+        result = await run_in_threadpool(operate, context, call.params)
+    return result
+
+
+def _own_record(context: Context, path: str, query: bytes) -> Mapping[str, Any]:
+    """Penstock's own, richer record of a job, or with ``/outputs`` a page of what it has stored.
+
+    A page begins beyond the place that ``after`` names, a ``next`` of the page before.
+    """
+    name, _, part = path.removeprefix("/penstock/jobs/").partition("/")
+    if context.caller is not None:
+        asked = {"ProcessingJobName": name}
+        permissions.check(context.account, context.caller, "sagemaker", "DescribeProcessingJob", asked)
+    store = context.store
+    job = processing.find(context, name)
+    if part == "outputs":
+        after = translate.place(dict(parse_qsl(query.decode("latin-1"))).get("after"))
+        return translate.upload_page(store.uploads.page(job.uid, after, _PAGE), _PAGE)
+    if part:
+        raise faults.validation(f"There is nothing at {path}.")
+    hosts, moved = store.hosts(job.uid), context.transfers
+    transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
+    return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers)
 
 
 def _service(scope: Scope, claimed: claims.Claim | None) -> str:

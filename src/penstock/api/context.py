@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from penstock.api.admission import Admission
+from penstock.job.life import Job
 from penstock.progress import Progress
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
@@ -22,6 +23,8 @@ class Context:
     account: str
     clock: Callable[[], int]
     wake: Callable[[], None]
+    caller: Job | None = None
+    """The job whose program asks; None for whoever has the home's keys."""
     transfers: dict[tuple[str, str], Progress] = field(default_factory=dict)
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
     local_inputs: Sequence[str] = ()

@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.api.context import Context
+from penstock.api.permissions import session_arn
 
 #: The role that GetCallerIdentity says the caller has assumed; `get_execution_role()` turns it into its ARN.
 ROLE = "penstock"
 
 
 def caller(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """An assumed role, because the SDKs derive the execution role from it."""
+    """An assumed role, because the SDKs derive the execution role from it; for a job's program, the job's."""
     del params
+    arn = f"arn:aws:sts::{context.account}:assumed-role/{ROLE}/{ROLE}"
+    if context.caller is not None:
+        arn = session_arn(context.account, context.caller)
     return {
-        "UserId": f"AROAPENSTOCK00000000:{ROLE}",
+        "UserId": f"AROAPENSTOCK00000000:{arn.rpartition('/')[2]}",
         "Account": context.account,
-        "Arn": f"arn:aws:sts::{context.account}:assumed-role/{ROLE}/{ROLE}",
+        "Arn": arn,
     }
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from penstock.client import local_server
-from penstock.config import Settings
+from penstock.config import CONFIG, Settings
+from penstock.errors import ConfigurationError
 from penstock.home import Home
 
 _ROOM = 5 << 30
+_STORE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,14 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at all that jobs need on this machine."""
-    return [*_system(), *_parts(), *_walls(settings), *_home(settings), *_interpreters(settings)]
+    return [
+        *_system(),
+        *_parts(),
+        *_walls(settings),
+        *_home(settings),
+        *_stores(settings),
+        *_interpreters(settings),
+    ]
 
 
 def _system() -> Iterator[Finding]:
@@ -95,6 +104,24 @@ def _home(settings: Settings) -> Iterator[Finding]:
         yield Finding("server", "ok", f"runs at {record.endpoint}")
     else:
         yield Finding("server", "ok", "none runs; one is started when it is needed")
+
+
+def _stores(settings: Settings) -> Iterator[Finding]:
+    """The stores of the user's own, each asked for what lies in its bucket."""
+    asked = {settings.bucket: settings.s3} if settings.s3 is not None else {}
+    for bucket, said in {**asked, **settings.s3_buckets}.items():
+        from penstock.objectstore.external import look  # noqa: PLC0415 - loads boto3
+        from penstock.objectstore.own import source  # noqa: PLC0415
+
+        try:
+            access = source(said, settings.region)()
+            look(access, bucket, _STORE_SECONDS, missing="pass" if bucket in asked else "refuse")
+        except ConfigurationError as error:
+            yield Finding(
+                f"s3 ({bucket})", "weak", str(error), f"edit {settings.home / CONFIG}, see docs/s3.md"
+            )
+        else:
+            yield Finding(f"s3 ({bucket})", "ok", f"{access.url}, region {access.region}")
 
 
 def _interpreters(settings: Settings) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ from penstock.home import Home, ServerRecord
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+_SHOWN = ("endpoint", "s3_endpoint", "store", "bucket", "buckets elsewhere", "active_jobs")
+
 #: The exit code of `status` when no server runs, as init systems have it.
 NOT_RUNNING = 3
 _END_SECONDS = 30.0
@@ -47,7 +49,8 @@ def up(json: Json = False) -> None:
     took = f"{time.monotonic() - began:.1f} s"
     show.note(f"Penstock {'runs already' if found else f'is up after {took}'}.")
     show.out.print(f"API  {address.endpoint}")
-    show.out.print(f"S3   {address.s3_endpoint or 'AWS'}  (default bucket s3://{address.bucket})")
+    where = (record and record.s3_endpoint) or "AWS"
+    show.out.print(f"S3   {where}  (default bucket s3://{address.bucket})")
     show.note('Next: eval "$(penstock env)" for AWS clients, `penstock run --help`, `penstock status`')
 
 
@@ -83,7 +86,11 @@ def status(json: Json = False) -> None:
         show.note(f"No server runs for {settings.home}. Start one with `penstock up`.")
     else:
         told = _status(record)
-        rows = [(k, str(told[k])) for k in ("endpoint", "s3_endpoint", "store", "bucket", "active_jobs")]
+        told["buckets elsewhere"] = ", ".join(
+            f"{bucket} ({endpoint or 'AWS'})" for bucket, endpoint in record.s3_buckets.items()
+        )
+        told["s3_endpoint"] = record.s3_endpoint or "AWS"
+        rows = [(k, str(told[k])) for k in _SHOWN if told[k] != ""]
         rows += [("pid", str(record.pid)), ("version", record.version), ("home", record.home)]
         show.table(("", "running"), rows)
     if record is None:

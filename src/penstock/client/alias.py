@@ -125,12 +125,11 @@ def variables(address: Address) -> dict[str, str]:
     """The environment variables that lead AWS's SDKs and tools to a server."""
     found = {
         "AWS_ENDPOINT_URL": address.endpoint,
-        # Plain AWS S3: only the Processing API is here.
-        "AWS_ENDPOINT_URL_S3": address.s3_endpoint or f"https://s3.{address.s3_region}.amazonaws.com",
+        "AWS_ENDPOINT_URL_S3": address.s3_endpoint,
         "AWS_ACCESS_KEY_ID": address.access_key_id,
         "AWS_SECRET_ACCESS_KEY": address.secret_access_key,
         # Empty rather than left alone: a token of another account would be sent along with our keys.
-        "AWS_SESSION_TOKEN": address.session_token or "",
+        "AWS_SESSION_TOKEN": "",
         "AWS_DEFAULT_REGION": address.region,
         "AWS_REGION": address.region,
         "SAGEMAKER_SUPPRESS_V2_WARNING": "1",

@@ -45,7 +45,6 @@ class LocalBotoSession(boto3.Session):  # type: ignore[misc]  # boto3 has no typ
             botocore_session=core,
             aws_access_key_id=address.access_key_id,
             aws_secret_access_key=address.secret_access_key,
-            aws_session_token=address.session_token,
             region_name=address.region,
         )
         self._address = address
@@ -62,14 +61,11 @@ class LocalBotoSession(boto3.Session):  # type: ignore[misc]  # boto3 has no typ
         address = self._address
         # A proxy and endpoints set by the user are for the world outside.
         config = Config(proxies={}, ignore_configured_endpoint_urls=True)
-        endpoint: str | None = address.endpoint
+        endpoint = address.endpoint
         if service == "s3":
             endpoint = address.s3_endpoint
             arguments["region_name"] = address.s3_region
-            if endpoint is not None:  # AWS itself names buckets in the host
-                config = config.merge(Config(s3={"addressing_style": "path"}))
-            else:
-                config = Config(ignore_configured_endpoint_urls=True)
+            config = config.merge(Config(s3={"addressing_style": "path"}))
         given = arguments.get("config")
         arguments["config"] = config.merge(given) if given is not None else config
         arguments["endpoint_url"] = arguments.get("endpoint_url") or endpoint

@@ -112,7 +112,7 @@ class Connection:
     def has_kms(self) -> bool:
         """Whether S3 can encrypt by keys of a KMS; stores other than AWS refuse such requests."""
         if self.is_local:
-            return self.address.s3_endpoint is None
+            return self.address.has_kms
         return _is_aws_host(self.s3)
 
     @property

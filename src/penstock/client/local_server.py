@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from penstock.config import Settings
-from penstock.errors import ConfigurationError, ServerUnavailable
-from penstock.home import Home, Keys, ServerRecord
+from penstock.errors import ServerUnavailable
+from penstock.home import Home, ServerRecord
 
 _START_SECONDS = 60.0
 
@@ -30,14 +30,16 @@ class Address:
     """Where the local server is, and what a client needs to speak to it."""
 
     endpoint: str
-    s3_endpoint: str | None
+    s3_endpoint: str
+    """Where a client finds its objects: the embedded store, or the server, which knows where else they lie."""
     region: str
     s3_region: str
     account: str
     bucket: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
+    has_kms: bool = False
+    """Whether S3 can encrypt by keys of a KMS."""
     local_inputs: tuple[str, ...] = ()
     """Folders of this machine that may be inputs as they lie."""
 
@@ -57,30 +59,23 @@ def ensure(start: bool = True) -> Address:
             raise ServerUnavailable(f"No Penstock server runs for {home.path}. Start one with `penstock up`.")
         record = start_server(settings)
     _wait_ready(record)
-    return address(settings, home, record)
+    return address(home, record)
 
 
-def address(settings: Settings, home: Home, record: ServerRecord) -> Address:
+def address(home: Home, record: ServerRecord) -> Address:
     """What a client needs for the server of `record`."""
-    if record.own_s3:
-        keys = home.keys()
-    elif settings.s3_access_key_id and settings.s3_secret_access_key:
-        keys = Keys(settings.s3_access_key_id, settings.s3_secret_access_key)
-    else:
-        raise ConfigurationError(
-            "The server uses an S3 of your own: set PENSTOCK_S3_ACCESS_KEY_ID and PENSTOCK_S3_SECRET_ACCESS_KEY "
-            "for its clients, too."
-        )
+    keys = home.keys()
+    directly = record.own_s3 and not record.s3_buckets
     return Address(
         endpoint=record.endpoint,
-        s3_endpoint=record.s3_endpoint,
+        s3_endpoint=(directly and record.s3_endpoint) or record.endpoint,
         region=record.region,
         s3_region=record.s3_region,
         account=record.account,
         bucket=record.bucket,
         access_key_id=keys.access_key_id,
         secret_access_key=keys.secret_access_key,
-        session_token=None if record.own_s3 else settings.s3_session_token,
+        has_kms=record.s3_endpoint is None,
         local_inputs=tuple(record.local_inputs),
     )
 

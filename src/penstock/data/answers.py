@@ -106,12 +106,12 @@ class Asked:
         if status in {401, 403}:
             return ClientFailure(
                 f"{uri}: the store refuses access ({cause}). "
-                "Check its keys (PENSTOCK_S3_ACCESS_KEY_ID and the others) and the policy of the bucket.",
+                "Check its keys (PENSTOCK_S3_ACCESS_KEY_ID and the others, or config.toml) and the bucket's policy.",
             )
         if 300 <= status < 400 or code in {"AuthorizationHeaderMalformed", "PermanentRedirect"}:
             return ClientFailure(
                 f"{uri}: the bucket is not served at {endpoint}, region {self.access.region} "
-                f"({cause}). Set PENSTOCK_S3_REGION to the bucket's region.",
+                f"({cause}). Set PENSTOCK_S3_REGION, or region in config.toml, to the bucket's region.",
             )
         if status >= 500 or status == 429:
             hint = (

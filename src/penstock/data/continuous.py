@@ -114,8 +114,10 @@ class _Watch:
     ) -> None:
         self._root, self._progress, self._record = root, progress, record
         self._outputs = read_outputs(outputs, root)
-        key = usable_key(kms_key, access)
-        self._buckets = [opener(access, output.uri.bucket, key) for output in self._outputs]
+        self._buckets = [
+            opener(access, bucket, usable_key(kms_key, access.at(bucket)))
+            for bucket in (output.uri.bucket for output in self._outputs)
+        ]
         self._inotify = _inotify(progress)
         self._folders: dict[int, _Place] = {}
         """Watch -> the folder's place now."""

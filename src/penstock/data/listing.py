@@ -11,11 +11,13 @@ import hashlib
 import hmac
 import http.client
 import random
+import ssl
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -49,10 +51,7 @@ class Entry:
 
 def endpoint_of(access: S3Access) -> str:
     """The address of the store, without a closing slash; AWS's own when none is set."""
-    if access.endpoint:
-        return access.endpoint.rstrip("/")
-    suffix = "amazonaws.com.cn" if access.region.startswith("cn-") else "amazonaws.com"
-    return f"https://s3.{access.region}.{suffix}"
+    return access.url
 
 
 def is_loopback(endpoint: str) -> bool:
@@ -74,12 +73,12 @@ def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) ->
         Refused: The store answered with an error.
         Unanswered: It did not answer.
     """
-    endpoint = urlsplit(endpoint_of(access))
-    connection = _connect(endpoint)
+    where = urlsplit(access.url_of(bucket))
+    connection = _connect(where, access.ca_bundle)
     query = {"list-type": "2", "encoding-type": "url", "max-keys": str(_PAGE), "prefix": prefix}
     try:
         while True:
-            entries, token = _ask(connection, access, endpoint, bucket, query, patience)
+            entries, token = _ask(connection, access, where, query, patience)
             yield from entries
             if token is None:
                 return
@@ -88,9 +87,14 @@ def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) ->
         connection.close()
 
 
-def _connect(endpoint: SplitResult) -> http.client.HTTPConnection:
+def _connect(endpoint: SplitResult, ca_bundle: str | None) -> http.client.HTTPConnection:
     """A connection that opens itself when it is used, through the proxy of the environment where there is one."""
-    kind = http.client.HTTPSConnection if endpoint.scheme == "https" else http.client.HTTPConnection
+    kind: Callable[..., http.client.HTTPConnection] = http.client.HTTPConnection
+    if endpoint.scheme == "https":
+        trusted = ssl.create_default_context()
+        if ca_bundle:
+            trusted.load_verify_locations(ca_bundle)
+        kind = partial(http.client.HTTPSConnection, context=trusted)
     host = endpoint.hostname or ""
     if not is_loopback(endpoint.geturl()):
         from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 -- costs time that most jobs need not pay
@@ -110,8 +114,7 @@ def _connect(endpoint: SplitResult) -> http.client.HTTPConnection:
 def _ask(
     connection: http.client.HTTPConnection,
     access: S3Access,
-    endpoint: SplitResult,
-    bucket: str,
+    where: SplitResult,
     query: Mapping[str, str],
     patience: float,
 ) -> tuple[list[Entry], str | None]:
@@ -120,7 +123,7 @@ def _ask(
     problem: Exception
     while True:
         try:
-            target, headers = _signed(access, endpoint, bucket, query)
+            target, headers = _signed(access, where, query)
             connection.request("GET", target, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
@@ -180,15 +183,14 @@ def _refusal(status: int, reason: str, body: bytes) -> Refused:
 
 def _signed(
     access: S3Access,
-    endpoint: SplitResult,
-    bucket: str,
+    where: SplitResult,
     query: Mapping[str, str],
 ) -> tuple[str, dict[str, str]]:
     """Target and headers, signed by AWS Signature Version 4; unsigned without a key, as public buckets are read."""
-    path = f"{endpoint.path}/{quote(bucket)}"
+    path = where.path or "/"
     parameters = "&".join(f"{_quoted(name)}={_quoted(query[name])}" for name in sorted(query))
     target = f"{path}?{parameters}"
-    headers = {"host": endpoint.netloc}
+    headers = {"host": where.netloc}
     if not access.access_key_id or not access.secret_access_key:
         return target, headers
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -116,10 +116,12 @@ def upload(
         with telling:
             progress(line)
 
+    def key_of(bucket: str) -> str | None:
+        return usable_key(kms_key, access.at(bucket))
+
     work = read_outputs(outputs, root, tell)
-    if kms_key and not usable_key(kms_key, access):
+    if kms_key and not all(key_of(output.uri.bucket) for output in work):
         tell("KmsKeyId is not applied: the object store on this machine has no KMS.")
-    kms_key = usable_key(kms_key, access)
     meter = meter or Meter()
     shared = _Shared(meter, sent or {}, record)
     told = started
@@ -135,7 +137,9 @@ def upload(
         (
             task
             for output in work
-            for task in _tasks(output, opener(access, output.uri.bucket, kms_key), root, shared)
+            for task in _tasks(
+                output, opener(access, output.uri.bucket, key_of(output.uri.bucket)), root, shared
+            )
         ),
         tick=tick,
         every=_COUNT_AFTER,

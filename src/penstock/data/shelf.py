@@ -33,7 +33,7 @@ def obtain(
     Args:
         loads: All inputs, found but not laid out.
         cache: The node's.
-        access: How the store is reached; its endpoint is part of what an object is.
+        access: How the stores are reached; a bucket's endpoint is part of what an object is.
         share: Which part of a sharded input is wanted.
         own: LocalPaths that must lie on the disk and not on a mount.
         check: Called while another job is waited for.
@@ -57,9 +57,8 @@ def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
             continue
         load.tree.about = About(str(load.item.uri), *load.objects.total())
         wanted = {load.relative(entry): entry for entry in load.objects}
-        identifiers = {
-            path: object_id(endpoint_of(access), load.bucket_name, entry) for path, entry in wanted.items()
-        }
+        endpoint = endpoint_of(access.at(load.bucket_name))
+        identifiers = {path: object_id(endpoint, load.bucket_name, entry) for path, entry in wanted.items()}
         known = [wanted[path] for path in cache.link_known(load.tree, identifiers)]
         load.objects.remove(entry.key for entry in known)
         load.at_hand += len(known)
@@ -69,7 +68,8 @@ def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
 def keep(load: Load, file: File, access: S3Access) -> None:
     """Tell a tree what was downloaded into it."""
     if load.tree is not None:
-        identifier = object_id(endpoint_of(access), load.bucket_name, file.entry)
+        endpoint = endpoint_of(access.at(load.bucket_name))
+        identifier = object_id(endpoint, load.bucket_name, file.entry)
         sums = [digest for _, digest in sorted(file.sums.items())]
         load.tree.sums[load.relative(file.entry)] = object_name(identifier, file.entry.size, sums)
 
@@ -84,7 +84,7 @@ def _worth(load: Load) -> bool:
 def _digest(load: Load, access: S3Access, share: str) -> str:
     assert load.source is not None  # it was found
     return digest_of(
-        endpoint_of(access),
+        endpoint_of(access.at(load.source.bucket)),
         *(load.source.bucket, load.source.key, str(load.item.manifest), share if load.item.sharded else ""),
         *(f"{entry.key}\0{entry.etag}\0{entry.size}" for entry in load.objects),
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
 
 import obstore
@@ -126,11 +127,11 @@ def open_bucket(
 
     Args:
         access: How to reach the store; without keys, requests are not signed, as public buckets are read.
-        bucket: The bucket's name.
+        bucket: The bucket's name. It may lie in another store (`S3Access.buckets`).
         kms_key: Ask the store to encrypt what is written with this KMS key (SSE-KMS).
         patience: Seconds for which a store that fails or is silent is asked again.
     """
-    return S3Bucket(access, bucket, kms_key, patience)
+    return S3Bucket(access.at(bucket), bucket, kms_key, patience)
 
 
 class S3Bucket:
@@ -337,6 +338,8 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
         # No proxy stands between this machine and itself. A proxy of our own with an exception is how obstore
         # is made to forget the ones in the environment.
         client |= {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "127.0.0.0/8,::1,localhost"}
+    if access.ca_bundle:
+        client["root_certificate"] = Path(access.ca_bundle).read_bytes()
     credential: S3Credential = {
         "access_key_id": access.access_key_id or "",
         "secret_access_key": access.secret_access_key or "",
@@ -347,10 +350,11 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
         bucket,
         # All that obstore would else read from AWS_* variables, for the access given here is the whole truth.
         config={
-            "endpoint": endpoint,
-            "aws_endpoint_url_s3": endpoint,
+            # In obstore's eyes an endpoint has the bucket's name in it where the host's name has.
+            "endpoint": endpoint if access.path_style else access.url_of(bucket),
+            "aws_endpoint_url_s3": endpoint if access.path_style else access.url_of(bucket),
             "region": access.region,
-            "virtual_hosted_style_request": False,
+            "virtual_hosted_style_request": not access.path_style,
             "skip_signature": access.access_key_id is None,
             "checksum_algorithm": "SHA256",  # of each body, for the store to check
             **({"server_side_encryption": "aws:kms", "sse_kms_key_id": kms_key} if kms_key else {}),

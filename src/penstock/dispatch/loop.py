@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
-from penstock.errors import Conflict, JobFailure
+from penstock.errors import ConfigurationError, Conflict, JobFailure
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
@@ -106,8 +106,9 @@ class Dispatcher:
                 self._begin(job)
             except Conflict:
                 self._wake.set()
-            except OSError as error:
-                reason = f"InternalServerError: The job could not be started on this machine: {error}."
+            except (OSError, ConfigurationError) as error:
+                words = str(error).rstrip(".")
+                reason = f"InternalServerError: The job could not be started on this machine: {words}."
                 self._store.save_job(advance(job, Failed(reason), self._clock()))
 
     def _begin(self, job: Job) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 VERSION = 1
 
@@ -23,6 +24,38 @@ class S3Access:
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    path_style: bool = True
+    """Whether the bucket stands in the path; else in the host's name."""
+    ca_bundle: str | None = None
+    """A file of certificates (PEM) to trust beside the system's."""
+    buckets: tuple[tuple[str, S3Access], ...] = ()
+    """How to reach the buckets that lie in other stores."""
+
+    def at(self, bucket: str) -> S3Access:
+        """How to reach the store in which a bucket lies."""
+        return dict(self.buckets).get(bucket, self)
+
+    @property
+    def url(self) -> str:
+        """The store's address, without a closing slash; AWS's own when none is set."""
+        if self.endpoint:
+            return self.endpoint.rstrip("/")
+        suffix = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
+        return f"https://s3.{self.region}.{suffix}"
+
+    def url_of(self, bucket: str) -> str:
+        """A bucket's address, without a closing slash."""
+        if self.path_style:
+            return f"{self.url}/{quote(bucket)}"
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{bucket}.{parts.netloc}"
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> S3Access:
+        """Read what `dataclasses.asdict` made of one; unknown members are passed over."""
+        known = {k: v for k, v in data.items() if k in {f.name for f in fields(cls)}}
+        buckets = tuple((name, cls.from_dict(one)) for name, one in data.get("buckets", ()))
+        return cls(**{**known, "buckets": buckets})
 
 
 @dataclass(frozen=True)
@@ -54,6 +87,8 @@ class Run:
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
+    aws: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that lead the program's own AWS clients to the server, with a token of this job's."""
     version: int = VERSION
 
     @property
@@ -72,6 +107,5 @@ class Run:
         data = {k: v for k, v in json.loads(text).items() if k in known}
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
-        access = {f.name for f in fields(S3Access)}
-        data["s3"] = S3Access(**{k: v for k, v in data["s3"].items() if k in access})
+        data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

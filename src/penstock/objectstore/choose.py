@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from penstock.config import Settings
-from penstock.errors import ConfigurationError
-from penstock.job.run import S3Access
 from penstock.objectstore.base import ObjectStore
 from penstock.objectstore.external import ExternalStore
+from penstock.objectstore.own import source
 from penstock.objectstore.weed import EmbeddedStore
 
 
@@ -20,9 +19,9 @@ def choose(settings: Settings, access_key_id: str, secret_access_key: str, port:
         port: Preferred for the embedded store's S3.
 
     Raises:
-        ConfigurationError: A store of the user's own is named without its keys.
+        ConfigurationError: The user's own can't be used as it is described.
     """
-    if not settings.external_s3:
+    if settings.s3 is None:
         return EmbeddedStore(
             settings.home / "store",
             region=settings.region,
@@ -31,16 +30,4 @@ def choose(settings: Settings, access_key_id: str, secret_access_key: str, port:
             bucket=settings.bucket,
             port=port,
         )
-    if settings.s3_access_key_id is None or settings.s3_secret_access_key is None:
-        raise ConfigurationError(
-            "A store of your own needs both PENSTOCK_S3_ACCESS_KEY_ID and PENSTOCK_S3_SECRET_ACCESS_KEY; "
-            "one of them is not set."
-        )
-    access = S3Access(
-        endpoint=settings.s3_endpoint,
-        region=settings.s3_region or settings.region,
-        access_key_id=settings.s3_access_key_id,
-        secret_access_key=settings.s3_secret_access_key,
-        session_token=settings.s3_session_token,
-    )
-    return ExternalStore(access, settings.bucket)
+    return ExternalStore(source(settings.s3, settings.region), settings.bucket)

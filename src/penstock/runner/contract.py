@@ -28,6 +28,19 @@ BASE_ENVIRONMENT: Mapping[str, str] = {
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
+#: Who gives a job one of these has AWS clients of their own in mind, and ours would get in their way.
+_CHOSEN = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONFIG_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROFILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+
+
 def write_config(run: Run, ml: Path) -> None:
     """Write `processingjobconfig.json` and `resourceconfig.json`, and the folder for the exit message."""
     config = ml / "config"
@@ -83,6 +96,7 @@ def resource_config(run: Run) -> dict[str, Any]:
 
 def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
     """All variables of the program: the base, the environment's own (`extra`), then the request's, which win."""
+    given = run.request.get("Environment") or {}
     return {
         **BASE_ENVIRONMENT,
         "PATH": ":".join((*path, *SYSTEM_PATH)),
@@ -91,8 +105,14 @@ def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict
         "PROCESSING_JOB_NAME": run.job_name,
         "PROCESSING_JOB_ARN": run.job_arn,
         **extra,
-        **(run.request.get("Environment") or {}),
+        **({} if isolated(run) or any(name in given for name in _CHOSEN) else run.aws),
+        **given,
     }
+
+
+def isolated(run: Run) -> bool:
+    """Whether the program has no network."""
+    return bool((run.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation", False))
 
 
 def addresses(run: Run) -> dict[str, str]:

@@ -271,7 +271,6 @@ def _program(
     variables, visible = pip_environment()
     folder.scratch.mkdir(exist_ok=True)
     (folder.ml / "output").mkdir(parents=True, exist_ok=True)
-    network = run.request.get("NetworkConfig") or {}
     return Program(
         argv=argv,
         environment=contract.environment(
@@ -285,7 +284,7 @@ def _program(
         ),
         hostname=run.host,
         hosts=contract.addresses(run),
-        network=not network.get("EnableNetworkIsolation", False),
+        network=not contract.isolated(run),
     )
 
 

@@ -115,6 +115,12 @@ class Store:
                 row = cursor.fetchone()
         return None if row is None else _job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
 
+    def job_of_uid(self, uid: str) -> Job | None:
+        """The job with that uid."""
+        with self._reading() as c:
+            row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
+        return None if row is None else _job(row)
+
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
         query = select(jobs).where(func.lower(jobs.c.arn) == arn.lower())

@@ -20,6 +20,7 @@ _QUERY: Mapping[str, tuple[str, int]] = {
     "UnsupportedSignature": ("IncompleteSignature", 400),
     "IncompleteQuerySignature": ("IncompleteSignature", 400),
     "AccessDeniedException": ("AccessDenied", 403),
+    "ExpiredTokenException": ("ExpiredToken", 403),
     "IncompleteSignatureException": ("IncompleteSignature", 400),
     "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
     "InvalidToken": ("InvalidClientTokenId", 403),
@@ -37,6 +38,7 @@ _S3: Mapping[str, tuple[str, int]] = {
     "UnsupportedSignature": ("InvalidRequest", 400),
     "IncompleteQuerySignature": ("AuthorizationQueryParametersError", 400),
     "AccessDeniedException": ("AccessDenied", 403),
+    "ExpiredTokenException": ("ExpiredToken", 400),
     "IncompleteSignatureException": ("AuthorizationHeaderMalformed", 400),
     "InternalFailure": ("InternalError", 500),
     "InvalidSignatureException": ("SignatureDoesNotMatch", 403),
@@ -181,6 +183,11 @@ def unrecognized_client() -> Fault:
 def invalid_token() -> Fault:
     """The request has a session token that does not belong to its access key. S3 has a code for it."""
     return Fault("InvalidToken", _NO_SUCH_CLIENT)
+
+
+def expired_token() -> Fault:
+    """Temporary credentials whose time is over."""
+    return Fault("ExpiredTokenException", "The security token included in the request is expired")
 
 
 def invalid_signature(detail: str = "") -> Fault:

@@ -15,10 +15,7 @@ from botocore.credentials import Credentials
 from wire_client import KEY, REGION, WireClient, signed
 
 from penstock.api.app import LARGEST_BODY, OPERATIONS
-from penstock.api.gateway import S3Gateway
-from penstock.clock import now
 from penstock.job.run import S3Access
-from penstock.wire import signature
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
@@ -44,9 +41,7 @@ def client(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         nowhere = f"http://127.0.0.1:{server.getsockname()[1]}"
     access = S3Access(nowhere, REGION, KEY.access_key, KEY.secret_key)
-    secret_of = {KEY.access_key: KEY.secret_key}.get
-    gateway = S3Gateway(lambda: access, True, lambda r: signature.verify(r, secret_of, now()), now)
-    made = WireClient(tmp_path, gateway=gateway)
+    made = WireClient(tmp_path, access=access)
     yield made
     made.close()
 

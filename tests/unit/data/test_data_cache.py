@@ -1,5 +1,6 @@
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from penstock.data.cache import Cache
 from penstock.data.inputs import fetch
 from penstock.data.storage import PART
 from penstock.errors import ClientFailure, InternalFailure
+from penstock.job.run import S3Access
 
 IN = "/opt/ml/processing/in"
 
@@ -30,11 +32,12 @@ def node(store, access, tmp_path):
             self.jobs += 1
             root = tmp_path / f"job{self.jobs}"
             root.mkdir()
-            given = {"index": 0, "count": 1, "progress": [].append if lines is None else lines.append, **more}
+            tell = [].append if lines is None else lines.append
+            given = {"index": 0, "count": 1, "progress": tell, "access": access, **more}
             if cache is not None:
-                return fetch(inputs, root=root, access=access, opener=store.open, cache=cache, **given)
+                return fetch(inputs, root=root, opener=store.open, cache=cache, **given)
             with Cache(self.folder, self.limit) as own:
-                fetched = fetch(inputs, root=root, access=access, opener=store.open, cache=own, **given)
+                fetched = fetch(inputs, root=root, opener=store.open, cache=own, **given)
                 trees = [content(Path(one.mount)) if one.mount else content(root) for one in fetched]
                 own.settle()
             return trees if len(trees) > 1 else trees[0]
@@ -66,6 +69,15 @@ def test_a_second_job_on_the_same_input_downloads_nothing(node, store, many):
     assert store.gets == []
     assert "64 objects, 64 of them from the cache" in lines[0]
     assert node.leftovers() == []
+
+
+def test_a_bucket_of_the_same_name_in_another_store_is_another_one(node, store, many, access):
+    moved = replace(access, buckets=(("b", S3Access("http://127.0.0.1:2", "us-east-1")),))
+    assert node.run(wanted("s3://b/d/")) == many
+    for downloaded in (len(many), 0):
+        store.gets.clear()
+        assert node.run(wanted("s3://b/d/"), access=moved) == many
+        assert len(store.gets) == downloaded
 
 
 def test_folder_markers_are_folders_of_the_mount(node, many):

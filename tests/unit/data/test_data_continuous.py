@@ -12,6 +12,7 @@ from penstock.data.continuous import uploading
 from penstock.data.folder import stamp
 from penstock.data.outputs import prepare, upload
 from penstock.errors import ClientFailure
+from penstock.job.run import S3Access
 
 LONG = 30  # seconds; nobody waits so long unless something is broken
 
@@ -328,6 +329,22 @@ def test_only_outputs_that_ask_for_it(store, watched, out, tmp_path):
         assert arrivals.next() == "o/a"
     assert arrivals.early == {"o/a": b"1"}
     assert set(store.buckets["b"]) == {"o/a", "p/f"}
+
+
+def test_only_a_store_elsewhere_is_asked_for_the_kms_key(store, access, tmp_path):
+    both = S3Access(None, "us-east-1", buckets=(("b", access),))
+    work = [wanted(), wanted(name="y", uri="s3://far/o", local="/opt/ml/processing/other")]
+    prepare({"Outputs": work}, tmp_path)
+    asked: dict[str, str | None] = {}
+
+    def opener(access, bucket, kms_key=None):
+        asked[bucket] = kms_key
+        return store.open(access, bucket, kms_key)
+
+    with uploading(
+        work, kms_key="alias/mine", root=tmp_path, access=both, progress=pytest.fail, opener=opener
+    ):
+        assert asked == {"b": None, "far": "alias/mine"}
 
 
 def test_nothing_is_started_without_such_an_output(store, access, tmp_path):

@@ -295,6 +295,22 @@ def test_the_store_of_this_machine_is_not_asked_for_a_kms_key_and_the_log_says_s
     assert lines[0].startswith("KmsKeyId is not applied")
 
 
+def test_a_bucket_on_this_machine_is_not_asked_for_the_kms_key_of_a_store_elsewhere(store, access, tmp_path):
+    both = S3Access(None, "us-east-1", buckets=(("b", access),))
+    work = [wanted(), wanted("s3://far/o", "y", "/opt/ml/processing/other")]
+    prepare({"Outputs": work}, tmp_path)
+    asked: dict[str, str | None] = {}
+
+    def opener(access, bucket, kms_key=None):
+        asked[bucket] = kms_key
+        return store.open(access, bucket, kms_key)
+
+    lines: list[str] = []
+    upload(work, kms_key="alias/mine", root=tmp_path, access=both, progress=lines.append, opener=opener)
+    assert asked == {"b": None, "far": "alias/mine"}
+    assert lines[0].startswith("KmsKeyId is not applied")
+
+
 def test_no_descriptor_is_left_open(store, send, out):
     fill(out, "a", "d/e/f", "d/g")
     (out / "link").symlink_to("a")

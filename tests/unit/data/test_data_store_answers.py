@@ -76,6 +76,31 @@ def test_the_signature_is_botocores(server, access, monkeypatch):
     assert SECRET not in str(asked)
 
 
+def test_the_bucket_may_stand_in_the_hosts_name(server):
+    """The bucket `127` at `0.0.1` is the host 127.0.0.1."""
+    access = S3Access(f"http://0.0.1:{server.server_port}", "eu-west-1", "AKID", SECRET, path_style=False)
+    bucket = open_bucket(access, "127", None, 0.0)
+    server.answers = [(200, page())]
+    assert list(bucket.list("p")) == []
+    server.answers = [
+        (200, b"x", ("ETag", f'"{md5(b"x").hex()}"'), ("Last-Modified", "Wed, 12 Oct 2022 17:50:00 GMT"))
+    ]
+    assert bytes(bucket.read("folder/k", 9)) == b"x"
+    bucket.write("folder/k", b"x")
+    listed, read, written = server.asked
+    assert listed.path.startswith("/?")
+    assert [read.path, written.path] == ["/folder/k"] * 2
+    hosts = {{n.lower(): v for n, v in asked.headers.items()}["host"] for asked in server.asked}
+    assert hosts == {f"127.0.0.1:{server.server_port}"}
+
+
+def test_a_bucket_may_lie_in_another_store(server, access):
+    elsewhere = S3Access("http://127.0.0.1:1", "eu-west-1", "OTHER", SECRET, buckets=(("b", access),))
+    assert open_bucket(elsewhere, "b", None, 0.0).access is access
+    assert list(open_bucket(elsewhere, "b", None, 0.0).list("")) == []
+    assert open_bucket(elsewhere, "c", None, 0.0).access is elsewhere
+
+
 def test_without_keys_requests_are_not_signed(server):
     server.answers = [(200, page())]
     anonymous = open_bucket(S3Access(endpoint(server), "eu-west-1"), "b", None, 0.0)

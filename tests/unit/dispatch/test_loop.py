@@ -5,6 +5,7 @@ import pytest
 
 from penstock.dispatch.loop import Dispatcher
 from penstock.engines.base import Life
+from penstock.errors import ConfigurationError
 from penstock.job.events import HostEvent
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.run import Run, S3Access
@@ -263,3 +264,20 @@ def test_at_the_start_what_ended_jobs_left_behind_is_removed(world):
     world.dispatcher.close()
     assert world.engine.forgotten[0] == handle
     assert "a-uid/algo-1" in world.engine.runs
+
+
+def test_a_store_whose_keys_can_not_be_had_fails_the_job_and_no_other(world, monkeypatch):
+    world.submit("a")
+    world.submit("b")
+    make_run = world.dispatcher._make_run
+
+    def without_keys(job, *rest):
+        if job.name == "a":
+            raise ConfigurationError("The keys of the AWS profile 'work' can't be had: they have expired.")
+        return make_run(job, *rest)
+
+    monkeypatch.setattr(world.dispatcher, "_make_run", without_keys)
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.FAILED
+    assert "profile 'work'" in world.store.job("a").failure_reason
+    assert world.phase("b") is Phase.PREPARING

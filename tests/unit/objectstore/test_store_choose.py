@@ -34,13 +34,16 @@ def test_an_endpoint_with_keys_is_the_users_own(tmp_path):
         PENSTOCK_S3_REGION="here",
         PENSTOCK_BUCKET="mine",
     )
-    assert store == ExternalStore(S3Access("http://minio:9000", "here", "id", "secret"), "mine")
+    assert isinstance(store, ExternalStore)
+    assert store.access == S3Access("http://minio:9000", "here", "id", "secret")
+    assert store.bucket == "mine"
 
 
 def test_keys_alone_are_aws_itself(tmp_path):
     store = chosen(tmp_path, **KEYS, PENSTOCK_S3_SESSION_TOKEN="token", PENSTOCK_REGION="eu-west-1")
-    bucket = "sagemaker-eu-west-1-000000000000"
-    assert store == ExternalStore(S3Access(None, "eu-west-1", "id", "secret", "token"), bucket)
+    assert store.access == S3Access(None, "eu-west-1", "id", "secret", "token")
+    assert store.access.url == "https://s3.eu-west-1.amazonaws.com"
+    assert store.bucket == "sagemaker-eu-west-1-000000000000"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def s3():
 
 def store(server, region="us-east-1"):
     return ExternalStore(
-        S3Access(f"http://127.0.0.1:{server.server_port}", region, "id", "the-secret"), "mine"
+        lambda: S3Access(f"http://127.0.0.1:{server.server_port}", region, "id", "the-secret"), "mine"
     )
 
 
@@ -108,12 +108,12 @@ def test_nobody_there_is_told(tmp_path):
         with pytest.raises(
             ConfigurationError, match=rf"{endpoint}.*mine.*can't be reached.*PENSTOCK_S3_ENDPOINT"
         ):
-            ExternalStore(S3Access(endpoint, "us-east-1", "id", "secret"), "mine").wait_ready(1)
+            ExternalStore(lambda: S3Access(endpoint, "us-east-1", "id", "secret"), "mine").wait_ready(1)
 
 
 def test_an_endpoint_that_is_no_url_is_told():
     with pytest.raises(ConfigurationError, match=r"not-a-url.*PENSTOCK_S3_ENDPOINT"):
-        ExternalStore(S3Access("not-a-url", "us-east-1", "id", "secret"), "mine").wait_ready(1)
+        ExternalStore(lambda: S3Access("not-a-url", "us-east-1", "id", "secret"), "mine").wait_ready(1)
 
 
 def test_it_is_neither_started_nor_stopped(s3):

@@ -123,6 +123,8 @@ def test_other_stores_and_other_encryption_are_left_alone():
         AWS_ENDPOINT_URL_S3="https://s3.eu-west-1.amazonaws.com",
     )
     assert sent(aws) == expected, aws.stderr
+    through = run(SENT.format(endpoints="None, ", kind="aws:kms"), AWS_ENDPOINT_URL_S3=LOCAL)
+    assert sent(through) == expected, through.stderr
     plain = run(SENT.format(endpoints="None, ", kind="AES256"))
     assert sent(plain)[0] == expected[0], plain.stderr
 

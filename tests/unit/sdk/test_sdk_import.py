@@ -92,7 +92,7 @@ except ModuleNotFoundError as error:
 RUN = """
 import sys
 from penstock.client import alias, local_server
-address = local_server.Address("http://127.0.0.1:9", None, "r", "r", "0" * 12, "b", "key", "secret")
+address = local_server.Address("http://127.0.0.1:9", "http://127.0.0.1:8", "r", "r", "0" * 12, "b", "key", "secret")
 alias.run_script(sys.argv[1], sys.argv[2:], address)
 """
 
@@ -144,7 +144,7 @@ def test_the_official_package_is_left_alone(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from penstock.client import alias, local_server
-address = local_server.Address("http://127.0.0.1:9", None, "r", "r", "0" * 12, "b", "key", "secret")
+address = local_server.Address("http://127.0.0.1:9", "http://127.0.0.1:8", "r", "r", "0" * 12, "b", "key", "secret")
 alias.run_script({str(script)!r}, [], address)
 """)
     assert out == "official http://127.0.0.1:9\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +187,22 @@ def test_trimmed_models_have_our_operations_and_full_ones_all(address: local_ser
     assert trimmed.meta.endpoint_url == full.meta.endpoint_url
 
 
-def test_s3_of_one_s_own_at_aws(address: local_server.Address) -> None:
-    from dataclasses import replace
-
-    aws = replace(address, s3_endpoint=None, s3_region="us-west-2", session_token="t")
-    client = boto_module.LocalBotoSession(aws).client("s3")
-    assert client.meta.endpoint_url == "https://s3.us-west-2.amazonaws.com"
+@pytest.mark.parametrize(
+    ("changes", "endpoint", "has_kms"),
+    [
+        ({}, "http://127.0.0.1:8", False),
+        ({"s3_buckets": {"there": "http://127.0.0.1:7"}}, "http://127.0.0.1:9", False),
+        ({"own_s3": False}, "http://127.0.0.1:9", False),
+        ({"own_s3": False, "s3_endpoint": None}, "http://127.0.0.1:9", True),
+    ],
+)
+def test_objects_are_sought_at_the_embedded_store_or_else_through_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any], endpoint: str, has_kms: bool
+) -> None:
+    record = replace(served_home(tmp_path, monkeypatch), **changes)
+    found = local_server.address(Home(tmp_path), record)
+    assert (found.s3_endpoint, found.has_kms) == (endpoint, has_kms)
+    assert boto_module.LocalBotoSession(found).client("s3").meta.endpoint_url == endpoint
 
 
 # Buckets

@@ -91,9 +91,10 @@ def _is_aws(endpoint: str | None) -> bool:
 
 
 def _has_no_kms(client: Any) -> bool:
-    """Whether it is the store that the environment leads to, and not AWS's."""
-    endpoint = _told("S3").rstrip("/")
-    return client.meta.endpoint_url.rstrip("/") == endpoint and "amazonaws.com" not in endpoint
+    """Whether it is the store that the environment leads to; the server itself knows what its stores can do."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3", "").rstrip("/")
+    server = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+    return client.meta.endpoint_url.rstrip("/") == endpoint != server and "amazonaws.com" not in endpoint
 
 
 def _without_kms(params: dict[str, Any], **_others: Any) -> None:

@@ -1,0 +1,188 @@
+"""What a job's own credentials are good for: objects in S3, and what concerns the job itself. All else is refused.
+
+On AWS the job's role decides; here there are no roles, so one table stands for the usual one. A program may not start
+jobs, nor see or touch other ones, nor change what buckets are and who may read them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from penstock.api.logs import GROUP
+from penstock.job.life import Job
+from penstock.wire.faults import Fault, access_denied
+
+#: (service, operation) -> the member that must name what is the job's own; "" when it is about nobody.
+OPERATIONS: Mapping[tuple[str, str], str] = {
+    ("sagemaker", "DescribeProcessingJob"): "ProcessingJobName",
+    ("sagemaker", "StopProcessingJob"): "ProcessingJobName",
+    ("sagemaker", "AddTags"): "ResourceArn",
+    ("sagemaker", "ListTags"): "ResourceArn",
+    ("sagemaker-metrics", "BatchPutMetrics"): "TrialComponentName",
+    ("sagemaker-metrics", "BatchGetMetrics"): "MetricQueries",
+    ("logs", "DescribeLogGroups"): "",
+    ("logs", "DescribeLogStreams"): "logStreamNamePrefix",
+    ("logs", "GetLogEvents"): "logStreamName",
+    ("logs", "FilterLogEvents"): "logStreamNames",
+    ("sts", "GetCallerIdentity"): "",
+    ("iam", "GetRole"): "",
+}
+
+#: (method, level) -> the query parameter that tells the operation ("" for none) -> its action in IAM.
+S3: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("GET", "service"): {"": "ListAllMyBuckets"},
+    ("HEAD", "bucket"): {"": "ListBucket"},
+    ("GET", "bucket"): {
+        "": "ListBucket",
+        "location": "GetBucketLocation",
+        "uploads": "ListBucketMultipartUploads",
+        "versions": "ListBucketVersions",
+    },
+    ("POST", "bucket"): {"delete": "DeleteObject"},
+    ("HEAD", "object"): {"": "GetObject"},
+    ("GET", "object"): {
+        "": "GetObject",
+        "attributes": "GetObjectAttributes",
+        "tagging": "GetObjectTagging",
+        "uploadId": "ListMultipartUploadParts",
+    },
+    ("PUT", "object"): {"": "PutObject", "tagging": "PutObjectTagging", "uploadId": "PutObject"},
+    ("POST", "object"): {"uploads": "PutObject", "uploadId": "PutObject"},
+    ("DELETE", "object"): {
+        "": "DeleteObject",
+        "tagging": "DeleteObjectTagging",
+        "uploadId": "AbortMultipartUpload",
+    },
+}
+
+#: Query parameters that only refine one of these. Whatever is not listed is taken for an operation of its own.
+_REFINING = re.compile(
+    r"""prefix|delimiter|marker|max-keys|list-type|continuation-token|start-after|encoding-type|fetch-owner
+    |key-marker|version-id-marker|upload-id-marker|max-uploads|part-number-marker|max-parts|max-buckets
+    |bucket-region|partNumber|versionId|x-id|response-[a-z-]+|x-amz-(sdk-)?checksum-[a-z0-9-]+
+    |X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256)""",
+    re.VERBOSE,
+)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+#: Access lists that give nobody else a right.
+_PRIVATE = {b"private", b"bucket-owner-full-control", b"bucket-owner-read"}
+_GRANTS = (b"x-amz-grant-", b"x-amz-object-lock-", b"x-amz-bypass-")
+
+
+def session_arn(account: str, job: Job) -> str:
+    """Who a job's program is: its role, assumed in a session that AWS names so."""
+    role = str(job.request["RoleArn"]).rpartition("/")[2]
+    return f"arn:aws:sts::{account}:assumed-role/{role}/SageMaker"
+
+
+def check(account: str, job: Job, service: str, operation: str, params: Mapping[str, Any]) -> None:
+    """Let an AWS operation of a job's program pass.
+
+    Raises:
+        Fault: AccessDeniedException.
+    """
+    member = OPERATIONS.get((service, operation))
+    if member == "" or (member is not None and _is_its_own(job, member, params)):
+        return
+    named = params.get("ProcessingJobName")
+    resource = params.get("ResourceArn") or "*"
+    if named:
+        resource = f"{job.arn.rpartition('/')[0]}/{str(named).lower()}"
+    elif component := params.get("TrialComponentName"):
+        resource = _component_arn(job, component)
+    elif service == "sagemaker-metrics":
+        resource = next(arn for arn in _queried(params) if not _is_of_it(job, arn))
+    elif service == "logs":
+        resource = (
+            f"{job.arn.replace(':sagemaker:', ':logs:').partition(':processing-job')[0]}:log-group:{GROUP}"
+        )
+    raise _denied(account, job, f"{service.removesuffix('-metrics')}:{operation}", resource)
+
+
+def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, headers: _Headers) -> None:
+    """Let a request to S3 of a job's program pass.
+
+    Args:
+        account: For the message.
+        job: Whose program it is.
+        method: In capitals.
+        path: Of the request, as it came: `/bucket/key`, percent-encoded.
+        query: As it came, without the question mark.
+        headers: By lower-case name.
+
+    Raises:
+        Fault: AccessDeniedException.
+    """
+    bucket, _, key = unquote(path.decode("latin-1")).removeprefix("/").partition("/")
+    level = "object" if key else "bucket" if bucket else "service"
+    names = {unquote(pair.partition("=")[0]) for pair in query.decode("latin-1").split("&")} - {""}
+    telling = sorted(name for name in names if not _REFINING.fullmatch(name)) or [""]
+    known = S3.get((method, level), {})
+    fits = level == "service" or (
+        _BUCKET.fullmatch(bucket) is not None
+        # Where a store tidies paths up, these would lead from an object to its bucket, or to another one.
+        and (not key or not ({".", ".."} & set(key.split("/")) or not key.strip("/")))
+    )
+    if fits and len(telling) == 1 and telling[0] in known:
+        action = "PutObjectAcl" if _grants(headers) else None
+    else:
+        action = _action(method, level, telling[0])
+    if action is not None:
+        raise _denied(account, job, f"s3:{action}", f'"arn:aws:s3:::{"/".join(filter(None, (bucket, key)))}"')
+
+
+_Headers = Sequence[tuple[bytes, bytes]]
+
+
+def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
+    if member == "ProcessingJobName":
+        return bool(params[member] == job.name)
+    if member == "ResourceArn":
+        return bool(params[member] == job.arn)
+    if member == "TrialComponentName":
+        return bool(params[member] == job.trial_component)
+    if member == "MetricQueries":
+        return all(_is_of_it(job, arn) for arn in _queried(params))
+    given = [params[m] for m in ("logStreamName", "logStreamNamePrefix") if params.get(m) is not None]
+    given += params.get("logStreamNames") or []
+    return bool(given) and all(str(stream).startswith(f"{job.name}/") for stream in given)
+
+
+def _queried(params: Mapping[str, Any]) -> list[str]:
+    return [query["ResourceArn"] for query in params["MetricQueries"]]
+
+
+def _is_of_it(job: Job, arn: str) -> bool:
+    """Whether an ARN names the job or its trial component."""
+    return arn == job.arn or (
+        job.trial_component is not None and arn == _component_arn(job, job.trial_component)
+    )
+
+
+def _component_arn(job: Job, component: str) -> str:
+    return f"{job.arn.partition(':processing-job')[0]}:experiment-trial-component/{component}"
+
+
+def _grants(headers: _Headers) -> bool:
+    return any(
+        (name == b"x-amz-acl" and value.strip() not in _PRIVATE) or name.startswith(_GRANTS)
+        for name, value in headers
+    )
+
+
+def _action(method: str, level: str, telling: str) -> str:
+    """The name that IAM has for what is refused, as near as the rule behind most of its names goes."""
+    if (method, level, telling) == ("PUT", "bucket", ""):
+        return "CreateBucket"
+    verb = {"HEAD": "Get", "POST": "Put"}.get(method, method.capitalize())
+    return verb + ("Object" if level == "object" else "Bucket") + telling.title().replace("-", "")
+
+
+def _denied(account: str, job: Job, action: str, resource: str) -> Fault:
+    return access_denied(
+        f"User: {session_arn(account, job)} is not authorized to perform: {action} on resource: {resource} "
+        f"because no identity-based policy allows the {action} action"
+    )
