@@ -111,7 +111,7 @@ def test_one_fault_anywhere_does_no_harm(access, boto, tmp_path, fault):
         for step in ("up", "down"):
             choose = in_turn(iter([None] * number + [fault]))
             with between(behind(access), choose, seed=number) as proxy:
-                through = replace(access, endpoint=proxy.url)
+                through = replace(access, endpoint=proxy.url, own=False)
                 if step == "up":
                     came, failure = attempt(send, tmp_path, f"s3://{BUCKET}/{prefix}", through)
                 else:
@@ -131,7 +131,7 @@ def test_a_storm_ends_complete_or_failed(access, boto, tmp_path, seed):
     wanted = fill(tmp_path / "processing/out", seed)
     prefix, outcomes = f"storm/{seed}/", Counter()
     with between(behind(access), at_random(seed, STORMY), seed) as proxy:
-        through = replace(access, endpoint=proxy.url)
+        through = replace(access, endpoint=proxy.url, own=False)
         for step in range(3):
             uri = f"s3://{BUCKET}/{prefix}{step}/"
             _, failure = attempt(send, tmp_path, uri, through)
@@ -166,7 +166,7 @@ def test_a_store_that_never_answers_rightly_is_told_with_its_answer(access, boto
     fill(tmp_path / "processing/out", 0, small=3)
     boto.put_object(Bucket=BUCKET, Key="hopeless/in", Body=b"x")
     with between(behind(access), at_random(0, HOPELESS)) as proxy:
-        through = replace(access, endpoint=proxy.url)
+        through = replace(access, endpoint=proxy.url, own=False)
         with pytest.raises(JobFailure) as sent:
             send(tmp_path, f"s3://{BUCKET}/hopeless/out", through, patience=1.0)
         with pytest.raises(JobFailure) as brought:

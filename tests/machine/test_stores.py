@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ class Real(BucketSuite):
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
     with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 19750) as access:
-        yield access
+        yield replace(access, own=False)  # as a store like any other
 
 
 @pytest.fixture(scope="module")

@@ -359,12 +359,17 @@ class _Transfer:
 
     def _store(self, descriptor: int, start: int) -> int:
         size = min(PART, self.file.entry.size - start)
-        kept = self.load.tree is not None
-        part = _Part(descriptor, start, [hashlib.md5(usedforsecurity=False)] + [hashlib.sha256()] * kept)
+        wanted = {}
+        if not self.bucket.sealed:
+            wanted["proof"] = hashlib.md5(usedforsecurity=False)
+        if self.load.tree is not None:
+            wanted["cache"] = hashlib.sha256()
+        part = _Part(descriptor, start, wanted)
         self.bucket.copy_part(self.file.entry, start, size, part)
-        self.digests[start // PART] = part.sums[0].digest()
-        if kept:
-            self.file.sums[start] = part.sums[1].digest()
+        if "proof" in wanted:
+            self.digests[start // PART] = part.sums["proof"].digest()
+        if "cache" in wanted:
+            self.file.sums[start] = part.sums["cache"].digest()
         return size
 
     def _prove(self, descriptor: int) -> None:
@@ -386,18 +391,18 @@ class _Transfer:
 class _Part:
     """Where a part goes: written to its place and summed up as it comes."""
 
-    def __init__(self, descriptor: int, start: int, sums: Sequence[Hash]) -> None:
+    def __init__(self, descriptor: int, start: int, sums: Mapping[str, Hash]) -> None:
+        """`sums`: fresh ones, by what they are for."""
         self.descriptor, self.start, self.at = descriptor, start, start
-        self.fresh = sums
-        self.sums = [one.copy() for one in sums]
+        self.fresh, self.sums = sums, dict(sums)
 
     def restart(self) -> None:
         """See `storage.Sink`."""
-        self.at, self.sums = self.start, [one.copy() for one in self.fresh]
+        self.at, self.sums = self.start, {name: one.copy() for name, one in self.fresh.items()}
 
     def take(self, data: memoryview) -> None:
         """See `storage.Sink`."""
-        for one in self.sums:
+        for one in self.sums.values():
             one.update(data)
         self.at = _write_all(self.descriptor, data, self.at)
 

@@ -70,17 +70,19 @@ class FileChangedError(Exception):
 class Source:
     """A file that is uploaded in parts: read from its beginning to `size`, summed as it is read.
 
+    `part` is the size of the parts whose MD5 sums are wanted; None: they are not.
+
     The last read looks whether the file is still the same; it raises before the upload can be completed.
     """
 
-    def __init__(self, file: BinaryIO, size: int, part: int) -> None:
+    def __init__(self, file: BinaryIO, size: int, part: int | None) -> None:
         self._file, self._size, self._part = file, size, part
         self._began = os.fstat(file.fileno())
         self._sha256 = hashlib.sha256()
         self._digest = hashlib.md5(usedforsecurity=False)
         self._in_part = 0
         self.digests: list[bytes] = []
-        """The MD5 sums of the parts, once all is read."""
+        """The MD5 sums of the parts, once all is read and if they are wanted."""
         self.changed = False
         self._at = 0
         file.seek(0)
@@ -113,6 +115,8 @@ class Source:
     def _sum(self, data: bytes) -> None:
         self._sha256.update(data)
         self._at += len(data)
+        if self._part is None:
+            return
         rest = memoryview(data)
         while rest:
             piece, rest = rest[: self._part - self._in_part], rest[self._part - self._in_part :]

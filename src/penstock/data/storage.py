@@ -63,6 +63,11 @@ class Bucket(Protocol):
     Their messages begin with the URI of the thing, tell the cause and what to do, and hold no secret.
     """
 
+    @property
+    def sealed(self) -> bool:
+        """Whether nothing on the way changes bytes unseen: then `prove` asks for no sums."""
+        ...
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """All objects whose key begins with the string `prefix`, in any order."""
         ...
@@ -144,8 +149,8 @@ class S3Bucket:
     def __init__(self, access: S3Access, bucket: str, kms_key: str | None, patience: float) -> None:
         self.access, self.bucket, self.patience = access, bucket, patience
         self.encrypted = kms_key is not None
-        self._sealed = endpoint_of(access).startswith("https:")
-        """TLS itself refuses what was changed on its way, so an ETag that is no MD5 sum needs no second look."""
+        # TLS itself refuses what was changed on its way, and to our own store on this machine there is no way.
+        self.sealed = access.own or endpoint_of(access).startswith("https:")
         with self._explained(self._asked("", "Open")):
             self._store = _open(access, bucket, kms_key, patience)
 
@@ -204,7 +209,7 @@ class S3Bucket:
     def prove(self, entry: Entry, digests: Sequence[bytes], descriptor: int | None = None) -> bool:
         """See `Bucket.prove`."""
         return (
-            self._sealed
+            self.sealed
             or proves(entry.etag, digests)
             or (descriptor is not None and file_proves(entry.etag, descriptor, entry.size))
         )
@@ -215,10 +220,9 @@ class S3Bucket:
 
         def write() -> None:
             put = obstore.put(self._store, _addressable(key), data, use_multipart=False)
-            if (
-                not self._arrived(put["e_tag"], [md5(data)])
-                and self._read(asked, max(len(data), PART)) != data
-            ):
+            if self.sealed or proves(put["e_tag"], [md5(data)]):
+                return
+            if self._read(asked, max(len(data), PART)) != data:
                 raise asked.damaged("the store holds other bytes than were sent")
 
         self._again(asked, write)
@@ -230,7 +234,7 @@ class S3Bucket:
         part = max(PART, -(-size // _S3_PARTS))
 
         def write() -> str:
-            source = Source(file, size, part)
+            source = Source(file, size, None if self.sealed else part)
             try:
                 put = obstore.put(
                     self._store,
@@ -246,26 +250,21 @@ class S3Bucket:
                         f"{asked.uri}: the file changed while it was uploaded. Something still writes it."
                     ) from None
                 raise
-            if not self._arrived(put["e_tag"], source.digests):
+            if not proves(put["e_tag"], source.digests):
                 self._compare(asked, source, size, part)
             return source.sha256
 
         return self._again(asked, write)
 
-    def _arrived(self, etag: str | None, digests: Sequence[bytes]) -> bool:
-        """Whether the store's answer shows that it holds what was sent.
-
-        Every request carries the SHA-256 of its body for the store to check. Not all do, so its ETag has to fit,
-        except where it can't and nothing can happen on the way.
-        """
-        return proves(etag, digests) or (self._sealed and len(digests) == 1)
-
     def _compare(self, asked: Asked, source: Source, size: int, part: int) -> None:
-        """Look at what the store holds: its size, and where no TLS vouches for the way, its bytes too."""
+        """Look at what the store holds: its size, and where nothing vouches for the way, its bytes too.
+
+        Every request carries the SHA-256 of its body for the store to check, but not all do.
+        """
         entry = self.head(asked.uri.key)
         if entry.size != size:
             raise asked.damaged(f"the store holds {entry.size} bytes of a file of {size}")
-        if self._sealed or proves(entry.etag, source.digests):
+        if self.sealed or proves(entry.etag, source.digests):
             return
         for number, digest in enumerate(source.digests):
             start = number * part
@@ -275,7 +274,7 @@ class S3Bucket:
     def _read(self, asked: Asked, limit: int, wanted: str | None = None) -> memoryview:
         """The whole object, once its ETag or, where that is no MD5 sum, a second reading has shown it to be right."""
         etag, data = self._get(asked, limit, wanted)
-        if self._sealed or proves(etag, [md5(data)]):
+        if self.sealed or proves(etag, [md5(data)]):
             return data
         again, other = self._get(asked, limit, wanted)
         if proves(again, [md5(other)]) or other == data:

@@ -28,6 +28,8 @@ class S3Access:
     """Whether the bucket stands in the path; else in the host's name."""
     ca_bundle: str | None = None
     """A file of certificates (PEM) to trust beside the system's."""
+    own: bool = False
+    """Whether it is Penstock's own store on this machine, with nothing between that could change bytes."""
     buckets: tuple[tuple[str, S3Access], ...] = ()
     """How to reach the buckets that lie in other stores."""
 

@@ -46,6 +46,11 @@ class FakeBucket:
     def __init__(self, store: FakeStore, name: str) -> None:
         self.store, self.name = store, name
 
+    @property
+    def sealed(self) -> bool:
+        """See `storage.Bucket.sealed`."""
+        return False
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """See `storage.Bucket.list`."""
         found = [key for key in self._objects if key.startswith(prefix)]

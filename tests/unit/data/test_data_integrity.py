@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -97,6 +98,24 @@ def test_an_etag_that_is_no_sum_is_made_good_by_a_second_reading(server, patient
     server.answers = [object_answer(b"data", '"0-not-a-sum"')]
     assert bytes(patient.read("k", 9)) == b"data"
     assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_to_the_own_store_there_is_no_way_on_which_bytes_could_change(server, scripted, tmp_path, own):
+    """Nothing is summed up or read twice there; sizes are still looked at."""
+    bucket = open_bucket(replace(scripted, own=own), "b", None, 10.0)
+    server.answers = [object_answer(b"data", '"0-not-a-sum"')]
+    assert bytes(bucket.read("k", 9)) == b"data"
+    bucket.write("k", b"data")
+    assert [asked.method for asked in server.asked] == (
+        ["GET", "PUT"] if own else ["GET", "GET", "PUT", "GET", "GET"]
+    )
+    with (tmp_path / "f").open("wb+") as file:
+        file.write(b"0123456789")
+        file.flush()
+        source = Source(file, 10, None if bucket.sealed else 5)
+        assert b"".join(iter(lambda: source.read(3), b"")) == b"0123456789"
+        assert len(source.digests) == (0 if own else 2)
 
 
 def test_bytes_that_are_never_right_fail_with_the_reason(server, bucket):

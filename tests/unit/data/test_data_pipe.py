@@ -262,6 +262,7 @@ class Broken:
 
     def __init__(self, bucket, fail):
         self.bucket, self.fail, self.list, self.prove = bucket, fail, bucket.list, bucket.prove
+        self.sealed = bucket.sealed
 
     def read_part(self, entry, start, length):
         if problem := self.fail(entry.key):
