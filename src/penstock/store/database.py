@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -54,12 +55,17 @@ class Store:
         self._engine = engine
         schema.upgrade(engine)
         self.uploads = uploads.Uploads(engine)
+        # Kept apart: to borrow a connection of the pool takes as long as to read a row.
+        self._reader = engine.raw_connection() if in_process else None
+        self._reader_lock = threading.Lock()
         self._job_by_name = Bare(engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(engine, insert(jobs))
         self._new_tag = Bare(engine, insert(tags))
 
     def close(self) -> None:
         """Give all connections back."""
+        if self._reader is not None:
+            self._reader.close()
         self._engine.dispose()
 
     # Jobs
@@ -99,9 +105,14 @@ class Store:
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
-        with closing(self._engine.raw_connection()) as c, closing(c.cursor()) as cursor:
-            cursor.execute(self._job_by_name.sql, self._job_by_name.parameters(wanted=name))
-            row = cursor.fetchone()
+        parameters = self._job_by_name.parameters(wanted=name)
+        if self._reader is not None:
+            with self._reader_lock, closing(self._reader.cursor()) as cursor:
+                row = cursor.execute(self._job_by_name.sql, parameters).fetchone()
+        else:
+            with closing(self._engine.raw_connection()) as c, closing(c.cursor()) as cursor:
+                cursor.execute(self._job_by_name.sql, parameters)
+                row = cursor.fetchone()
         return None if row is None else _job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
 
     def job_of_uid(self, uid: str) -> Job | None:
