@@ -1,7 +1,7 @@
 """Inputs and outputs against s5cmd, the AWS CLI and boto3 with threads: the same store and disk, in turn.
 
-Python clients are timed without their imports (a runner is forked from a process that has loaded what it needs),
-programs whole.
+Penstock downloads as a job does, into the node's cache. Python clients are timed without their imports (a runner is
+forked from a process that has loaded what it needs), programs whole.
 """
 
 import contextlib
@@ -61,7 +61,8 @@ def measure(way, count, size, environ, folder):
             else:
                 target = folder / "target"
                 figures[client].append(move(client, way, "given", target, environ))
-                files = [path for path in target.rglob("*") if path.is_file()]
+                kept = [*(target / "cache" / "trees").glob("*/files"), target / "processing"][0]
+                files = [path for path in kept.rglob("*") if path.is_file()]
                 assert (len(files), sum(f.stat().st_size for f in files)) == (count, count * size), client
                 shutil.rmtree(target)
     remove("given", environ)
