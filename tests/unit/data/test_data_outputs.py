@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,27 @@ def test_a_key_longer_than_s3_allows_fails_by_name(store, send, out):
     with pytest.raises(ClientFailure, match="longer than 1024 bytes"):
         send()
     assert set(store.buckets["b"]) == {"o/a"}
+
+
+@pytest.mark.parametrize("depth", [510, 1500])
+def test_the_deepest_nesting_keeps_no_file_from_s3(store, send, out, depth):
+    fill(out, "a")
+    folder = os.open(out, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(os.open("f", os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    deepest = "o/" + "d/" * depth + "f"
+    if len(deepest) > 1024:
+        with pytest.raises(ClientFailure, match="longer than 1024 bytes"):
+            send()
+    else:
+        send()
+    assert set(store.buckets["b"]) == {"o/a"} | ({deepest} if len(deepest) <= 1024 else set())
+    subprocess.run(["rm", "-r", str(out)], check=True)  # deeper than Python goes
 
 
 def test_a_file_that_can_not_be_read_fails_by_name(store, send, out, monkeypatch):
