@@ -232,6 +232,17 @@ def test_an_input_that_would_be_hidden_by_a_mount_keeps_it_away(node, store, man
         assert [one.mount for one in node.run(*inputs, cache=cache)] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("streamed", "mounted"),
+    [(f"{IN}/pipe", False), (f"{IN}/1/2/pipe", False), (f"{IN}-pipe", True), (IN.replace("in", "i"), True)],
+)
+def test_a_mount_never_hides_a_fifo(node, store, many, streamed, mounted):
+    pipe = wanted("s3://b/d/", "p", streamed, S3InputMode="Pipe")
+    with Cache(node.folder, node.limit) as cache:
+        (fetched,) = node.run(wanted("s3://b/d/"), pipe, cache=cache)
+    assert (fetched.mount is not None) == mounted
+
+
 def test_verify_finds_and_removes_what_was_damaged(node, store, many):
     node.run(wanted("s3://b/d/"))
     damaged = sorted(pruning.objects(node.folder))[5]
