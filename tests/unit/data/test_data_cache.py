@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from pathlib import Path
@@ -148,6 +149,46 @@ def test_who_waits_can_be_stopped(node, many):
         node.run(wanted("s3://b/d/"), cache=first)
         with pytest.raises(Stopped):
             node.run(wanted("s3://b/d/"), cache=second, check=stop)
+
+
+def test_nobody_waits_for_what_could_not_be_kept(node, many):
+    """The one who fetched it still has it mounted, but gets it known to nobody: the next one fetches it anew."""
+    with Cache(node.folder, node.limit) as first:
+        (mine,) = node.run(wanted("s3://b/d/"), cache=first)
+        (node.folder / "objects").write_text("in the way")
+        mounted = os.open(mine.mount, os.O_RDONLY)
+        first.settle()
+        first._settling.join()
+        (node.folder / "objects").unlink()
+        tries = iter(range(3))
+        assert node.run(wanted("s3://b/d/"), check=lambda: next(tries)) == many
+        assert content(Path(f"/proc/self/fd/{mounted}")) == many
+        os.close(mounted)
+    assert node.leftovers() == []
+    assert node.run(wanted("s3://b/d/")) == many
+
+
+@pytest.mark.parametrize("name", ["incoming", "lock"])
+def test_a_job_does_without_a_cache_that_can_not_be_written(node, many, name):
+    node.folder.mkdir()
+    (node.folder / name).mkdir() if name == "lock" else (node.folder / name).touch()
+    with Cache(node.folder, node.limit) as first:
+        (fetched,) = node.run(wanted("s3://b/d/"), cache=first)
+        assert (fetched.mount, fetched.objects) == (None, len(many))
+        assert not list(node.folder.glob("incoming/*"))
+
+
+def test_a_claim_that_fails_is_let_go(node, many, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Cache(node.folder, node.limit) as first, monkeypatch.context() as patch:
+        patch.setattr("penstock.data.cache.Tree", full)
+        (fetched,) = node.run(wanted("s3://b/d/"), cache=first)
+        assert fetched.mount is None
+        patch.undo()
+        tries = iter(range(3))
+        assert node.run(wanted("s3://b/d/"), check=lambda: next(tries)) == many
 
 
 def test_a_failed_download_leaves_nothing_and_lets_the_next_try(node, store, many):
