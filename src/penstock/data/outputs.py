@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from penstock import units
 from penstock.data import crew
-from penstock.data.answers import StoreFailing, StoreUnreachable
+from penstock.data.answers import StoreFailing, StoreUnreachable, Unaddressable
 from penstock.data.folder import FILE, IsLinkError, Stamp, open_below, stamp, walk
 from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
@@ -173,7 +173,7 @@ class _Output:
     """The first of those that `failed` counts."""
     failed: int = 0
     fruitless: int = 0
-    """Failures since the last file that arrived."""
+    """Failures since the last file that arrived, for causes that others share."""
 
     def key(self, relative: str) -> str:
         """The key of the file at this path below LocalPath."""
@@ -349,7 +349,7 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     except JobFailure as error:
         with shared.lock:
             output.fail(error)
-            output.fruitless += 1
+            output.fruitless += not isinstance(error, Unaddressable)
             shared.hopeless = shared.hopeless or isinstance(error, StoreUnreachable | StoreFailing)
     except OSError as error:
         with shared.lock:

@@ -289,6 +289,32 @@ def test_a_store_that_refuses_everything_is_left_after_a_while(store, send, out)
     assert 64 <= store.writes <= 64 + 17
 
 
+def test_names_that_no_object_can_have_keep_no_other_file_from_s3(
+    server, scripted, out, tmp_path, monkeypatch
+):
+    odd = [f"odd\n{n}" for n in range(100)]
+    fill(out, *odd, "z")
+    real = os.scandir
+    monkeypatch.setattr("penstock.data.folder.os.scandir", lambda folder: _InOrder(real(folder)))
+    server.answers = [(200, b"", ("ETag", hashlib.md5(b"z", usedforsecurity=False).hexdigest()))]
+    with pytest.raises(ClientFailure, match=r"can't be addressed.* 99 more of its files failed\.$"):
+        upload([wanted()], kms_key=None, root=tmp_path, access=scripted, progress=[].append)
+    assert [asked.path for asked in server.asked] == ["/b/o/z"]
+
+
+class _InOrder:
+    """A listing of a folder in the order of the names."""
+
+    def __init__(self, entries):
+        self.entries = entries
+
+    def __enter__(self):
+        return iter(sorted(self.entries, key=lambda entry: entry.name))
+
+    def __exit__(self, *_):
+        self.entries.close()
+
+
 def test_large_files_go_in_parts(store, send, out, monkeypatch):
     monkeypatch.setattr(outputs_module, "PART", 10)
     (out / "big").write_bytes(b"x" * 11)
