@@ -96,7 +96,7 @@ class Cache:
 
         Args:
             digest: Says all of the content, see `digest_of`.
-            size: Bytes that it takes at most.
+            size: Bytes of the disk that it takes at most, see `pruning.room_of`.
             check: Called several times a second while it waits; what it raises ends the waiting.
         """
         if digest in self._trees:

@@ -45,7 +45,7 @@ def obtain(
         if _worth(load) and _apart(load, loads, own, streamed):
             wanted.setdefault(_digest(load, access, share), load)
     for digest, load in sorted(wanted.items()):  # the same order for all, see `Cache.obtain`
-        load.tree = cache.obtain(digest, load.objects.total()[1], check)
+        load.tree = cache.obtain(digest, load.objects.room(), check)
         if load.tree is not None and load.tree.complete:
             about = About.read(load.tree.folder)
             load.objects.clear()

@@ -232,6 +232,21 @@ def test_the_least_recently_used_goes_first_and_what_is_in_use_stays(node, store
     assert sum(path.stat().st_size for path in pruning.objects(node.folder)) == size
 
 
+def test_small_and_empty_objects_count_by_the_blocks_that_they_take(node, store, many):
+    store.buckets["b"] |= {f"e/{n}": b"" for n in range(shelf.LEAST_OBJECTS)}
+    node.limit = 3 * shelf.LEAST_OBJECTS * pruning.BLOCK
+    node.run(wanted("s3://b/d/"))
+    node.run(wanted("s3://b/e/"))
+    os.utime(_tree(node, "s3://b/d/"), (1, 1))
+    assert pruning.read_usage(node.folder) >= 2 * shelf.LEAST_OBJECTS * pruning.BLOCK
+    assert pruning.room(node.folder) == 2 * shelf.LEAST_OBJECTS * pruning.BLOCK
+    store.buckets["b"] |= {f"f/{n}": b"f" for n in range(2 * shelf.LEAST_OBJECTS)}
+    node.run(wanted("s3://b/f/"))
+    assert _uris(node) == {"s3://b/e/", "s3://b/f/"}
+    assert pruning.prune(node.folder, 0) == 0
+    assert _uris(node) == set()
+
+
 def test_an_input_larger_than_the_cache_or_than_its_room_goes_past_it(node, store):
     size = shelf.LEAST_BYTES
     store.buckets["b"] |= {"a/x": bytes(size), "b/x": b"b" * size}
