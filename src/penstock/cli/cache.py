@@ -27,7 +27,7 @@ def ls(json: Json = False) -> None:
     """List the inputs that are kept, the one used last first."""
     settings = Settings.read()
     folder = Home(settings.home).cache
-    kept, used = pruning.listing(folder), sum(map(pruning.size_of, pruning.objects(folder)))
+    kept, used = pruning.listing(folder), pruning.room(folder)
     if json:
         inputs = [
             {

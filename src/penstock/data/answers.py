@@ -40,6 +40,10 @@ class StoreUnreachable(ClientFailure):
     """No answer from the store at all for as long as it was asked: the same holds for other objects."""
 
 
+class Unaddressable(ClientFailure):
+    """No object can have such a key; that says nothing of others."""
+
+
 class StoreFailing(InternalFailure):
     """Nothing but errors of the store's own for as long as it was asked: the same holds for other objects."""
 
@@ -77,7 +81,7 @@ class Asked:
         if found := _UNANSWERED.search(text):
             return self._unreachable(found[1])
         if isinstance(error, ValueError) or "invalid path" in text:
-            return ClientFailure(
+            return Unaddressable(
                 f"{self.uri}: its key holds a part (empty, '.', '..' or a control character) that can't be "
                 "addressed. Rename the object or file.",
             )

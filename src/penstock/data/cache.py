@@ -89,26 +89,30 @@ class Cache:
             self.abandon(tree)
 
     def obtain(self, digest: str, size: int, check: Callable[[], None]) -> Tree | None:
-        """The tree of this digest: complete, or claimed to be filled by the caller; None when there is no room.
+        """The tree of this digest: complete, or claimed to be filled by the caller; None when it can't be kept.
 
         Waits while another runner fills it. Who wants several asks in the order of their digests, so that two never
         wait for each other.
 
         Args:
             digest: Says all of the content, see `digest_of`.
-            size: Bytes that it takes at most.
+            size: Bytes of the disk that it takes at most, see `pruning.room_of`.
             check: Called several times a second while it waits; what it raises ends the waiting.
         """
         if digest in self._trees:
             return self._trees[digest]
-        while (tree := self._use(digest) or self._claim(digest)) is None:
-            check()
-            time.sleep(_WAIT_SECONDS)
-        self._trees[digest] = tree
-        if not tree.complete and not self._reserve(tree, size):
-            self.abandon(tree)
-            return None
-        return tree
+        try:
+            while (tree := self._use(digest) or self._claim(digest)) is None:
+                check()
+                time.sleep(_WAIT_SECONDS)
+            self._trees[digest] = tree
+            if tree.complete or self._reserve(tree, size):
+                return tree
+        except OSError as error:  # a job can do without
+            _log.warning("Nothing can be kept in the cache %s: %s", self.folder, error)
+        if digest in self._trees:
+            self.abandon(self._trees[digest])
+        return None
 
     def abandon(self, tree: Tree) -> None:
         """Let go of a tree, and remove it when it is not complete."""
@@ -157,6 +161,8 @@ class Cache:
                 self._publish(tree)
             except OSError as error:
                 _log.warning("%s could not be kept in the cache: %s", tree.folder, error)
+                with suppress(OSError):  # the program has it mounted; others must not wait for its end
+                    tree.folder = tree.folder.rename(f"{tree.folder}.{os.getpid()}.{time.monotonic_ns()}")
 
     def _publish(self, tree: Tree) -> None:
         assert tree.about is not None  # set by who filled it
@@ -191,10 +197,19 @@ class Cache:
         filled = lock(folder, fcntl.LOCK_EX)
         if filled is None:
             return None
-        finished = self.folder / "trees" / digest
+        try:
+            tree = self._empty(folder, filled)
+        except BaseException:
+            os.close(filled)
+            raise
+        if tree is None:
+            os.close(filled)
+        return tree
+
+    def _empty(self, folder: Path, filled: int) -> Tree | None:
+        finished = self.folder / "trees" / folder.name
         if (finished / "files").is_dir():  # in between
             folder.rmdir()
-            os.close(filled)
             return None
         shutil.rmtree(finished, ignore_errors=True)
         for path in folder.iterdir():  # of one who was killed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import os
 import signal
 import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,8 +28,12 @@ def open_below(root: Path, relative: Path) -> int:
         IsLinkError: It did so.
         OSError: The folder is not there or can't be opened.
     """
-    descriptor = os.open(root, FOLDER)
-    for part in relative.parts:
+    return _enter(os.open(root, FOLDER), relative.parts)
+
+
+def _enter(descriptor: int, parts: Sequence[str]) -> int:
+    """`open_below`, from an open folder, which is closed."""
+    for part in parts:
         try:
             if stat.S_ISLNK(os.stat(part, dir_fd=descriptor, follow_symlinks=False).st_mode):
                 raise IsLinkError
@@ -36,6 +42,60 @@ def open_below(root: Path, relative: Path) -> int:
             os.close(descriptor)
         descriptor = inner
     return descriptor
+
+
+def walk(
+    top: int, enters: Callable[[str], bool], failed: Callable[[str, OSError], None]
+) -> Iterator[tuple[int, str, os.stat_result | None]]:
+    """All that lies below the open folder `top`, but for folders: the folder of each, open, its path and its state.
+
+    A folder in which nothing lies comes without a state. One is open at a time, and is found anew from the top: so
+    the deepest nesting takes neither descriptors nor Python's stack.
+
+    Args:
+        top: The folder; it stays open.
+        enters: Whether a folder is to be gone through, by its path below `top`.
+        failed: Is told of what can't be read.
+    """
+    waiting = [""]
+    while waiting:
+        base = waiting.pop()
+        try:
+            folder = _enter(os.open(".", FOLDER, dir_fd=top), base.split("/") if base else ())
+        except IsLinkError:
+            failed(base, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+            continue
+        except OSError as error:
+            failed(base, error)
+            continue
+        try:
+            for path, found in _entries(folder, base, failed):
+                if found is not None and stat.S_ISDIR(found.st_mode):
+                    waiting += [path] * enters(path)
+                else:
+                    yield folder, path, found
+        finally:
+            os.close(folder)
+
+
+def _entries(
+    folder: int, base: str, failed: Callable[[str, OSError], None]
+) -> Iterator[tuple[str, os.stat_result | None]]:
+    try:
+        with os.scandir(folder) as entries:  # read bit by bit: there may be a million
+            entry = None
+            for entry in entries:
+                path = f"{base}/{entry.name}" if base else entry.name
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except OSError as error:
+                    failed(path, error)
+                else:
+                    yield path, found
+            if entry is None:
+                yield base, None
+    except OSError as error:
+        failed(base, error)
 
 
 def open_file_below(root: Path, relative: Path) -> int:

@@ -95,7 +95,9 @@ def fetch(
         InternalFailure: This machine can't take it (its disk is full), or the store failed.
     """
     meter = meter or Meter()
-    wanted = [item for item in map(read_input, inputs) if item is not None and not item.piped]
+    managed = [item for item in map(read_input, inputs) if item is not None]
+    wanted = [item for item in managed if not item.piped]
+    streamed = [item.local_path for item in managed if item.piped]
     started = time.monotonic()
     with ExitStack() as stack:
         loads = [Load(item, _folder(item, root), meter) for item in wanted]
@@ -104,7 +106,7 @@ def fetch(
             make_folder(load.folder)
         crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
         if cache is not None:
-            shelf.obtain(loads, cache, access, f"{index}/{count}", own, check)
+            shelf.obtain(loads, cache, access, f"{index}/{count}", own, streamed, check)
         _lay_out([load for load in loads if load.tree is None], root)
         for load in loads:
             if load.tree is not None:

@@ -70,7 +70,7 @@ def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) ->
         patience: Seconds for which an unreachable or failing store is asked again, per page.
 
     Raises:
-        Refused: The store answered with an error.
+        Refused: The store answered with an error, or goes in a circle.
         Unanswered: It did not answer.
     """
     where = urlsplit(access.url_of(bucket))
@@ -82,6 +82,10 @@ def list_objects(access: S3Access, bucket: str, prefix: str, patience: float) ->
             yield from entries
             if token is None:
                 return
+            if token == query.get("continuation-token"):
+                raise Refused(
+                    200, "BadListing", "the answer is no listing: what follows it is that page again"
+                )
             query["continuation-token"] = token
     finally:
         connection.close()

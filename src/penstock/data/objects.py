@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from penstock.data.listing import Entry
+from penstock.data.pruning import BLOCK
 from penstock.data.uri import S3Uri
 from penstock.errors import ClientFailure
 
@@ -62,6 +63,11 @@ class Objects:
             "SELECT count(*), ifnull(sum(size), 0) FROM object"
         ).fetchone()
         return row
+
+    def room(self) -> int:
+        """Bytes that they take on a disk at most, see `pruning.room_of`."""
+        blocks = "SELECT ifnull(sum(max(1, (size + ?1 - 1) / ?1)), 0) FROM object"
+        return int(self._db.execute(blocks, (BLOCK,)).fetchone()[0]) * BLOCK
 
     @property
     def versioned(self) -> bool:

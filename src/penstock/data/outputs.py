@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 from penstock import units
 from penstock.data import crew
-from penstock.data.answers import StoreFailing, StoreUnreachable
-from penstock.data.folder import FILE, FOLDER, IsLinkError, Stamp, open_below, stamp
+from penstock.data.answers import StoreFailing, StoreUnreachable, Unaddressable
+from penstock.data.folder import FILE, IsLinkError, Stamp, open_below, stamp, walk
 from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
 from penstock.data.meter import Meter
@@ -177,12 +177,16 @@ class _Output:
     """The first of those that `failed` counts."""
     failed: int = 0
     fruitless: int = 0
-    """Failures since the last file that arrived."""
+    """Failures since the last file that arrived, for causes that others share."""
 
     def key(self, relative: str) -> str:
         """The key of the file at this path below LocalPath."""
         base = self.uri.key
         return f"{base}/{relative}" if base and not base.endswith("/") else base + relative
+
+    def fits(self, relative: str) -> bool:
+        """Whether something at this path can be an object."""
+        return unfit(self.key(relative)) is None
 
     def skip(self, relative: str, reason: str) -> None:
         line = f"{shown(relative or '.')}: {reason}"
@@ -223,24 +227,12 @@ def _count(outputs: Sequence[_Output], root: Path, meter: Meter) -> None:
         with contextlib.suppress(IsLinkError, OSError):  # the upload itself will tell
             folder = open_below(root, output.folder.relative_to(root))
             try:
-                for _, _, names, inner in os.fwalk(".", dir_fd=folder):
-                    sizes = [_size(name, inner) for name in names]
-                    objects, size = (
-                        objects + sum(one is not None for one in sizes),
-                        size + sum(filter(None, sizes)),
-                    )
+                for _, _, found in walk(folder, output.fits, lambda *_: None):
+                    if found is not None and stat.S_ISREG(found.st_mode):
+                        objects, size = objects + 1, size + found.st_size
             finally:
                 os.close(folder)
     meter.expect(objects, size)
-
-
-def _size(name: str, folder: int) -> int | None:
-    """None for what is not uploaded."""
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def read_outputs(
@@ -281,7 +273,7 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
         output.unreadable("", error)
         return
     try:
-        for relative, descriptor in _walk(folder, "", output):
+        for relative, descriptor in _walk(folder, output):
             if shared.hopeless or output.fruitless >= _FRUITLESS:
                 os.close(descriptor)
                 return
@@ -297,45 +289,28 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
         os.close(folder)
 
 
-def _walk(folder: int, base: str, output: _Output) -> Iterator[tuple[str, int]]:
+def _walk(top: int, output: _Output) -> Iterator[tuple[str, int]]:
     """All regular files below an open folder, as relative path and open descriptor (the taker closes it)."""
-    entry, folders = None, []
-    with os.scandir(folder) as entries:  # read bit by bit: there may be a million files
-        for entry in entries:
-            relative = f"{base}/{entry.name}" if base else entry.name
+
+    def takes(relative: str) -> bool:
+        if cause := unfit(output.key(relative)):
+            output.fail(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
+        return cause is None
+
+    for folder, relative, found in walk(top, takes, output.unreadable):
+        if found is None and relative:
+            output.skip(relative, "an empty folder")
+        elif found is None:
+            output.empty = True
+        elif not stat.S_ISREG(found.st_mode):
+            output.skip(relative, _kind(found.st_mode))
+        elif takes(relative):
             try:
-                kind = entry.stat(follow_symlinks=False).st_mode
-                if stat.S_ISDIR(kind):
-                    folders.append(entry.name)
-                elif not stat.S_ISREG(kind):
-                    output.skip(relative, _kind(kind))
-                elif cause := unfit(output.key(relative)):
-                    output.fail(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
-                else:
-                    yield relative, os.open(entry.name, FILE, dir_fd=folder)
+                descriptor = os.open(relative.rpartition("/")[2], FILE, dir_fd=folder)
             except OSError as error:
                 output.unreadable(relative, error)
-    if entry is None and base:
-        output.skip(base, "an empty folder")
-    elif entry is None:
-        output.empty = True
-    for name in folders:
-        yield from _inner(folder, name, f"{base}/{name}" if base else name, output)
-
-
-def _inner(folder: int, name: str, relative: str, output: _Output) -> Iterator[tuple[str, int]]:
-    """`_walk` through the folder `name` of an open folder."""
-    if cause := unfit(output.key(relative)):
-        output.fail(ClientFailure(f"{shown(relative)} can't be an object: {cause}."))
-        return
-    try:
-        descriptor = os.open(name, FOLDER, dir_fd=folder)
-        try:
-            yield from _walk(descriptor, relative, output)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        output.unreadable(relative, error)
+            else:
+                yield relative, descriptor
 
 
 def unfit(key: str) -> str | None:
@@ -378,7 +353,7 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     except JobFailure as error:
         with shared.lock:
             output.fail(error)
-            output.fruitless += 1
+            output.fruitless += not isinstance(error, Unaddressable)
             shared.hopeless = shared.hopeless or isinstance(error, StoreUnreachable | StoreFailing)
     except OSError as error:
         with shared.lock:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 #: Contents are summed up in pieces of this size; a change makes all names in `objects` wrong.
 CHUNK = 8 << 20
+#: What file systems give out space in; a million objects of a few bytes fill gigabytes.
+BLOCK = 4096
 NO_LIMIT = 1 << 63
 ID_DIGITS = 40
 SUM_DIGITS = 32
@@ -158,6 +160,16 @@ def size_of(path: Path) -> int:
     return int(path.name.split("-")[1])
 
 
+def room_of(size: int) -> int:
+    """Bytes of the disk that an object of `size` bytes takes: whole blocks, and for an empty one its name's."""
+    return max(1, -(-size // BLOCK)) * BLOCK
+
+
+def room(folder: Path) -> int:
+    """Bytes of the disk that all objects take."""
+    return sum(room_of(size_of(path)) for path in objects(folder))
+
+
 def sum_of(sums: Iterable[bytes]) -> str:
     """The sum of a content by the SHA-256 sums of its chunks."""
     return hashlib.sha256(b"".join(sums)).hexdigest()[:SUM_DIGITS]
@@ -180,7 +192,7 @@ def read_usage(folder: Path) -> int:
     try:
         return int((folder / "usage").read_text())
     except (FileNotFoundError, ValueError):
-        return sum(map(size_of, objects(folder)))
+        return room(folder)
 
 
 def lock(folder: Path, kind: int) -> int | None:
@@ -251,7 +263,7 @@ def _remove_orphans(folder: Path) -> int:
     for path in objects(folder):
         with suppress(FileNotFoundError):
             if path.stat().st_nlink > 1:
-                kept += size_of(path)
+                kept += room_of(size_of(path))
             else:
                 path.unlink()
     return kept

@@ -26,6 +26,7 @@ def obtain(
     access: S3Access,
     share: str,
     own: Sequence[str],
+    streamed: Sequence[str],
     check: Callable[[], None],
 ) -> None:
     """Give a tree of the cache to each input that is worth one and that a mount of its own can show.
@@ -36,14 +37,15 @@ def obtain(
         access: How the stores are reached; a bucket's endpoint is part of what an object is.
         share: Which part of a sharded input is wanted.
         own: LocalPaths that must lie on the disk and not on a mount.
+        streamed: LocalPaths of inputs that are streamed; their FIFOs are made beside them, on the disk.
         check: Called while another job is waited for.
     """
     wanted: dict[str, Load] = {}
     for load in loads:
-        if _worth(load) and _apart(load, loads, own):
+        if _worth(load) and _apart(load, loads, own, streamed):
             wanted.setdefault(_digest(load, access, share), load)
     for digest, load in sorted(wanted.items()):  # the same order for all, see `Cache.obtain`
-        load.tree = cache.obtain(digest, load.objects.total()[1], check)
+        load.tree = cache.obtain(digest, load.objects.room(), check)
         if load.tree is not None and load.tree.complete:
             about = About.read(load.tree.folder)
             load.objects.clear()
@@ -90,10 +92,12 @@ def _digest(load: Load, access: S3Access, share: str) -> str:
     )
 
 
-def _apart(load: Load, loads: Sequence[Load], own: Sequence[str]) -> bool:
+def _apart(load: Load, loads: Sequence[Load], own: Sequence[str], streamed: Sequence[str]) -> bool:
     """Whether the input's place can be a mount: nothing that it would hide, or that hides a part of it, is lost."""
     place = _parts(load.item.local_path)
     owned = [_parts(path) for path in own]
+    if any(_within(_parts(path)[:-1], place) for path in streamed):
+        return False
     if any(_within(place, other) for other in owned):
         return False
     others = [(_parts(other.item.local_path), other) for other in loads if other is not load]

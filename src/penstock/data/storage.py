@@ -186,8 +186,10 @@ class S3Bucket:
             sink.restart()
             came = 0
             for piece in self._part(asked, entry, start, length).stream(min_chunk_size=_PIECE):
-                sink.take(memoryview(piece))
                 came += len(piece)
+                if came > length:
+                    break  # before it covers what belongs to another part
+                sink.take(memoryview(piece))
             if came != length:
                 raise asked.damaged(f"{came} bytes came where {length} were announced")
 

@@ -49,6 +49,22 @@ def broken_rules(inputs: Sequence[Mapping[str, Any]], allowed: Sequence[str]) ->
         for member, value in _ONLY.items():
             if given.get(member, value) != value:
                 yield f"Input {name!r}: a file:// input is seen as it lies there, so {member} can only be {value}."
+        if not one.get("AppManaged"):
+            yield from _hidden(one, inputs)
+
+
+def _hidden(local: Mapping[str, Any], inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A FIFO is made on the disk, beside its LocalPath, where the mount of a local input would hide it."""
+    for one in inputs:
+        given = one.get("S3Input") or {}
+        if one.get("AppManaged") or given.get("S3InputMode") != "Pipe" or is_local(one):
+            continue
+        place = PurePosixPath(given.get("LocalPath") or "/")
+        if PurePosixPath(local["S3Input"].get("LocalPath") or "/") in place.parents:
+            yield (
+                f"Input {one['InputName']!r} is streamed, and its FIFOs would lie within the LocalPath of input "
+                f"{local['InputName']!r}, a folder of the machine. Choose another LocalPath."
+            )
 
 
 def as_s3(params: Mapping[str, Any]) -> Mapping[str, Any]:

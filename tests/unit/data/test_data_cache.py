@@ -1,3 +1,4 @@
+import errno
 import os
 import threading
 from dataclasses import replace
@@ -162,6 +163,46 @@ def test_who_waits_can_be_stopped(node, many):
             node.run(wanted("s3://b/d/"), cache=second, check=stop)
 
 
+def test_nobody_waits_for_what_could_not_be_kept(node, many):
+    """The one who fetched it still has it mounted, but gets it known to nobody: the next one fetches it anew."""
+    with Cache(node.folder, node.limit) as first:
+        (mine,) = node.run(wanted("s3://b/d/"), cache=first)
+        (node.folder / "objects").write_text("in the way")
+        mounted = os.open(mine.mount, os.O_RDONLY)
+        first.settle()
+        first._settling.join()
+        (node.folder / "objects").unlink()
+        tries = iter(range(3))
+        assert node.run(wanted("s3://b/d/"), check=lambda: next(tries)) == many
+        assert content(Path(f"/proc/self/fd/{mounted}")) == many
+        os.close(mounted)
+    assert node.leftovers() == []
+    assert node.run(wanted("s3://b/d/")) == many
+
+
+@pytest.mark.parametrize("name", ["incoming", "lock"])
+def test_a_job_does_without_a_cache_that_can_not_be_written(node, many, name):
+    node.folder.mkdir()
+    (node.folder / name).mkdir() if name == "lock" else (node.folder / name).touch()
+    with Cache(node.folder, node.limit) as first:
+        (fetched,) = node.run(wanted("s3://b/d/"), cache=first)
+        assert (fetched.mount, fetched.objects) == (None, len(many))
+        assert not list(node.folder.glob("incoming/*"))
+
+
+def test_a_claim_that_fails_is_let_go(node, many, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Cache(node.folder, node.limit) as first, monkeypatch.context() as patch:
+        patch.setattr("penstock.data.cache.Tree", full)
+        (fetched,) = node.run(wanted("s3://b/d/"), cache=first)
+        assert fetched.mount is None
+        patch.undo()
+        tries = iter(range(3))
+        assert node.run(wanted("s3://b/d/"), check=lambda: next(tries)) == many
+
+
 def test_a_failed_download_leaves_nothing_and_lets_the_next_try(node, store, many):
     store.broken = lambda key: InternalFailure("broken") if store.gets[3:] else None
     with pytest.raises(InternalFailure, match="broken"):
@@ -203,6 +244,21 @@ def test_the_least_recently_used_goes_first_and_what_is_in_use_stays(node, store
     assert sum(path.stat().st_size for path in pruning.objects(node.folder)) == size
 
 
+def test_small_and_empty_objects_count_by_the_blocks_that_they_take(node, store, many):
+    store.buckets["b"] |= {f"e/{n}": b"" for n in range(shelf.LEAST_OBJECTS)}
+    node.limit = 3 * shelf.LEAST_OBJECTS * pruning.BLOCK
+    node.run(wanted("s3://b/d/"))
+    node.run(wanted("s3://b/e/"))
+    os.utime(_tree(node, "s3://b/d/"), (1, 1))
+    assert pruning.read_usage(node.folder) >= 2 * shelf.LEAST_OBJECTS * pruning.BLOCK
+    assert pruning.room(node.folder) == 2 * shelf.LEAST_OBJECTS * pruning.BLOCK
+    store.buckets["b"] |= {f"f/{n}": b"f" for n in range(2 * shelf.LEAST_OBJECTS)}
+    node.run(wanted("s3://b/f/"))
+    assert _uris(node) == {"s3://b/e/", "s3://b/f/"}
+    assert pruning.prune(node.folder, 0) == 0
+    assert _uris(node) == set()
+
+
 def test_an_input_larger_than_the_cache_or_than_its_room_goes_past_it(node, store):
     size = shelf.LEAST_BYTES
     store.buckets["b"] |= {"a/x": bytes(size), "b/x": b"b" * size}
@@ -242,6 +298,17 @@ def test_an_input_that_would_be_hidden_by_a_mount_keeps_it_away(node, store, man
     with Cache(node.folder, node.limit) as cache:
         inputs = (wanted("s3://b/d/"), wanted("s3://b/s/", "y", "/opt/ml/processing"))
         assert [one.mount for one in node.run(*inputs, cache=cache)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("streamed", "mounted"),
+    [(f"{IN}/pipe", False), (f"{IN}/1/2/pipe", False), (f"{IN}-pipe", True), (IN.replace("in", "i"), True)],
+)
+def test_a_mount_never_hides_a_fifo(node, store, many, streamed, mounted):
+    pipe = wanted("s3://b/d/", "p", streamed, S3InputMode="Pipe")
+    with Cache(node.folder, node.limit) as cache:
+        (fetched,) = node.run(wanted("s3://b/d/"), pipe, cache=cache)
+    assert (fetched.mount is not None) == mounted
 
 
 def test_verify_finds_and_removes_what_was_damaged(node, store, many):

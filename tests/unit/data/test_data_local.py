@@ -108,6 +108,18 @@ def test_what_a_mount_can_not_do_is_refused(look, data, more):
     refused(look, data.as_uri(), "can only be", **more)
 
 
+def test_a_fifo_that_a_local_folder_would_hide_is_refused(data, tmp_path):
+    local = wanted(data.as_uri())
+
+    def pipe(place):
+        given = {"S3Uri": "s3://b/k", "LocalPath": place, "S3InputMode": "Pipe"}
+        return {"InputName": "p", "S3Input": given}
+
+    with pytest.raises(ClientFailure, match=r"Input 'p' is streamed, .* LocalPath of input 'x'"):
+        find([local, pipe(f"{IN}/p")], [str(data)], [])
+    assert len(find([local, pipe(f"{IN}-p")], [str(data)], [])) == 1
+
+
 def test_mounts_below_a_folder_are_noticed(tmp_path):
     assert has_mounts_below(Path("/"))
     assert not has_mounts_below(tmp_path)

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,27 @@ def test_a_key_longer_than_s3_allows_fails_by_name(store, send, out):
     assert set(store.buckets["b"]) == {"o/a"}
 
 
+@pytest.mark.parametrize("depth", [510, 1500])
+def test_the_deepest_nesting_keeps_no_file_from_s3(store, send, out, depth):
+    fill(out, "a")
+    folder = os.open(out, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(os.open("f", os.O_CREAT, dir_fd=folder))
+    os.close(folder)
+    deepest = "o/" + "d/" * depth + "f"
+    if len(deepest) > 1024:
+        with pytest.raises(ClientFailure, match="longer than 1024 bytes"):
+            send()
+    else:
+        send()
+    assert set(store.buckets["b"]) == {"o/a"} | ({deepest} if len(deepest) <= 1024 else set())
+    subprocess.run(["rm", "-r", str(out)], check=True)  # deeper than Python goes
+
+
 def test_a_file_that_can_not_be_read_fails_by_name(store, send, out, monkeypatch):
     fill(out, "a", "z")
     real = os.open
@@ -265,6 +287,32 @@ def test_a_store_that_refuses_everything_is_left_after_a_while(store, send, out)
     with pytest.raises(ClientFailure, match=r"refused.*more of its files failed. The rest was not tried"):
         send()
     assert 64 <= store.writes <= 64 + 17
+
+
+def test_names_that_no_object_can_have_keep_no_other_file_from_s3(
+    server, scripted, out, tmp_path, monkeypatch
+):
+    odd = [f"odd\n{n}" for n in range(100)]
+    fill(out, *odd, "z")
+    real = os.scandir
+    monkeypatch.setattr("penstock.data.folder.os.scandir", lambda folder: _InOrder(real(folder)))
+    server.answers = [(200, b"", ("ETag", hashlib.md5(b"z", usedforsecurity=False).hexdigest()))]
+    with pytest.raises(ClientFailure, match=r"can't be addressed.* 99 more of its files failed\.$"):
+        upload([wanted()], kms_key=None, root=tmp_path, access=scripted, progress=[].append)
+    assert [asked.path for asked in server.asked] == ["/b/o/z"]
+
+
+class _InOrder:
+    """A listing of a folder in the order of the names."""
+
+    def __init__(self, entries):
+        self.entries = entries
+
+    def __enter__(self):
+        return iter(sorted(self.entries, key=lambda entry: entry.name))
+
+    def __exit__(self, *_):
+        self.entries.close()
 
 
 def test_large_files_go_in_parts(store, send, out, monkeypatch):

@@ -179,6 +179,30 @@ def test_errors_in_words(server, bucket, verb, status, body, kind, cause):
     assert caught.value.__suppress_context__
 
 
+def test_a_listing_that_goes_in_a_circle_comes_to_an_end(server, bucket):
+    server.answers = [(200, page("k", token="same"))]
+    with pytest.raises(InternalFailure, match="what follows it is that page again"):
+        list(bucket.list("k"))
+    assert len(server.asked) == 2
+
+
+def test_a_part_that_is_longer_than_asked_for_never_reaches_its_neighbour(server, bucket):
+    taken = bytearray()
+
+    class Sink:
+        def restart(self):
+            taken.clear()
+
+        def take(self, data):
+            taken.extend(data)
+
+    date = ("Last-Modified", "Wed, 12 Oct 2022 17:50:00 GMT")
+    server.answers = [(206, b"x" * 99, ("ETag", '"e"'), date, ("Content-Range", "bytes 0-9/100"))]
+    with pytest.raises(InternalFailure):
+        bucket.copy_part(Entry("k", 100, '"e"'), 0, 10, Sink())
+    assert len(taken) <= 10
+
+
 def test_a_missing_object(server, bucket):
     server.answers = [(404, error("NoSuchKey"))]
     with pytest.raises(
