@@ -248,7 +248,7 @@ def object_id(endpoint: str, bucket: str, entry: Entry) -> str:
 
 
 def object_name(identifier: str, size: int, sums: list[bytes]) -> str:
-    """The file name of an object whose chunks have these SHA-256 sums; it says all that `verify` needs."""
+    """The file name of an object whose chunks have these sums; it says all that `verify` needs."""
     return f"{identifier}-{size}-{pruning.sum_of(sums)}"
 
 

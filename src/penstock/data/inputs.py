@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
 from penstock import units
 from penstock.data import crew, shelf
@@ -22,13 +22,11 @@ from penstock.data.listing import Entry
 from penstock.data.meter import Meter
 from penstock.data.objects import Objects, Places
 from penstock.data.plan import Input, read_input, read_manifest, relative_path
+from penstock.data.pruning import new_sum
 from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, check_relative, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
-
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
 
 _MANIFEST_LIMIT = 256 * MIB
 
@@ -148,7 +146,7 @@ class File:
     entry: Entry
     target: str
     sums: dict[int, bytes] = field(default_factory=dict)
-    """Start of a part -> its SHA-256, for what the cache keeps."""
+    """Start of a part -> its sum, for what the cache keeps."""
 
 
 @dataclass
@@ -331,7 +329,7 @@ class _Transfer:
         etag = None if self.load.tree is None else self.file.entry.etag
         data = self.bucket.read(self.file.entry.key, _WHOLE, etag=etag)
         if self.load.tree is not None and data:
-            self.file.sums[0] = hashlib.sha256(data).digest()
+            self.file.sums[0] = new_sum(data).digest()
         descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             _write_all(descriptor, data, 0)
@@ -361,11 +359,11 @@ class _Transfer:
 
     def _store(self, descriptor: int, start: int) -> int:
         size = min(PART, self.file.entry.size - start)
-        wanted = {}
+        wanted: dict[str, Sum] = {}
         if not self.bucket.sealed:
             wanted["proof"] = hashlib.md5(usedforsecurity=False)
         if self.load.tree is not None:
-            wanted["cache"] = hashlib.sha256()
+            wanted["cache"] = new_sum()
         part = _Part(descriptor, start, wanted)
         self.bucket.copy_part(self.file.entry, start, size, part)
         if "proof" in wanted:
@@ -390,10 +388,26 @@ class _Transfer:
         )
 
 
+class Sum(Protocol):
+    """As much of `hashlib`'s and `xxhash`'s sums as is needed."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Add to it."""
+        ...
+
+    def digest(self) -> bytes:
+        """Of all that was added."""
+        ...
+
+    def copy(self) -> Self:
+        """One to go on with from here."""
+        ...
+
+
 class _Part:
     """Where a part goes: written to its place and summed up as it comes."""
 
-    def __init__(self, descriptor: int, start: int, sums: Mapping[str, Hash]) -> None:
+    def __init__(self, descriptor: int, start: int, sums: Mapping[str, Sum]) -> None:
         """`sums`: fresh ones, by what they are for."""
         self.descriptor, self.start, self.at = descriptor, start, start
         self.fresh, self.sums = sums, dict(sums)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -13,13 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import xxhash
+
 #: Contents are summed up in pieces of this size; a change makes all names in `objects` wrong.
 CHUNK = 8 << 20
 #: What file systems give out space in; a million objects of a few bytes fill gigabytes.
 BLOCK = 4096
 NO_LIMIT = 1 << 63
 ID_DIGITS = 40
-SUM_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,14 @@ def room(folder: Path) -> int:
     return sum(room_of(size_of(path)) for path in objects(folder))
 
 
+def new_sum(data: bytes | memoryview = b"") -> xxhash.xxh3_128:
+    """A sum, of `data` to begin with. It finds damage and secures nothing, at the speed of memory."""
+    return xxhash.xxh3_128(data)
+
+
 def sum_of(sums: Iterable[bytes]) -> str:
-    """The sum of a content by the SHA-256 sums of its chunks."""
-    return hashlib.sha256(b"".join(sums)).hexdigest()[:SUM_DIGITS]
+    """The sum of a content by the sums of its chunks."""
+    return new_sum(b"".join(sums)).hexdigest()
 
 
 @contextmanager
@@ -225,7 +230,7 @@ def _sound(path: Path) -> bool:
         if os.fstat(file.fileno()).st_size != size_of(path):
             return False
         while chunk := file.read(CHUNK):
-            sums.append(hashlib.sha256(chunk).digest())
+            sums.append(new_sum(chunk).digest())
     return sum_of(sums) == path.name.split("-")[2]
 
 
