@@ -120,13 +120,13 @@ def test_shards_are_kept_apart(node, store, many):
 
 def test_two_jobs_at_once_download_once(node, store, many):
     """The second waits until the first has made the input known, and then has it."""
-    waits, results = threading.Event(), []
+    waits, results, lines = threading.Event(), [], []
     with Cache(node.folder, node.limit) as first:
         node.run(wanted("s3://b/d/"), cache=first)
 
         def second():
             with Cache(node.folder, node.limit) as cache:
-                (fetched,) = node.run(wanted("s3://b/d/"), cache=cache, check=waits.set)
+                (fetched,) = node.run(wanted("s3://b/d/"), cache=cache, check=waits.set, lines=lines)
                 results.append(content(Path(fetched.mount)))
 
         thread = threading.Thread(target=second)
@@ -136,6 +136,9 @@ def test_two_jobs_at_once_download_once(node, store, many):
         thread.join(30)
     assert results == [many]
     assert len(store.gets) == len(many)
+    assert [line for line in lines if "waited for" in line] == [
+        "Input 'x': another job fetches the same just now, and it is waited for."
+    ]
 
 
 def test_who_waits_can_be_stopped(node, many):
