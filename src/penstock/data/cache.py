@@ -144,9 +144,14 @@ class Cache:
 
     def give_back(self, size: int) -> None:
         """Remove at least `size` bytes, as far as so many are not in use."""
-        with pruning.guarded(self.folder):
-            kept = pruning.shrink(self.folder, pruning.NO_LIMIT)  # what is promised is no space on the disk
-            pruning.shrink(self.folder, max(0, kept - size))
+        try:
+            with pruning.guarded(self.folder):
+                kept = pruning.shrink(
+                    self.folder, pruning.NO_LIMIT
+                )  # what is promised is no space on the disk
+                pruning.shrink(self.folder, max(0, kept - size))
+        except OSError as error:
+            _log.warning("Nothing can be removed from the cache %s: %s", self.folder, error)
 
     def settle(self) -> None:
         """Begin to make what was downloaded durable and known to others, and return at once."""

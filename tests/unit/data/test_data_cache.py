@@ -338,6 +338,16 @@ def test_space_is_given_back_when_the_disk_is_full(node, store, many, monkeypatc
     assert _uris(node) == set()
 
 
+def test_a_full_disk_is_told_also_when_the_cache_can_give_nothing_back(node, store, monkeypatch):
+    (node.folder / "lock").mkdir(parents=True)
+    store.put("small/x")
+    real = os.statvfs(node.folder)
+    full = os.statvfs_result((4096, 4096, 9, 9, 0, *real[5:]))
+    monkeypatch.setattr("penstock.data.inputs.os.statvfs", lambda _: full)
+    with pytest.raises(InternalFailure, match="Free some space"):
+        node.run(wanted("s3://b/small/"))
+
+
 def _uris(node):
     return {kept.about.uri for kept in pruning.listing(node.folder)}
 
