@@ -6,8 +6,9 @@ One folder for all runners of a home, who work on it at the same time and may be
     trees/<digest>/files/                  an input, complete: what a job mounts, and never writes to
     trees/<digest>/about.json              whose it is; the folder's time of change is that of its last use
     incoming/<digest>/                     a tree that is being filled, by the one runner that holds its flock
+    incoming/<digest>.<more>/              one that could not be made known; its runner's program has it mounted
     trash/                                 what is being removed
-    usage, lock                            bytes that are taken, never too few; guards `usage` and the removal
+    usage, lock                            bytes of the disk that are taken; guards `usage` and the removal
 
 The `files` of a tree in use are flocked (shared) by its runner, and the kernel lets go of them when that ends, however
 it ends. Nothing enters `objects` or `trees` before its bytes are on the disk; since that takes a while, it happens
@@ -144,9 +145,14 @@ class Cache:
 
     def give_back(self, size: int) -> None:
         """Remove at least `size` bytes, as far as so many are not in use."""
-        with pruning.guarded(self.folder):
-            kept = pruning.shrink(self.folder, pruning.NO_LIMIT)  # what is promised is no space on the disk
-            pruning.shrink(self.folder, max(0, kept - size))
+        try:
+            with pruning.guarded(self.folder):
+                kept = pruning.shrink(
+                    self.folder, pruning.NO_LIMIT
+                )  # what is promised is no space on the disk
+                pruning.shrink(self.folder, max(0, kept - size))
+        except OSError as error:
+            _log.warning("Nothing can be removed from the cache %s: %s", self.folder, error)
 
     def settle(self) -> None:
         """Begin to make what was downloaded durable and known to others, and return at once."""

@@ -119,8 +119,8 @@ class _Watch:
             for bucket in (output.uri.bucket for output in self._outputs)
         ]
         self._inotify = _inotify(progress)
-        self._folders: dict[int, _Place] = {}
-        """Watch -> the folder's place now."""
+        self._folders: dict[int, dict[int, str]] = {}
+        """Watch -> the folder's places now: in each output's own folder, as those may lie in one another."""
         self._due: dict[_Place, _Due] = {}
         """In the order in which it is due."""
         self._scan_at = 0.0
@@ -199,14 +199,12 @@ class _Watch:
                 continue
             if event.mask & flags.IGNORED:
                 self._folders.pop(event.wd, None)
-            if event.wd not in self._folders:
-                continue
-            number, base = self._folders[event.wd]
-            path = f"{base}/{event.name}" if base else event.name
-            if event.mask & flags.ISDIR:
-                self._enter(number, path)
-            elif event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO):
-                self._set_due((number, path), _Due(time.monotonic() + _PAUSE, closed=True))
+            for number, base in [*self._folders.get(event.wd, {}).items()]:
+                path = f"{base}/{event.name}" if base else event.name
+                if event.mask & flags.ISDIR:
+                    self._enter(number, path)
+                elif event.mask & (flags.CLOSE_WRITE | flags.MOVED_TO):
+                    self._set_due((number, path), _Due(time.monotonic() + _PAUSE, closed=True))
 
     def _set_due(self, place: _Place, due: _Due) -> None:
         self._due.pop(place, None)  # last in the order
@@ -260,7 +258,8 @@ class _Watch:
             return
         try:
             # The folder that was opened, whatever its name leads to by now.
-            self._folders[self._inotify.add_watch(f"/proc/self/fd/{folder}/.", _MASK)] = place
+            watch = self._inotify.add_watch(f"/proc/self/fd/{folder}/.", _MASK)
+            self._folders.setdefault(watch, {})[place[0]] = place[1]
         except OSError as error:
             if not self._deaf:
                 self._deaf = True

@@ -104,7 +104,7 @@ def fetch(
             make_folder(load.folder)
         crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
         if cache is not None:
-            shelf.obtain(loads, cache, access, f"{index}/{count}", own, streamed, check)
+            shelf.obtain(loads, cache, access, f"{index}/{count}", own, streamed, check, progress)
         _lay_out([load for load in loads if load.tree is None], root)
         for load in loads:
             if load.tree is not None:

@@ -28,6 +28,7 @@ def obtain(
     own: Sequence[str],
     streamed: Sequence[str],
     check: Callable[[], None],
+    progress: Callable[[str], None],
 ) -> None:
     """Give a tree of the cache to each input that is worth one and that a mount of its own can show.
 
@@ -39,17 +40,33 @@ def obtain(
         own: LocalPaths that must lie on the disk and not on a mount.
         streamed: LocalPaths of inputs that are streamed; their FIFOs are made beside them, on the disk.
         check: Called while another job is waited for.
+        progress: Is told of it.
     """
     wanted: dict[str, Load] = {}
     for load in loads:
         if _worth(load) and _apart(load, loads, own, streamed):
             wanted.setdefault(_digest(load, access, share), load)
     for digest, load in sorted(wanted.items()):  # the same order for all, see `Cache.obtain`
-        load.tree = cache.obtain(digest, load.objects.room(), check)
+        load.tree = cache.obtain(digest, load.objects.room(), _telling(load, check, progress))
         if load.tree is not None and load.tree.complete:
             about = About.read(load.tree.folder)
             load.objects.clear()
             load.at_hand, load.at_hand_bytes = about.objects, about.bytes
+
+
+def _telling(load: Load, check: Callable[[], None], progress: Callable[[str], None]) -> Callable[[], None]:
+    told = False
+
+    def wait() -> None:
+        nonlocal told
+        if not told:
+            progress(
+                f"Input {load.item.name!r}: another job fetches the same just now, and it is waited for."
+            )
+            told = True
+        check()
+
+    return wait
 
 
 def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:

@@ -41,7 +41,9 @@ def main(path: Path) -> None:
     records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
     reporter.start(journal, records.meter)
     with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
-        if journal.after(0):
+        # A crash of the machine may take the journal and leave what a program has put into `ml`: no input may
+        # follow its links.
+        if journal.after(0) or folder.ml.exists():
             salvage(run, folder, records)
         else:
             conduct(run, folder, records, stop, cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -102,17 +103,27 @@ def copy_in(fetched: Sequence[Fetched], folder: RunFolder) -> None:
     for one in fetched:
         if one.mount and not one.local:
             try:
-                shutil.copytree(
-                    one.mount,
-                    _below(folder, _path(one.local_path)),
-                    copy_function=shutil.copyfile,
-                    dirs_exist_ok=True,
-                )
+                _copy(Path(one.mount), _below(folder, _path(one.local_path)))
             except OSError as error:
                 raise InternalFailure(
                     f"Input {one.name!r} can't be copied from {one.mount}: {error}. Free some space on the disk, or "
                     "have overlay mounts by PENSTOCK_WALLS=auto."
                 ) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """As shutil.copytree, which tries all files of a full disk, however many, and goes down on Python's stack."""
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        (target / below).mkdir(parents=True, exist_ok=True)
+        with os.scandir(source / below) as entries:
+            for entry in entries:
+                inner = f"{below}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{inner}/")
+                else:
+                    shutil.copyfile(entry.path, target / inner)
 
 
 def _path(local_path: str) -> PurePosixPath:

@@ -132,13 +132,13 @@ def test_shards_are_kept_apart(node, store, many):
 
 def test_two_jobs_at_once_download_once(node, store, many):
     """The second waits until the first has made the input known, and then has it."""
-    waits, results = threading.Event(), []
+    waits, results, lines = threading.Event(), [], []
     with Cache(node.folder, node.limit) as first:
         node.run(wanted("s3://b/d/"), cache=first)
 
         def second():
             with Cache(node.folder, node.limit) as cache:
-                (fetched,) = node.run(wanted("s3://b/d/"), cache=cache, check=waits.set)
+                (fetched,) = node.run(wanted("s3://b/d/"), cache=cache, check=waits.set, lines=lines)
                 results.append(content(Path(fetched.mount)))
 
         thread = threading.Thread(target=second)
@@ -148,6 +148,9 @@ def test_two_jobs_at_once_download_once(node, store, many):
         thread.join(30)
     assert results == [many]
     assert len(store.gets) == len(many)
+    assert [line for line in lines if "waited for" in line] == [
+        "Input 'x': another job fetches the same just now, and it is waited for."
+    ]
 
 
 def test_who_waits_can_be_stopped(node, many):
@@ -345,6 +348,16 @@ def test_space_is_given_back_when_the_disk_is_full(node, store, many, monkeypatc
     monkeypatch.setattr("penstock.data.inputs.os.statvfs", statvfs)
     assert node.run(wanted("s3://b/small/")) == {"processing/in/x": b"small/x"}
     assert _uris(node) == set()
+
+
+def test_a_full_disk_is_told_also_when_the_cache_can_give_nothing_back(node, store, monkeypatch):
+    (node.folder / "lock").mkdir(parents=True)
+    store.put("small/x")
+    real = os.statvfs(node.folder)
+    full = os.statvfs_result((4096, 4096, 9, 9, 0, *real[5:]))
+    monkeypatch.setattr("penstock.data.inputs.os.statvfs", lambda _: full)
+    with pytest.raises(InternalFailure, match="Free some space"):
+        node.run(wanted("s3://b/small/"))
 
 
 def _uris(node):

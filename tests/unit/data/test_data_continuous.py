@@ -106,6 +106,15 @@ def test_a_file_is_uploaded_when_it_is_closed_and_not_again_at_the_end(store, wa
     assert (arrivals.uploaded[0].files, arrivals.uploaded[0].early, arrivals.uploaded[0].bytes) == (1, 1, 1)
 
 
+def test_of_outputs_in_one_another_each_is_told_what_is_written(store, watched, out, tmp_path):
+    inner = wanted(name="y", uri="s3://b/p", local="/opt/ml/processing/out/in")
+    prepare({"Outputs": [inner]}, tmp_path)
+    with watched(wanted(), inner) as arrivals:
+        (out / "in/a").write_bytes(b"1")
+        assert {arrivals.next(), arrivals.next()} == {"o/in/a", "p/a"}
+    assert arrivals.late == []
+
+
 def test_an_open_file_is_not_uploaded_before_the_end(store, watched, out):
     with watched() as arrivals, (out / "open").open("wb", buffering=0) as file:
         file.write(b"half")

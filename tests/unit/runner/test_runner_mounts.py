@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -61,6 +62,31 @@ def test_without_overlays_cached_inputs_are_copied_and_local_ones_read_only(fold
     copy = folder.ml / "processing/in/sub/file"
     assert (copy.read_text(), copy.stat().st_nlink) == ("content", 1)
     assert not (folder.ml / "processing/local").exists()
+
+
+def test_the_deepest_input_can_be_copied(folder, shared):
+    deep = Path(*["d"] * 511)
+    (shared / deep).mkdir(parents=True)
+    (shared / deep / "f").write_text("deep")
+    copy_in([one(IN, shared)], folder)
+    assert (folder.ml / "processing/in" / deep / "f").read_text() == "deep"
+
+
+def test_a_full_disk_ends_the_copying_at_its_first_file(folder, shared, monkeypatch):
+    for number in range(9):
+        (shared / str(number)).touch()
+    tried = []
+
+    def full(source, _):
+        tried.append(source)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("penstock.runner.mounts.shutil.copyfile", full)
+    with pytest.raises(
+        InternalFailure, match=r"Input 'x' can't be copied .*: .*No space left.* Free some space"
+    ):
+        copy_in([one(IN, shared)], folder)
+    assert len(tried) == 1
 
 
 def test_a_single_file_lies_in_its_place_and_is_read_only(folder, shared):
