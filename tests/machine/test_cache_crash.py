@@ -36,10 +36,7 @@ class Bucket:
         for key in KEYS:
             if key.startswith(prefix):
                 yield Entry(key, 32000, hashlib.md5(key.encode()).hexdigest())
-<<<<<<< HEAD
     sealed = False
-=======
->>>>>>> review-data
     def read(self, key, limit, etag=None):
         return memoryview(data(key))
     def copy_part(self, entry, start, length, sink):
