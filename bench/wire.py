@@ -158,7 +158,8 @@ def penstock(home):
     server = subprocess.Popen([sys.executable, "-m", "penstock.server"], env=env, stderr=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{OURS}/penstock/status")
-        yield Credentials("id", "secret")
+        keys = json.loads((Path(home) / "keys.json").read_text())
+        yield Credentials(keys["access_key_id"], keys["secret_access_key"])
     finally:
         server.terminate()
         server.wait()
