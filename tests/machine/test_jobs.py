@@ -476,10 +476,23 @@ def test_an_input_that_is_not_there_fails_the_job_with_its_uri(processor, script
 
 def test_an_output_that_can_not_be_uploaded_fails_the_job(processor, script):
     job = processor()
-    code = script("open('/opt/ml/processing/out/x', 'w').write('x')")
-    with pytest.raises(UnexpectedStatusException, match="no-such-bucket-anywhere"):
+    code = script("open(b'/opt/ml/processing/out/\\xff', 'w').write('x')")
+    with pytest.raises(UnexpectedStatusException, match="its name is not UTF-8"):
+        job.run(code=code, outputs=[output()])
+    assert job.latest_job.describe()["FailureReason"].startswith(
+        "ClientError: Failed to upload data. Output 'out'"
+    )
+
+
+def test_an_output_without_a_bucket_fails_the_job_before_its_program_starts(processor, script, capsys):
+    job = processor()
+    code = script("print('in vain')")
+    with pytest.raises(
+        UnexpectedStatusException, match=r"Output 'out': s3://no-such-bucket-anywhere/.* does not exist"
+    ):
         job.run(code=code, outputs=[output("s3://no-such-bucket-anywhere/x")])
     assert job.latest_job.describe()["FailureReason"].startswith("ClientError: ")
+    assert "in vain" not in capsys.readouterr().out
 
 
 def test_links_are_not_followed_out_of_an_output(processor, script, objects):

@@ -48,6 +48,10 @@ class StoreFailing(InternalFailure):
     """Nothing but errors of the store's own for as long as it was asked: the same holds for other objects."""
 
 
+class NoSuchBucket(ClientFailure):
+    """The store has no bucket of that name."""
+
+
 class Damaged(InternalFailure):
     """What came, or what arrived at the store, is not what was sent; another attempt may do better."""
 
@@ -100,7 +104,7 @@ class Asked:
         if code in _DAMAGED:
             return self.damaged(f"the store answered {cause.partition(': ')[2]!r}")
         if code == "NoSuchBucket":
-            return ClientFailure(
+            return NoSuchBucket(
                 f"{uri}: the bucket {uri.bucket!r} does not exist. Create it, or correct the S3Uri.",
             )
         if status == 404:

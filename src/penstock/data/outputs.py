@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from penstock import units
 from penstock.data import crew
-from penstock.data.answers import StoreFailing, StoreUnreachable, Unaddressable
+from penstock.data.answers import NoSuchBucket, StoreFailing, StoreUnreachable, Unaddressable
 from penstock.data.folder import FILE, IsLinkError, Stamp, open_below, stamp, walk
 from penstock.data.integrity import unchanged
 from penstock.data.listing import endpoint_of, is_loopback
@@ -34,6 +34,7 @@ _KEY_LIMIT = 1024  # bytes of UTF-8, S3's limit; it also bounds how deep a folde
 _LARGE_AT_ONCE = 4  # each holds up to four parts in memory
 _PROGRESS_SECONDS = 10.0
 _COUNT_AFTER = 1.0  # seconds; what takes less needs nobody to say how far it is
+_NOBODYS = "penstock/no-object-has-this-prefix"
 _SKIPPED_KEPT = 100
 _FRUITLESS = 64  # so many failures of an output without one success, and the rest of it is not tried
 
@@ -73,6 +74,36 @@ def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
     """
     for output in read_outputs((config or {}).get("Outputs") or (), root):
         make_folder(output.folder)
+
+
+def check_buckets(
+    config: Mapping[str, Any] | None,
+    root: Path,
+    access: S3Access,
+    known: Collection[str],
+    opener: Opener = open_bucket,
+) -> None:
+    """See that every output's bucket is there, before the program works for nothing.
+
+    Args:
+        config: ProcessingOutputConfig of the CreateProcessingJob request.
+        root: The folder that the program will see as /opt/ml.
+        access: How to reach the store.
+        known: Buckets that are there.
+        opener: How buckets are opened.
+
+    Raises:
+        NoSuchBucket: One is not; the message names the output. Whatever else is wrong is left to the upload.
+    """
+    for output in read_outputs((config or {}).get("Outputs") or (), root):
+        if output.uri.bucket in known:
+            continue
+        try:
+            next(opener(access, output.uri.bucket).list(_NOBODYS), None)
+        except NoSuchBucket as error:
+            raise NoSuchBucket(f"Output {output.name!r}: {error}") from None
+        except JobFailure:
+            continue  # who may write need not be allowed to list
 
 
 def upload(

@@ -20,6 +20,7 @@ from typing import Any
 
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
+from penstock.data.uri import S3Uri
 from penstock.environments import (
     Cancelled,
     Environment,
@@ -215,7 +216,9 @@ def _fetch(
         own=(mounts.CODE,),
     )
     streams = pipe.find_streams(**source)
-    outputs.prepare(run.request.get("ProcessingOutputConfig"), folder.ml)
+    config = run.request.get("ProcessingOutputConfig")
+    outputs.prepare(config, folder.ml)
+    outputs.check_buckets(config, folder.ml, run.s3, {S3Uri.parse(one.uri).bucket for one in fetched})
     for one in found:
         records.log.note(f"Input {one.name!r}: {one.mount} -> {one.local_path}, where it lies.")
     fetched += found

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
+from penstock.data.answers import NoSuchBucket
 from penstock.data.integrity import FileChangedError, Source, file_proves, md5, proves
 from penstock.data.listing import Entry
 from penstock.data.storage import PART, Sink
@@ -114,7 +115,7 @@ class FakeBucket:
     @property
     def _objects(self) -> dict[str, bytes]:
         if self.name not in self.store.buckets:
-            raise ClientFailure(f"s3://{self.name}/: the bucket {self.name!r} does not exist.")
+            raise NoSuchBucket(f"s3://{self.name}/: the bucket {self.name!r} does not exist.")
         return self.store.buckets[self.name]
 
     def _get(self, key: str) -> bytes:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from penstock.data import outputs as outputs_module
-from penstock.data.answers import StoreFailing, StoreUnreachable
-from penstock.data.outputs import prepare, upload
+from penstock.data.answers import NoSuchBucket, StoreFailing, StoreUnreachable
+from penstock.data.outputs import check_buckets, prepare, upload
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.job.run import S3Access
 
@@ -38,6 +38,19 @@ def send(store, access, tmp_path):
         )
 
     return call
+
+
+def test_a_bucket_that_is_not_there_is_found_before_the_program_runs(store, access, tmp_path):
+    def check(*uris, known=()):
+        config = {"Outputs": [wanted(uri, f"o{n}") for n, uri in enumerate(uris)]}
+        check_buckets(config, tmp_path, access, known, store.open)
+
+    check("s3://b/o", "s3://elsewhere/o", known={"elsewhere"})
+    with pytest.raises(NoSuchBucket, match=r"Output 'o1': s3://elsewhere/.* does not exist"):
+        check("s3://b/o", "s3://elsewhere/o")
+    store.broken = lambda _: ClientFailure("you may not")  # list, but perhaps write
+    store.buckets["b"]["penstock/no-object-has-this-prefix"] = b""
+    check("s3://b/o")
 
 
 def fill(folder: Path, *names: str) -> None:
