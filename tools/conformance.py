@@ -93,11 +93,19 @@ def page(lines: Json) -> str:
 _INTRODUCTION = """\
 # Conformance
 
-What Penstock does of AWS's interfaces for SageMaker Processing, and what not. `make conformance` writes this page;
-its parts come from the code and from tests that have run, and a test holds it to them.
+What Penstock does of AWS's interfaces for SageMaker Processing, and what not. Every line stands on the code or on
+something that has run.
 
 *works*: as the source says. *differs*: taken, and done in another way, which is told. *not there*: refused, or
-taken and without effect, which is told."""
+taken and without effect, which is told. Sources are named at the end.
+
+What will surprise you first:
+
+- An image is played by an environment with the same framework and packages; images of one's own and Spark are refused.
+- Instance types are taken and not imitated: the job has the processors and the memory of this machine.
+- Roles, VPCs, volumes and KMS keys are checked, kept and shown; nothing is enforced by them.
+- DatasetDefinition and FeatureStoreOutput move nothing.
+- Training, pipelines, models and endpoints are not there: Penstock is Processing."""
 
 
 # -- Operations and members ------------------------------------------------------------------------------------
