@@ -1,4 +1,3 @@
-import hashlib
 import json
 
 import pytest
@@ -32,7 +31,7 @@ def kept(tmp_path):
             tree = cache.obtain(digest_of(name), SIZE, lambda: None)
             (tree.files / name).write_bytes(bytes(SIZE))
             tree.about = pruning.About(f"s3://b/{name}", 1, SIZE)
-            tree.sums[name] = object_name(digest_of(name), SIZE, [hashlib.sha256(bytes(SIZE)).digest()])
+            tree.sums[name] = object_name(digest_of(name), SIZE, [pruning.new_sum(bytes(SIZE)).digest()])
             cache.settle()
     return tmp_path / "cache"
 
