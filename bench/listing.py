@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from bench.table import machine, show
+from bench.table import machine, peak_memory, show
 
 COUNTS = (10_000, 100_000, 1_000_000)
 PAGE = 1000
@@ -70,7 +70,7 @@ def one(port, count):
         took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
     assert (fetched.objects, fetched.bytes) == (1, 4)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps({"seconds": took, "cpu": cpu, "memory": after.ru_maxrss / 1024}))
+    print(json.dumps({"seconds": took, "cpu": cpu, "memory": peak_memory()}))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

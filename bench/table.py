@@ -30,6 +30,12 @@ def machine():
     )
 
 
+def peak_memory():
+    """MiB that this process had at most. Not ru_maxrss: that begins with what the parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def median(values):
     return statistics.median(values)
 
