@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 from penstock import units
 from penstock.data import crew, shelf
-from penstock.data.cache import Cache, Tree
-from penstock.data.listing import Entry
+from penstock.data.cache import Cache
+from penstock.data.download import CHECK_SECONDS, download
+from penstock.data.load import Load
 from penstock.data.meter import Meter
 from penstock.data.objects import Objects, Places
-from penstock.data.plan import Input, read_input, read_manifest, relative_path
-from penstock.data.pruning import new_sum
-from penstock.data.storage import MIB, PART, Bucket, Opener, open_bucket
+from penstock.data.plan import Input, read_input, read_manifest
+from penstock.data.storage import MIB, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, check_relative, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
 _MANIFEST_LIMIT = 256 * MIB
-
-_CHECK_SECONDS = 0.2
-_PROGRESS_SECONDS = 10.0
-_WHOLE = MIB  # objects up to this size are read at once
-_READINGS = 4  # of an object whose bytes nothing else vouches for
 
 
 @dataclass(frozen=True)
@@ -102,7 +94,7 @@ def fetch(
         for load in loads:
             stack.callback(load.objects.close)
             make_folder(load.folder)
-        crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=_CHECK_SECONDS)
+        crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=CHECK_SECONDS)
         if cache is not None:
             shelf.obtain(loads, cache, access, f"{index}/{count}", own, streamed, check, progress)
         _lay_out([load for load in loads if load.tree is None], root)
@@ -124,7 +116,7 @@ def fetch(
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             try:
-                _download(loads, access, temporary, progress, check)
+                download(loads, access, temporary, progress, check)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return [
@@ -137,51 +129,6 @@ def _folder(item: Input, root: Path) -> Path:
         return local_folder(root, item.local_path)
     except ClientFailure as error:
         raise ClientFailure(f"Input {item.name!r}: {error}") from None
-
-
-@dataclass(slots=True)
-class File:
-    """An object and the file that it becomes."""
-
-    entry: Entry
-    target: str
-    sums: dict[int, bytes] = field(default_factory=dict)
-    """Start of a part -> its sum, for what the cache keeps."""
-
-
-@dataclass
-class Load:
-    """An input on its way."""
-
-    item: Input
-    folder: Path
-    meter: Meter
-    bucket: Bucket | None = None
-    source: S3Uri | None = None
-    """What keys are relative to: the input's URI, or the prefix of its manifest."""
-    objects: Objects = field(default_factory=Objects)
-    done: int = 0
-    done_at: float = 0.0
-    tree: Tree | None = None
-    """Where it lies in the cache, if it does."""
-    at_hand: int = 0
-    """Objects that the cache had."""
-    at_hand_bytes: int = 0
-
-    @property
-    def bucket_name(self) -> str:
-        """The bucket in which its objects lie."""
-        return (self.source or self.item.uri).bucket
-
-    def relative(self, entry: Entry) -> str:
-        """The path below LocalPath; a folder's ends in a slash, or is empty."""
-        assert self.source is not None  # set by _find
-        prefix = self.source.key
-        return entry.key[len(prefix) :] if self.item.manifest else relative_path(prefix, entry.key)
-
-    def failure(self, error: JobFailure) -> JobFailure:
-        """The error as the job's reason, in AWS's words for this."""
-        return type(error)(f"Failed to download data. Input {self.item.name!r}: {error}")
 
 
 def find(item: Input, opener: Opener, access: S3Access) -> tuple[Bucket, str, Objects]:
@@ -263,191 +210,6 @@ def _check_space(needed: int, root: Path, cache: Cache | None) -> None:
 def _free(root: Path) -> int:
     disk = os.statvfs(root)
     return disk.f_bavail * disk.f_frsize
-
-
-def _download(
-    loads: Sequence[Load],
-    access: S3Access,
-    temporary: Path,
-    progress: Callable[[str], None],
-    check: Callable[[], None],
-) -> None:
-    told = time.monotonic()
-
-    def tick() -> None:
-        nonlocal told
-        check()
-        if time.monotonic() - told >= _PROGRESS_SECONDS:
-            told = time.monotonic()
-            progress(f"{loads[0].meter.read()}.")
-
-    crew.work(_tasks(loads, access, temporary), tick=tick, every=_CHECK_SECONDS)
-
-
-def _tasks(loads: Sequence[Load], access: S3Access, temporary: Path) -> Iterator[crew.Task]:
-    numbers = itertools.count()
-    for load in loads:
-        assert load.bucket is not None  # set by _find
-        place = temporary if load.tree is None else load.tree.temporary
-        for entry in load.objects:
-            file = File(entry, f"{load.folder}/{load.relative(entry)}")
-            transfer = _Transfer(load, load.bucket, access, file, place / str(next(numbers)))
-            if entry.size <= _WHOLE:
-                yield partial(_guarded, load, file, transfer.whole)
-                continue
-            for start in range(0, entry.size, PART):
-                yield partial(_guarded, load, file, partial(transfer.part, start))
-
-
-def _guarded(load: Load, file: File, task: crew.Task) -> None:
-    try:
-        task()
-    except JobFailure as error:
-        raise load.failure(error) from None
-    except OSError as error:
-        raise load.failure(
-            InternalFailure(
-                f"{S3Uri(load.bucket_name, file.entry.key)} can't be written to {file.target}: "
-                f"{error.strerror}. Check the disk of this machine and its free space.",
-            ),
-        ) from None
-
-
-class _Transfer:
-    """An object on its way. A large one's parts are brought by several threads; the last one names the file."""
-
-    def __init__(self, load: Load, bucket: Bucket, access: S3Access, file: File, temporary: Path) -> None:
-        self.load, self.bucket, self.access, self.file = load, bucket, access, file
-        self.temporary = temporary
-        self.digests = [b""] * -(-file.entry.size // PART)
-        self.left = len(self.digests)
-        self.has_room = False
-        self.lock = threading.Lock()
-
-    def whole(self) -> None:
-        """Bring all of it at once."""
-        # What is kept under an ETag must be the very object of that ETag.
-        etag = None if self.load.tree is None else self.file.entry.etag
-        data = self.bucket.read(self.file.entry.key, _WHOLE, etag=etag)
-        if self.load.tree is not None and data:
-            self.file.sums[0] = new_sum(data).digest()
-        descriptor = os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            _write_all(descriptor, data, 0)
-        finally:
-            os.close(descriptor)
-        self._complete()
-        _count(self.load, len(data), objects=1)
-
-    def part(self, start: int) -> None:
-        """Bring the part that begins at byte `start`."""
-        descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            self._make_room(descriptor)
-            size = self._store(descriptor, start)
-            with self.lock:
-                self.left -= 1
-                last = self.left == 0
-            if last:
-                self._prove(descriptor)
-                self._complete()
-        finally:
-            os.close(descriptor)
-        _count(self.load, size, objects=int(last))
-
-    def _make_room(self, descriptor: int) -> None:
-        """Have the file's blocks once and for all: to find them part by part takes a twelfth of the time."""
-        with self.lock:
-            if not self.has_room:
-                os.posix_fallocate(descriptor, 0, self.file.entry.size)
-                self.has_room = True
-
-    def _complete(self) -> None:
-        self.temporary.rename(self.file.target)
-        shelf.keep(self.load, self.file, self.access)
-
-    def _store(self, descriptor: int, start: int) -> int:
-        size = min(PART, self.file.entry.size - start)
-        wanted: dict[str, Sum] = {}
-        if not self.bucket.sealed:
-            wanted["proof"] = hashlib.md5(usedforsecurity=False)
-        if self.load.tree is not None:
-            wanted["cache"] = new_sum()
-        part = _Part(descriptor, start, wanted)
-        self.bucket.copy_part(self.file.entry, start, size, part)
-        if "proof" in wanted:
-            self.digests[start // PART] = part.sums["proof"].digest()
-        if "cache" in wanted:
-            self.file.sums[start] = part.sums["cache"].digest()
-        return size
-
-    def _prove(self, descriptor: int) -> None:
-        """Return when the file is right: its ETag fits, or a second reading of all parts gave the same."""
-        for _ in range(_READINGS):
-            if self.bucket.prove(self.file.entry, self.digests, descriptor):
-                return
-            before = list(self.digests)
-            for start in range(0, self.file.entry.size, PART):
-                self._store(descriptor, start)
-            if self.digests == before:
-                return
-        raise InternalFailure(
-            f"{S3Uri(self.load.bucket_name, self.file.entry.key)}: each reading of it gave "
-            "other bytes. Check the network and the disks of this machine and of the store, then run the job again."
-        )
-
-
-class Sum(Protocol):
-    """As much of `hashlib`'s and `xxhash`'s sums as is needed."""
-
-    def update(self, data: memoryview, /) -> None:
-        """Add to it."""
-        ...
-
-    def digest(self) -> bytes:
-        """Of all that was added."""
-        ...
-
-    def copy(self) -> Self:
-        """One to go on with from here."""
-        ...
-
-
-class _Part:
-    """Where a part goes: written to its place and summed up as it comes."""
-
-    def __init__(self, descriptor: int, start: int, sums: Mapping[str, Sum]) -> None:
-        """`sums`: fresh ones, by what they are for."""
-        self.descriptor, self.start, self.at = descriptor, start, start
-        self.fresh, self.sums = sums, dict(sums)
-
-    def restart(self) -> None:
-        """See `storage.Sink`."""
-        self.at, self.sums = self.start, {name: one.copy() for name, one in self.fresh.items()}
-
-    def take(self, data: memoryview) -> None:
-        """See `storage.Sink`."""
-        for one in self.sums.values():
-            one.update(data)
-        self.at = _write_all(self.descriptor, data, self.at)
-
-
-def _write_all(descriptor: int, data: memoryview, offset: int) -> int:
-    """Returns where the next bytes go."""
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
-    return offset
-
-
-_counting = threading.Lock()
-
-
-def _count(load: Load, size: int, objects: int) -> None:
-    load.meter.add(size, objects)
-    with _counting:
-        load.done += size
-        load.done_at = time.monotonic()
 
 
 def _arrived(load: Load, brought: int, started: float, progress: Callable[[str], None]) -> Fetched:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from penstock.data.cache import Cache, digest_of, object_id, object_name
 from penstock.data.listing import endpoint_of
+from penstock.data.load import File, Load
 from penstock.data.pruning import About
 from penstock.job.run import S3Access
-
-if TYPE_CHECKING:
-    from penstock.data.inputs import File, Load
 
 #: Below both of these an input is downloaded as fast as it is mounted, and takes no room of the cache.
 LEAST_OBJECTS = 64

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.data import download as download_module
 from penstock.data import inputs as inputs_module
 from penstock.data.answers import StoreUnreachable
 from penstock.data.inputs import fetch
@@ -210,8 +211,8 @@ def test_app_managed_inputs_are_left_alone(bring):
 
 
 def test_large_objects_come_in_parts(store, bring, monkeypatch):
-    monkeypatch.setattr(inputs_module, "PART", 1000)
-    monkeypatch.setattr(inputs_module, "_WHOLE", 1000)
+    monkeypatch.setattr(download_module, "PART", 1000)
+    monkeypatch.setattr(download_module, "_WHOLE", 1000)
     content = {f"d/{size}": os.urandom(size) for size in (999, 1000, 1001, 10_000, 10_001)}
     store.buckets["b"] |= content
     fetched, files = bring(wanted("s3://b/d/"))
@@ -220,8 +221,8 @@ def test_large_objects_come_in_parts(store, bring, monkeypatch):
 
 
 def test_a_large_object_that_changes_is_noticed_and_leaves_no_file(store, bring, monkeypatch, tmp_path):
-    monkeypatch.setattr(inputs_module, "PART", 10)
-    monkeypatch.setattr(inputs_module, "_WHOLE", 10)
+    monkeypatch.setattr(download_module, "PART", 10)
+    monkeypatch.setattr(download_module, "_WHOLE", 10)
     store.buckets["b"]["d/big"] = b"x" * 100
     reads: list[str] = []
 
@@ -262,7 +263,7 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
     def pwrite(descriptor, data, offset):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(inputs_module.os, "pwrite", pwrite)
+    monkeypatch.setattr(download_module.os, "pwrite", pwrite)
     with pytest.raises(
         InternalFailure, match=r"s3://b/d/a can't be written to .*/in/a: No space left on device"
     ):
@@ -273,7 +274,7 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
 def test_a_write_that_takes_only_a_part_is_continued(store, bring, monkeypatch):
     store.put("d/abcdefgh")
     real = os.pwrite
-    monkeypatch.setattr(inputs_module.os, "pwrite", lambda fd, data, at: real(fd, data[:3], at))
+    monkeypatch.setattr(download_module.os, "pwrite", lambda fd, data, at: real(fd, data[:3], at))
     assert bring(wanted("s3://b/d/"))[1] == {"processing/in/abcdefgh": b"d/abcdefgh"}
 
 
