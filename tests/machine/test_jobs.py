@@ -488,7 +488,8 @@ def test_an_output_without_a_bucket_fails_the_job_before_its_program_starts(proc
     job = processor()
     code = script("print('in vain')")
     with pytest.raises(
-        UnexpectedStatusException, match=r"Output 'out': s3://no-such-bucket-anywhere/.* does not exist"
+        UnexpectedStatusException,
+        match=r"Output 'out': s3://no-such-bucket-anywhere/x: the bucket .* does not exist",
     ):
         job.run(code=code, outputs=[output("s3://no-such-bucket-anywhere/x")])
     assert job.latest_job.describe()["FailureReason"].startswith("ClientError: ")

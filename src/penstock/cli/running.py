@@ -97,7 +97,8 @@ def run(
         session, _image(session, framework, image), source_dir, instance_type, instance_count,
         _base_name(script), max_runtime, _pairs(variables or []), network,
     )  # fmt: skip
-    _check_buckets(session, job_inputs)
+    _check_buckets(session, "input", [str(one.source) for one in job_inputs])
+    _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
     more: dict[str, Any] = {"source_dir": str(source_dir)} if source_dir else {}
     processor.run(
         code=code, inputs=job_inputs, outputs=[o for o, _ in job_outputs], arguments=arguments or None,
@@ -234,7 +235,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _check_buckets(session: HomeSession, inputs: list[ProcessingInput]) -> None:
+def _check_buckets(session: HomeSession, what: str, places: list[str]) -> None:
     """Name a missing bucket before the job is there; it would fail for it only later.
 
     Raises:
@@ -242,15 +243,15 @@ def _check_buckets(session: HomeSession, inputs: list[ProcessingInput]) -> None:
     """
     from botocore.exceptions import ClientError  # noqa: PLC0415 - comes with boto3
 
-    for source in {str(one.source) for one in inputs if is_s3(str(one.source))}:
-        bucket, _ = parse_s3_url(source)
+    for place in {place for place in places if is_s3(place)}:
+        bucket, _ = parse_s3_url(place)
         try:
             session.s3_client.head_bucket(Bucket=bucket)
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") not in {"404", "NoSuchBucket"}:
                 raise
             raise PenstockError(
-                f"The input {source}: there is no bucket {bucket}. "
+                f"The {what} {place}: there is no bucket {bucket}. "
                 f"Penstock's default bucket is {session.default_bucket()}."
             ) from None
 

@@ -100,8 +100,11 @@ def check_buckets(
             continue
         try:
             next(opener(access, output.uri.bucket).list(_NOBODYS), None)
-        except NoSuchBucket as error:
-            raise NoSuchBucket(f"Output {output.name!r}: {error}") from None
+        except NoSuchBucket:
+            raise NoSuchBucket(
+                f"Output {output.name!r}: {output.uri}: the bucket {output.uri.bucket!r} does not exist. Create it, or "
+                "correct the S3Uri."
+            ) from None
         except JobFailure:
             continue  # who may write need not be allowed to list
 

@@ -115,7 +115,10 @@ def read_manifest(data: bytes, uri: S3Uri) -> tuple[S3Uri, list[str]]:
     head, *entries = content
     if not isinstance(head, dict) or not isinstance(head.get("prefix"), str):
         raise ClientFailure(f"{uri}: the manifest's first element has no prefix. {_MANIFEST}")
-    prefix = S3Uri.parse(head["prefix"])
+    try:
+        prefix = S3Uri.parse(head["prefix"])
+    except ClientFailure as error:
+        raise ClientFailure(f"{uri}: the manifest's prefix: {error}") from None
     if not entries:
         raise ClientFailure(f"{uri}: the manifest names no object. {_MANIFEST}")
     seen: dict[str, int] = {}

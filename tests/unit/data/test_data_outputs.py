@@ -46,7 +46,9 @@ def test_a_bucket_that_is_not_there_is_found_before_the_program_runs(store, acce
         check_buckets(config, tmp_path, access, known, store.open)
 
     check("s3://b/o", "s3://elsewhere/o", known={"elsewhere"})
-    with pytest.raises(NoSuchBucket, match=r"Output 'o1': s3://elsewhere/.* does not exist"):
+    with pytest.raises(
+        NoSuchBucket, match=r"Output 'o1': s3://elsewhere/o: the bucket 'elsewhere' does not exist"
+    ):
         check("s3://b/o", "s3://elsewhere/o")
     store.broken = lambda _: ClientFailure("you may not")  # list, but perhaps write
     store.buckets["b"]["penstock/no-object-has-this-prefix"] = b""
