@@ -60,8 +60,7 @@ class Settings:
             ConfigurationError: A value can't be used; the message names the variable, or file and line.
         """
         env = os.environ if environ is None else environ
-        home = Path(env.get("PENSTOCK_HOME") or Path(env.get("HOME") or "~").expanduser() / ".penstock")
-        home = home.expanduser().absolute()
+        home = home_folder(env)
         s3, s3_buckets = _stores(env, home / CONFIG)
         return cls(
             home=home,
@@ -83,6 +82,13 @@ class Settings:
             cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
             local_inputs=_folders(env, "PENSTOCK_LOCAL_INPUTS"),
         )
+
+
+def home_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where all state lies: all that is needed to find a server that runs, whatever else has been set since."""
+    env = os.environ if environ is None else environ
+    home = Path(env.get("PENSTOCK_HOME") or Path(env.get("HOME") or "~").expanduser() / ".penstock")
+    return home.expanduser().absolute()
 
 
 #: Every variable that `Settings.read` looks at, with what it does: the README's table is held against this.

@@ -94,6 +94,17 @@ def test_outputs_tells_all_that_was_stored(penstock, script, tmp_path):
     assert "stored nothing" in penstock("outputs", "cli-no-outputs").stderr
 
 
+def test_a_setting_that_can_not_be_used_keeps_nobody_from_the_server_that_runs(penstock, home):
+    config = home / "config.toml"
+    config.write_text("[s3]\nnonsense = 1\n")
+    try:
+        assert "running" in penstock("status").stdout
+        penstock("jobs")
+        assert "nonsense" in penstock("doctor", code=1).stderr
+    finally:
+        config.unlink()
+
+
 def test_stop(penstock, script):
     penstock("run", "--no-wait", "--name", "cli-stop", script("import time; time.sleep(600)"))
     assert json.loads(penstock("stop", "cli-stop", "--json").stdout)["status"] in {"Stopping", "Stopped"}

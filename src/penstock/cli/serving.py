@@ -14,7 +14,7 @@ import typer
 
 from penstock.cli import show
 from penstock.client import alias, local_server
-from penstock.config import Settings
+from penstock.config import Settings, home_folder
 from penstock.errors import PenstockError
 from penstock.home import Home, ServerRecord
 
@@ -56,8 +56,7 @@ def up(json: Json = False) -> None:
 
 def down() -> None:
     """Stop the server. Jobs under way go on and report when it is up again."""
-    settings = Settings.read()
-    home = Home(settings.home)
+    home = Home(home_folder())
     record = home.server()
     if record is None:
         show.note(f"No server runs for {home.path}.")
@@ -78,12 +77,12 @@ def down() -> None:
 
 def status(json: Json = False) -> None:
     """Tell whether the server runs, and where."""
-    settings = Settings.read()
-    record = Home(settings.home).server()
+    home = home_folder()
+    record = Home(home).server()
     if json:
-        show.as_json(_status(record) if record else {"running": False, "home": str(settings.home)})
+        show.as_json(_status(record) if record else {"running": False, "home": str(home)})
     elif record is None:
-        show.note(f"No server runs for {settings.home}. Start one with `penstock up`.")
+        show.note(f"No server runs for {home}. Start one with `penstock up`.")
     else:
         told = _status(record)
         told["buckets elsewhere"] = ", ".join(
@@ -105,7 +104,7 @@ def env(
 ) -> None:
     """Print `export NAME=value` lines for AWS clients; starts the server when none runs."""
     address = local_server.ensure()
-    home = Settings.read().home
+    home = home_folder()
     values = alias.variables(address)
     if hook:
         values["PYTHONPATH"] = alias.hooked_path()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from penstock.config import Settings
+from penstock.config import Settings, home_folder
 from penstock.errors import ServerUnavailable
 from penstock.home import Home, ServerRecord
 
@@ -51,13 +51,12 @@ def ensure(start: bool = True) -> Address:
         ServerUnavailable: None runs and none could be started (or `start` is False); the message says why.
         ConfigurationError: A setting can't be used.
     """
-    settings = Settings.read()
-    home = Home(settings.home)
+    home = Home(home_folder())
     record = home.server()
     if record is None:
         if not start:
             raise ServerUnavailable(f"No Penstock server runs for {home.path}. Start one with `penstock up`.")
-        record = start_server(settings)
+        record = start_server(Settings.read())
     _wait_ready(record)
     return address(home, record)
 
