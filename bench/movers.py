@@ -11,6 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from table import peak_memory
+
 THREADS = 16
 
 
@@ -75,12 +77,6 @@ def boto3(way, bucket, prefix, folder):
                 list(pool.map(up, (path for path in root.rglob("*") if path.is_file())))
 
     return move
-
-
-def peak_memory():
-    """MiB. Not ru_maxrss: that begins with what the parent had."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def main():

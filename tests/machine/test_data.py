@@ -207,18 +207,24 @@ back = {"S3Uri": "s3://data-tests/memory/sparse", "LocalPath": "/opt/ml/processi
 fetch([{"InputName": "x", "S3Input": back}], index=0, count=1, root=root, access=access, progress=print)
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
+    printed = in_own_process(program, access, tmp_path)
+    peak = int(printed[-1])  # KiB
+    assert peak < 250 << 10
+    assert (tmp_path / "processing/in/sparse").stat().st_size == 300 << 20
+
+
+def in_own_process(program, access, root):
+    """The words that `program` prints; it reads the store's access from its input, as JSON."""
     values = {"endpoint": access.endpoint, "region": access.region}
     values |= {"access_key_id": access.access_key_id, "secret_access_key": access.secret_access_key}
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
+        [sys.executable, "-c", program, str(root)],
         input=json.dumps(values),
         capture_output=True,
         text=True,
         check=True,
     )
-    peak = int(done.stdout.split()[-1])  # KiB
-    assert peak < 250 << 10
-    assert (tmp_path / "processing/in/sparse").stat().st_size == 300 << 20
+    return done.stdout.split()
 
 
 def test_memory_stays_bounded_however_much_is_piped(access, boto, tmp_path):
@@ -244,16 +250,8 @@ with Feed(streams, root=root, meter=Meter()) as feed:
     reader.wait()
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
-    values = {"endpoint": access.endpoint, "region": access.region}
-    values |= {"access_key_id": access.access_key_id, "secret_access_key": access.secret_access_key}
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        input=json.dumps(values),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    read, peak = map(int, done.stdout.split())
+    printed = in_own_process(program, access, tmp_path)
+    read, peak = map(int, printed)
     assert read == 300 << 20
     assert peak < 200 << 10
 

@@ -1,18 +1,13 @@
 """The drawn calls of `tests/unit/api/test_any_call.py`, by the thousand."""
 
 import pytest
-from drawn_calls import SPOILT, any_call, application, inputs, round_trip
-from hypothesis import HealthCheck, given, settings
+from drawn_calls import SPOILT, any_call, application, drawn, inputs, round_trip
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.many
 
-MANY = settings(
-    max_examples=30,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+MANY = drawn(30)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 from urllib.parse import urlencode
 
 from botocore.parsers import create_parser
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from wire_client import WireClient
 
@@ -39,6 +40,18 @@ COMMON = {"ValidationException", "SerializationException"}
 #: Spoilt calls for each drawn one.
 SPOILT = 8
 _UNUSED = itertools.count()
+
+
+def drawn(examples):
+    """Settings for so many drawn calls of each operation."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
 #: By the name of a member: what leads to something that is there.
 _FITTING = {
     "Key": ("a", "b c", "ü"),

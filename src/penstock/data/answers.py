@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from obstore.exceptions import PreconditionError
 
-from penstock.data.listing import Refused, Unanswered, endpoint_of
+from penstock.data.listing import Refused, Unanswered
 from penstock.data.uri import S3Uri
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
@@ -95,11 +95,11 @@ class Asked:
         """The failure for bytes that came to harm."""
         return Damaged(
             f"{self.uri}: {self.operation}: {what}. Check the network and the disks between this machine and "
-            f"{endpoint_of(self.access)}, then run the job again."
+            f"{self.access.url}, then run the job again."
         )
 
     def _refusal(self, status: int, code: str, message: str) -> JobFailure:
-        uri, endpoint = self.uri, endpoint_of(self.access)
+        uri, endpoint = self.uri, self.access.url
         cause = f"{self.operation}: " + " ".join(filter(None, (code or str(status), message)))
         if code in _DAMAGED:
             return self.damaged(f"the store answered {cause.partition(': ')[2]!r}")
@@ -132,7 +132,7 @@ class Asked:
 
     def _unreachable(self, cause: str) -> StoreUnreachable:
         return StoreUnreachable(
-            f"{self.uri}: {self.operation}: no answer from the object store at {endpoint_of(self.access)} "
+            f"{self.uri}: {self.operation}: no answer from the object store at {self.access.url} "
             f"({cause.strip()}). Check that it runs and can be reached from here, then run the job again.",
         )
 

@@ -49,11 +49,6 @@ class Entry:
     etag: str | None
 
 
-def endpoint_of(access: S3Access) -> str:
-    """The address of the store, without a closing slash; AWS's own when none is set."""
-    return access.url
-
-
 def is_loopback(endpoint: str) -> bool:
     """Whether the address leads to this machine, so that no proxy must come between."""
     host = urlsplit(endpoint).hostname or ""

@@ -23,7 +23,7 @@ from penstock.data import crew
 from penstock.data.answers import NoSuchBucket, StoreFailing, StoreUnreachable, Unaddressable
 from penstock.data.folder import FILE, IsLinkError, Stamp, open_below, stamp, walk
 from penstock.data.integrity import unchanged
-from penstock.data.listing import endpoint_of, is_loopback
+from penstock.data.listing import is_loopback
 from penstock.data.meter import Meter
 from penstock.data.storage import PART, Bucket, Opener, open_bucket
 from penstock.data.uri import S3Uri, local_folder, make_folder
@@ -191,7 +191,7 @@ def upload(
 
 def usable_key(kms_key: str | None, access: S3Access) -> str | None:
     """The key, unless the store is on this machine."""
-    return None if is_loopback(endpoint_of(access)) else kms_key
+    return None if is_loopback(access.url) else kms_key
 
 
 @dataclass

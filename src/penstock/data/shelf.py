@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from penstock.data.cache import Cache, digest_of, object_id, object_name
-from penstock.data.listing import endpoint_of
+from penstock.data.listing import Entry
 from penstock.data.load import File, Load
 from penstock.data.pruning import About
 from penstock.job.run import S3Access
@@ -73,8 +73,7 @@ def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
             continue
         load.tree.about = About(str(load.item.uri), *load.objects.total())
         wanted = {load.relative(entry): entry for entry in load.objects}
-        endpoint = endpoint_of(access.at(load.bucket_name))
-        identifiers = {path: object_id(endpoint, load.bucket_name, entry) for path, entry in wanted.items()}
+        identifiers = {path: _identifier(load, entry, access) for path, entry in wanted.items()}
         known = [wanted[path] for path in cache.link_known(load.tree, identifiers)]
         load.objects.remove(entry.key for entry in known)
         load.at_hand += len(known)
@@ -84,10 +83,13 @@ def link_known(loads: Sequence[Load], cache: Cache, access: S3Access) -> None:
 def keep(load: Load, file: File, access: S3Access) -> None:
     """Tell a tree what was downloaded into it."""
     if load.tree is not None:
-        endpoint = endpoint_of(access.at(load.bucket_name))
-        identifier = object_id(endpoint, load.bucket_name, file.entry)
+        identifier = _identifier(load, file.entry, access)
         sums = [digest for _, digest in sorted(file.sums.items())]
         load.tree.sums[load.relative(file.entry)] = object_name(identifier, file.entry.size, sums)
+
+
+def _identifier(load: Load, entry: Entry, access: S3Access) -> str:
+    return object_id(access.at(load.bucket_name).url, load.bucket_name, entry)
 
 
 def _worth(load: Load) -> bool:
@@ -100,7 +102,7 @@ def _worth(load: Load) -> bool:
 def _digest(load: Load, access: S3Access, share: str) -> str:
     assert load.source is not None  # it was found
     return digest_of(
-        endpoint_of(access.at(load.source.bucket)),
+        access.at(load.source.bucket).url,
         *(load.source.bucket, load.source.key, str(load.item.manifest), share if load.item.sharded else ""),
         *(f"{entry.key}\0{entry.etag}\0{entry.size}" for entry in load.objects),
     )

@@ -22,7 +22,7 @@ from obstore.store import S3Store
 
 from penstock.data.answers import Asked, Damaged, StoreFailing, StoreUnreachable
 from penstock.data.integrity import Source, file_proves, md5, proves
-from penstock.data.listing import Entry, Refused, Unanswered, endpoint_of, is_loopback, list_objects
+from penstock.data.listing import Entry, Refused, Unanswered, is_loopback, list_objects
 from penstock.data.uri import S3Uri
 from penstock.errors import ClientFailure
 from penstock.job.run import S3Access
@@ -150,7 +150,7 @@ class S3Bucket:
         self.access, self.bucket, self.patience = access, bucket, patience
         self.encrypted = kms_key is not None
         # TLS itself refuses what was changed on its way, and to our own store on this machine there is no way.
-        self.sealed = access.own or endpoint_of(access).startswith("https:")
+        self.sealed = access.own or access.url.startswith("https:")
         with self._explained(self._asked("", "Open")):
             self._store = _open(access, bucket, kms_key, patience)
 
@@ -325,7 +325,7 @@ class S3Bucket:
 
 
 def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -> S3Store:
-    endpoint = endpoint_of(access)
+    endpoint = access.url
     plain = endpoint.startswith("http://")
     client: ClientConfig = {
         "allow_http": plain,

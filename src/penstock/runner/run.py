@@ -88,7 +88,7 @@ class _Ended:
 
 
 def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None = None) -> None:
-    """Do the run's work and write its end into the records.journal.
+    """Do the run's work and write its end into the journal.
 
     `cache` is the node's, of inputs; the program may have them mounted, so it is to be closed after this.
     """

@@ -1,16 +1,11 @@
 """Whatever is sent, the answer is one that AWS's model knows: some hundred calls, of the thousands in `tests/machine`."""
 
 import pytest
-from drawn_calls import any_call, application, inputs, round_trip
-from hypothesis import HealthCheck, given, settings
+from drawn_calls import any_call, application, drawn, inputs, round_trip
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-FEW = settings(
-    max_examples=3,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+FEW = drawn(3)
 
 
 @pytest.fixture(scope="module")

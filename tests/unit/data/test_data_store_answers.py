@@ -9,7 +9,7 @@ from botocore.credentials import Credentials
 
 from penstock.data.answers import StoreUnreachable
 from penstock.data.integrity import md5
-from penstock.data.listing import Entry, endpoint_of, is_loopback, list_objects
+from penstock.data.listing import Entry, is_loopback, list_objects
 from penstock.data.storage import S3Bucket, open_bucket
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.job.run import S3Access
@@ -284,9 +284,9 @@ def test_secrets_are_in_no_repr(bucket):
 
 
 def test_endpoints():
-    assert endpoint_of(S3Access(None, "eu-west-1")) == "https://s3.eu-west-1.amazonaws.com"
-    assert endpoint_of(S3Access(None, "cn-north-1")) == "https://s3.cn-north-1.amazonaws.com.cn"
-    assert endpoint_of(S3Access("http://h:9/", "r")) == "http://h:9"
+    assert S3Access(None, "eu-west-1").url == "https://s3.eu-west-1.amazonaws.com"
+    assert S3Access(None, "cn-north-1").url == "https://s3.cn-north-1.amazonaws.com.cn"
+    assert S3Access("http://h:9/", "r").url == "http://h:9"
 
 
 @pytest.mark.parametrize(
