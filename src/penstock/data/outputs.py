@@ -35,6 +35,7 @@ _LARGE_AT_ONCE = 4  # each holds up to four parts in memory
 _PROGRESS_SECONDS = 10.0
 _COUNT_AFTER = 1.0  # seconds; what takes less needs nobody to say how far it is
 _NOBODYS = "penstock/no-object-has-this-prefix"
+_GLANCE = 5.0  # seconds for a store to answer before the program; the upload has the patience
 _SKIPPED_KEPT = 100
 _FRUITLESS = 64  # so many failures of an output without one success, and the rest of it is not tried
 
@@ -76,12 +77,16 @@ def prepare(config: Mapping[str, Any] | None, root: Path) -> None:
         make_folder(output.folder)
 
 
+def _glance(access: S3Access, bucket: str, kms_key: str | None = None) -> Bucket:
+    return open_bucket(access, bucket, kms_key, _GLANCE)
+
+
 def check_buckets(
     config: Mapping[str, Any] | None,
     root: Path,
     access: S3Access,
     known: Collection[str],
-    opener: Opener = open_bucket,
+    opener: Opener = _glance,
 ) -> None:
     """See that every output's bucket is there, before the program works for nothing.
 
