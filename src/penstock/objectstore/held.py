@@ -71,8 +71,15 @@ def _end(process: int, grace: float) -> None:
 def _has_open(entry: Path, file: Path) -> bool:
     try:
         wanted = file.stat()
-        # By name first: a stat of every descriptor of every process may reach a network folder that hangs.
-        links = [link for link in (entry / "fd").iterdir() if link.readlink().name == file.name]
-        return any(os.path.samestat(wanted, link.stat()) for link in links)
+        links = list((entry / "fd").iterdir())
     except OSError:  # it has ended, or is another user's
+        return False
+    return any(_leads_to(link, file.name, wanted) for link in links)
+
+
+def _leads_to(link: Path, name: str, wanted: os.stat_result) -> bool:
+    try:
+        # By name first: a stat of every descriptor of every process may reach a network folder that hangs.
+        return link.readlink().name == name and os.path.samestat(wanted, link.stat())
+    except OSError:  # closed meanwhile: it says nothing of the others
         return False

@@ -29,9 +29,10 @@ from penstock.objectstore.armour import write_configuration
 from penstock.objectstore.held import end_holders, held, try_lock
 from penstock.objectstore.ports import Ports
 
-#: Seconds that an orderly end may take (it takes about one) before the process is killed. That loses nothing
-#: either: what S3 has acknowledged is in the kernel's hands.
-STOP_GRACE = 10.0
+#: Seconds that an orderly end may take before the process is killed. It takes about one, or never comes when it is
+#: asked for in the first second of the store's life. A kill loses nothing: what S3 has acknowledged is in the
+#: kernel's hands.
+STOP_GRACE = 3.0
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.01
