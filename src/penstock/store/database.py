@@ -41,7 +41,11 @@ class Store:
         """Whether a row by its key is read without a network between: quicker than a hop to a thread."""
         self._dialect = dialect
         self._engine = dialect.engine
-        schema.upgrade(dialect)
+        try:
+            schema.upgrade(dialect)
+        except BaseException:
+            self._engine.dispose()
+            raise
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.

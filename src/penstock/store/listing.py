@@ -2,7 +2,7 @@
 
 A page must cost the same however many jobs are on record, so every way to it leads along an index, and there are
 two of them. With few conditions, or such as many jobs fulfil, the jobs are *walked* in their order until the page is
-full. Where that takes more than `_WALK` jobs, conditions are told by few: those are *picked* by an index of the
+full. Where that takes more than `WALK` jobs, conditions are told by few: those are *picked* by an index of the
 condition, and sorted. What neither can shorten is a condition that very many jobs fulfil, all of them far from the
 order's beginning; then as many are sorted.
 """
@@ -26,7 +26,7 @@ SortKey = Literal["Name", "CreationTime", "Status"]
 _COLUMNS = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jobs.c.status}
 
 #: So many jobs are looked at before another way is taken.
-_WALK = 1000
+WALK = 1000
 #: Of several conditions the one is taken that fewest jobs fulfil; beyond so many they are not counted.
 _COUNTED = 2000
 
@@ -116,10 +116,8 @@ def _walk(query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
 
 
 def _walk_a_while(query: JobQuery, after: Sequence[Any] | None, count: int) -> Select[Any]:
-    """Those among the first `_WALK` jobs that the order's own index has."""
-    walked = (
-        select(jobs).where(*_along(query, after)).order_by(*_order(query, jobs.c)).limit(_WALK).subquery()
-    )
+    """Those among the first `WALK` jobs that the order's own index has."""
+    walked = select(jobs).where(*_along(query, after)).order_by(*_order(query, jobs.c)).limit(WALK).subquery()
     return select(walked).where(*_beside(query, walked.c)).order_by(*_order(query, walked.c)).limit(count)
 
 
