@@ -122,10 +122,10 @@ class PostgresServer:
     def url(self, database="postgres"):
         return f"postgresql://penstock:{self.password}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, template="template1"):
-        """The URL of a fresh one, or of a copy."""
+    def new_database(self):
+        """The URL of a fresh one."""
         name = f"t{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
     def execute(self, statement):

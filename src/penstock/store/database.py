@@ -51,12 +51,24 @@ class Store:
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.
         self._own = self._engine.raw_connection() if dialect.in_process else None
         self._own_lock = threading.Lock()
+        self._held: Connection | None = None
         self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
         self._new_tag = Bare(self._engine, insert(tags))
 
+    def hold(self) -> None:
+        """Keep other servers from the database until `close`, or until this process or its connection ends.
+
+        Raises:
+            ConfigurationError: Another server has it.
+        """
+        self._held = self._dialect.hold()
+
     def close(self) -> None:
         """Give all connections back."""
+        if self._held is not None:
+            self._held.invalidate()  # ended, not given back: its lock ends with it
+            self._held.close()
         if self._own is not None:
             self._own.close()
         self._engine.dispose()

@@ -58,6 +58,7 @@ def connect(address: str) -> Dialect:
         in_process=False,
         insert=insert,
         lock_schema=_lock_schema,
+        hold=lambda: _hold(engine, _where(url)),
         name_holds=_name_holds,
     )
 
@@ -77,6 +78,11 @@ def _prepare(connection: psycopg.Connection[Any], _: object) -> None:
             "SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
         )
+        # The locks of a server whose machine is gone without a word are let go of within half a minute.
+        cursor.execute(
+            "SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),"
+            " set_config('tcp_keepalives_count', '3', false)"
+        )
     connection.commit()
 
 
@@ -92,6 +98,12 @@ def _url(address: str) -> URL:
             "SQLite is used when it is not set."
         )
     return url
+
+
+def _where(url: URL) -> str:
+    return (
+        f"The PostgreSQL database {url.database or ''} at {url.host or url.query.get('host') or 'its socket'}"
+    )
 
 
 def _check(engine: Engine, url: URL) -> None:
@@ -116,6 +128,16 @@ def _check(engine: Engine, url: URL) -> None:
         raise ConfigurationError(f"{where} {problem}.")
     if syncs == "off":
         _log.warning("%s runs with fsync off: a power cut may cost it all that is on record", where)
+
+
+def _hold(engine: Engine, where: str) -> Connection:
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _SERVER_LOCK}).scalar_one():
+        return connection
+    connection.close()
+    raise ConfigurationError(
+        f"{where} is used by another Penstock server; one at a time works on a database."
+    )
 
 
 def _lock_schema(connection: Connection) -> None:
