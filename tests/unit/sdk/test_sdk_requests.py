@@ -513,6 +513,17 @@ def test_local_instance_types_become_real_ones(local: FakeBoto) -> None:
         assert local.job["ProcessingResources"]["ClusterConfig"]["InstanceType"] == real
 
 
+def test_a_local_instance_type_keeps_a_session_on_the_local_server_and_no_other(
+    local: FakeBoto, boto: FakeBoto
+) -> None:
+    mine = Session(default_bucket="mine")
+    assert Processor(image_uri="i", instance_type="local", sagemaker_session=mine).sagemaker_session is mine
+    elsewhere = Session(boto_session=boto)
+    kept = Processor(image_uri="i", instance_type="local", sagemaker_session=elsewhere).sagemaker_session
+    assert kept is not elsewhere
+    assert kept.is_local
+
+
 def test_the_local_server_needs_no_role_and_gets_no_kms(local: FakeBoto) -> None:
     processor = FrameworkProcessor(XGBoost, "1.3-1", instance_count=1, instance_type="ml.m5.large")
     processor.run("eval.py", "src", wait=False, job_name="j", kms_key="k")

@@ -137,6 +137,19 @@ def test_local_mode_at_an_endpoint_takes_session_and_s3_endpoint(
     assert boto.made == [("s3", {"region_name": "us-east-1", "endpoint_url": "http://127.0.0.1:7"})]
 
 
+def test_settings_of_local_mode_are_kept_and_those_of_containers_said_to_do_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session = LocalSession()
+    assert session.config is None
+    session.config = {"local": {"local_code": True}}
+    assert session.config == {"local": {"local_code": True}}
+    assert caplog.text == ""
+    session.config = {"local": {"container_config": {"shm_size": "1g"}, "container_root": "/tmp/c"}}
+    assert "local.container_config does nothing here: jobs are not started by Docker Compose" in caplog.text
+    assert "local.container_root does nothing here: the folders of jobs lie in PENSTOCK_HOME" in caplog.text
+
+
 def test_a_session_without_a_region_is_refused() -> None:
     session = Session(boto_session=FakeBoto(region=None))
     with pytest.raises(
@@ -425,5 +438,5 @@ def test_small_things() -> None:
     assert SessionSettings().encrypt_repacked_artifacts
     assert penstock.Session is Session
     assert penstock.__version__
-    with pytest.raises(AttributeError, match="no attribute 'Estimator'"):
-        _ = penstock.Estimator
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = penstock.Nothing
