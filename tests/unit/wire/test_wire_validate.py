@@ -99,7 +99,7 @@ def test_what_is_like_nothing_is_told_as_ever(value):
 
 
 def test_what_was_meant_of_preferences_is_told_with_their_numbers():
-    names = [{"InstanceType": name} for name in ("ml.m5.large", "ml.c5.lage")]
+    names = [{"InstanceType": name} for name in ("ml.m5.large", "ml.c5.xlarg")]
     message = told(
         {
             **GOOD,
