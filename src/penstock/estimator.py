@@ -114,4 +114,4 @@ class Framework:
         )
 
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

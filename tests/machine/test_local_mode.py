@@ -353,6 +353,20 @@ def test_local_gpu_needs_no_runtime_of_a_vendor(scripts, script, told):
     assert processor.latest_job.describe()["ProcessingJobStatus"] == "Completed"
 
 
+def test_the_command_line_knows_local_too_and_says_what_was_meant(address, script, tmp_path):
+    code = script("print('ran')")
+
+    def run(kind):
+        command = [PENSTOCK, "run", code, "--instance-type", kind]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    done = run("local")
+    assert (done.returncode, done.stdout.count("ran")) == (0, 1), done.stderr
+    done = run("ml.m5.xlage")
+    assert done.returncode == 1
+    assert "instanceType: did you mean ml.m5.xlarge or " in " ".join(done.stderr.split())
+
+
 def test_a_bucket_s_root_takes_an_output_under_its_own_names(scripts, script, s3):
     s3.create_bucket(Bucket="root-of-local-mode")
     code = script(f"import pathlib; pathlib.Path('{OUT}/out/a').write_text('x')")

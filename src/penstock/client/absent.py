@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -82,8 +83,16 @@ def module(name: str) -> str | None:
     return None
 
 
+def explain(package: str) -> None:
+    """Let the module `package`, the one that calls, say of names that SageMaker's has why it lacks them.
+
+    Not an assignment in the module itself: type checkers would then take every name for one that is there.
+    """
+    vars(sys.modules[package])["__getattr__"] = getter(package)
+
+
 def getter(package: str, then: Callable[[str], Any] | None = None) -> Callable[[str], Any]:
-    """A module's `__getattr__` that says of names that SageMaker's module has why `package` lacks them.
+    """A module's `__getattr__` that does so.
 
     Args:
         package: The module's own name.

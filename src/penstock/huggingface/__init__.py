@@ -6,4 +6,4 @@ from penstock.huggingface.processing import HuggingFaceProcessor
 
 __all__ = ["HuggingFace", "HuggingFaceProcessor"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

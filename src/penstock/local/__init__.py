@@ -5,4 +5,4 @@ from penstock.local.local_session import LocalSession
 
 __all__ = ["LocalSession"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

@@ -73,4 +73,4 @@ class LocalSession(Session):
             logger.warning("The setting local.%s does nothing here: %s.", name, _OF_CONTAINERS[name])
 
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

@@ -6,4 +6,4 @@ from penstock.mxnet.processing import MXNetProcessor
 
 __all__ = ["MXNet", "MXNetProcessor"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

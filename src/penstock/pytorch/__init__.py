@@ -6,4 +6,4 @@ from penstock.pytorch.processing import PyTorchProcessor
 
 __all__ = ["PyTorch", "PyTorchProcessor"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

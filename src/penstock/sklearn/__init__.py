@@ -6,4 +6,4 @@ from penstock.sklearn.processing import SKLearnProcessor
 
 __all__ = ["SKLearn", "SKLearnProcessor"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

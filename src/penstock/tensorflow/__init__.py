@@ -6,4 +6,4 @@ from penstock.tensorflow.processing import TensorFlowProcessor
 
 __all__ = ["TensorFlow", "TensorFlowProcessor"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

@@ -6,4 +6,4 @@ from penstock.xgboost.processing import XGBoostProcessor
 
 __all__ = ["XGBoost", "XGBoostProcessor"]
 
-__getattr__ = absent.getter(__name__)
+absent.explain(__name__)

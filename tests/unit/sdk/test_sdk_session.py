@@ -381,6 +381,18 @@ def test_no_key_leaves_the_folder(boto: FakeBoto, tmp_path: Path, key: str) -> N
     assert list(tmp_path.rglob("evil")) == []
 
 
+@pytest.mark.parametrize("key", ["x/link", "x/folder/file"])
+def test_no_link_in_the_folder_leads_out_of_it(boto: FakeBoto, tmp_path: Path, key: str) -> None:
+    Store(boto, {key: b"!"})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere" / "file")
+    (tmp_path / "out" / "folder").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"is outside of"):
+        Session(boto_session=boto).download_data(str(tmp_path / "out"), "b", "x")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_reading_and_listing(boto: FakeBoto) -> None:
     Store(boto, OBJECTS)
     session = Session(boto_session=boto)
