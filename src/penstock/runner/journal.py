@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from penstock.job.events import HostEvent
 from penstock.job.life import Phase
@@ -19,9 +20,10 @@ LARGEST = 1 << 20
 class Journal:
     """An append-only file of events, numbered from 1. What an earlier runner of the run wrote is read at first."""
 
-    def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
-        self._events = _read(path)
-        self._file = path.open("ab")
+    def __init__(self, file: BinaryIO, clock: Callable[[], int], changed: Callable[[], None]) -> None:
+        """`file` is open for reading and appending."""
+        self._events = _read(file)
+        self._file = file
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
@@ -63,16 +65,16 @@ class Journal:
             self._file.write(line + b"\n")
             self._file.flush()
             if kind == "ended":
-                os.fdatasync(self._file.fileno())
+                with contextlib.suppress(io.UnsupportedOperation):  # a file in memory has no disk
+                    os.fdatasync(self._file.fileno())
             self._events.append(event)
         self._changed()
 
 
-def _read(path: Path) -> list[HostEvent]:
+def _read(file: BinaryIO) -> list[HostEvent]:
     """The events of a runner that died; a last line that it did not finish is cut off."""
-    events: list[HostEvent] = []
-    if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        events = [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]
-        os.truncate(path, len(whole) + 1 if events else 0)
-    return events
+    file.seek(0)
+    whole, newline, _ = file.read().rpartition(b"\n")
+    file.truncate(len(whole) + len(newline))
+    file.seek(0, os.SEEK_END)
+    return [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]

@@ -319,7 +319,7 @@ class TestReporter:
         reporter = Reporter(given, RunFolder(tmp_path), refused)
         clock = itertools.count(1)
         log = LogWriter(tmp_path / "log", lambda: next(clock), reporter.changed)
-        journal = Journal(tmp_path / "journal", lambda: next(clock), reporter.changed)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: next(clock), reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)
         journal.phase(Phase.RUNNING)
@@ -343,7 +343,7 @@ class TestReporter:
         reporter = Reporter(run(server.url), folder, lambda: None)
         clock = itertools.count(1)
         manifest = Manifest(folder.manifest, lambda: next(clock), reporter.changed)
-        journal = Journal(folder.journal, lambda: next(clock), reporter.changed)
+        journal = Journal(folder.journal.open("a+b"), lambda: next(clock), reporter.changed)
         reporter.start(journal, Meter())
         uris = [f"s3://b/{'k' * 200}{n}" for n in range(12_000)]  # more than two batches of a MiB
         for uri in uris:
@@ -388,7 +388,7 @@ class TestReporter:
 
     def test_a_transfer_is_told_again_and_again_while_it_lasts(self, tmp_path, server):
         reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
-        journal = Journal(tmp_path / "journal", lambda: 1, reporter.changed)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: 1, reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)
         with meter.moving("download"):
