@@ -11,7 +11,7 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 _WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
 #: How often runners are asked whether they live. A dead one is noticed within this time.
 PROBE_SECONDS = 1.0
+#: How often what ended jobs have left behind is looked for: a runner may outlive its job's end by a moment, and a
+#: folder may withstand its removal.
+SWEEP_SECONDS = 600.0
 
 
 class Dispatcher:
@@ -50,14 +53,13 @@ class Dispatcher:
         self._clock = clock
         self._slots = slots
         self._salvaged: set[str] = set()
+        self._swept_at: int | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
 
     def start(self) -> None:
-        """Begin to work, after what a crash left behind of ended jobs is removed."""
-        active = [h.handle for job in self._store.active_jobs() for h in self._store.hosts(job.uid)]
-        self._engine.sweep({handle for handle in active if handle is not None})
+        """Begin to work."""
         if not self._ending.is_set():
             self._thread.start()
 
@@ -85,7 +87,9 @@ class Dispatcher:
         """One pass over all jobs that have not ended."""
         taken = 0
         waiting = []
-        for job in self._store.active_jobs():
+        active = self._store.active_jobs()
+        self._sweep(active)
+        for job in active:
             if job.phase is Phase.QUEUED:
                 waiting.append(job)
                 continue
@@ -110,6 +114,19 @@ class Dispatcher:
                 words = str(error).rstrip(".")
                 reason = f"InternalServerError: The job could not be started on this machine: {words}."
                 self._store.save_job(advance(job, Failed(reason), self._clock()))
+
+    def _sweep(self, active: Sequence[Job]) -> None:
+        """Remove what ended jobs have left behind: at first, for there may have been a crash, then now and then."""
+        now = self._clock()
+        if self._swept_at is not None and 0 <= now - self._swept_at < SWEEP_SECONDS * 1000:
+            return  # a clock that was set back makes it due
+        try:
+            handles = {host.handle for job in active for host in self._store.hosts(job.uid)}
+            self._engine.sweep({handle for handle in handles if handle is not None})
+        except Exception:  # noqa: BLE001 - what is left behind must not keep jobs waiting
+            _log.exception("What ended jobs have left behind can't be removed; it is tried again")
+        else:
+            self._swept_at = now
 
     def _begin(self, job: Job) -> None:
         """Store the intent, then start. What a crash leaves in between is found by `_carry`."""

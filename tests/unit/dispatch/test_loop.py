@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from penstock.dispatch.loop import Dispatcher
+from penstock.dispatch.loop import SWEEP_SECONDS, Dispatcher
 from penstock.engines.base import Life
 from penstock.errors import ConfigurationError
 from penstock.job.events import HostEvent
@@ -253,17 +253,54 @@ def test_the_thread_works_when_woken_and_ends_when_closed(world, monkeypatch):
     assert world.phase("a") is Phase.PREPARING
 
 
+def left_behind(world, name):
+    handle = world.engine.prepare(world.make_run(world.submit(name), "algo-1", ("algo-1",), "t"))
+    world.store.save_job(advance(world.store.job(name), StopAsked(), next(world.time)))
+    world.engine.runs[handle].life = Life.DEAD
+    return handle
+
+
 def test_at_the_start_what_ended_jobs_left_behind_is_removed(world):
     world.submit("a")
     world.dispatcher.step()
-    left = world.make_run(world.submit("old"), "algo-1", ("algo-1",), "t")
-    handle = world.engine.prepare(left)
-    world.engine.runs[handle].life = Life.DEAD
+    handle = left_behind(world, "old")
     world.restart()
-    world.dispatcher.start()
-    world.dispatcher.close()
-    assert world.engine.forgotten[0] == handle
+    world.dispatcher.step()
+    assert world.engine.forgotten == [handle]
     assert "a-uid/algo-1" in world.engine.runs
+
+
+def test_what_outlives_its_job_by_a_moment_is_removed_without_a_new_start(world):
+    """A runner that still waits for an answer when the next server starts, or a folder that can't be removed."""
+    handle = left_behind(world, "old")
+    world.engine.runs[handle].life = Life.ALIVE
+    world.dispatcher.step()
+    world.engine.runs[handle].life = Life.DEAD
+    world.dispatcher.step()
+    assert handle in world.engine.runs, "not at every pass"
+    world.time = itertools.count(next(world.time) + int(SWEEP_SECONDS * 1000))
+    world.dispatcher.step()
+    assert handle not in world.engine.runs
+
+
+def test_a_clock_that_is_set_back_delays_no_sweep(world):
+    world.dispatcher.step()
+    handle = left_behind(world, "old")
+    world.time = itertools.count(0)
+    world.dispatcher.step()
+    assert handle not in world.engine.runs
+
+
+def test_what_can_not_be_swept_keeps_no_job_waiting_and_is_tried_again(world, monkeypatch, caplog):
+    handle = left_behind(world, "old")
+    world.submit("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "sweep", lambda _: 1 / 0)
+        world.dispatcher.step()
+    assert world.phase("a") is Phase.PREPARING
+    assert "left behind can't be removed" in caplog.text
+    world.dispatcher.step()
+    assert handle not in world.engine.runs
 
 
 def test_a_store_whose_keys_can_not_be_had_fails_the_job_and_no_other(world, monkeypatch):
