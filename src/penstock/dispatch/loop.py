@@ -168,7 +168,8 @@ class Dispatcher:
         event = verdict(job, hosts)
         if event is None:
             return False
-        moved = advance(catch_up(job, hosts), event, moment(job, hosts, event, self._clock()))
+        now = self._clock()
+        moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
         self._store.save_job(moved)
         if moved.phase.final:
             _log.info(

@@ -34,7 +34,8 @@ class Disk:
         if b'"kind": "ended"' in journal:  # synced, with all before it
             return True
         for file in (self.journal, self.log, self.manifest):
-            file.truncate(chance.choice((len(file.getvalue()), chance.randint(0, len(file.getvalue())))))
+            held = len(file.getvalue())
+            file.truncate(chance.choice((held, chance.randint(0, held), 0)))
         return bool(self.journal.getvalue()) or chance.random() < 0.7
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import MOVES, Job, Phase
-from penstock.testing.simulation.runner import OBJECTS
+from penstock.testing.simulation.runner import OBJECTS, Runner
 
 if TYPE_CHECKING:
     from penstock.testing.simulation.world import World
@@ -83,6 +83,12 @@ class Watch:
         )
         self._need(not job.phase.final, "no run after the end", f"{handle} starts: {uid} is {job.phase}")
 
+    def left(self, runner: Runner) -> None:
+        """A runner has ended by itself: its server knows how, or knows the job no more."""
+        host = self._world.store.host(runner.run.job_uid, runner.run.host)
+        known = host is None or host.ended
+        self._need(known, "ends are told", f"{runner.name} has ended, and on record it is {host}")
+
     def all_on_record(self) -> None:
         """What was accepted is there, as it was last written."""
         for uid, job in self.jobs.items():
@@ -107,6 +113,7 @@ class Watch:
         if before is None:
             self._need(job.version == 0 and job.phase is Phase.QUEUED, "legal moves", f"{uid} begins as {job}")
             self.jobs[uid] = job
+            self._world.appeared(uid, job.name)
             return
         if job == before:
             return

@@ -90,7 +90,7 @@ def draw(seed: int) -> Plan:
 
 
 def _life(chance: random.Random, name: str) -> list[Wish]:
-    begin = chance.randrange(CALM // 2)
+    begin = chance.randrange(chance.choice((1000, CALM // 2)))
     wishes = [
         Wish(
             begin,

@@ -162,8 +162,8 @@ class Server:
 
     def stop(self, name: str) -> Mapping[str, Any]:
         """StopProcessingJob."""
-        self._world.stop_asked(name)
-        return self._operate(lambda context: processing.stop(context, {"ProcessingJobName": name}))
+        with self._world.stopping(name):
+            return self._operate(lambda context: processing.stop(context, {"ProcessingJobName": name}))
 
     def delete(self, name: str) -> Mapping[str, Any]:
         """DeleteProcessingJob."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,7 @@ class World:
         self._wishes: dict[str, Wish] = {}
         self._programs: set[str] = set()
         self._started = 0
+        self._stopping: list[str] = []
         self._open = 0
         """How many wishes and timed faults are still to come."""
         self._unexpected: Exception | None = None
@@ -161,9 +163,21 @@ class World:
         """The wish from which a job came."""
         return self._wishes[uid]
 
-    def stop_asked(self, name: str) -> None:
-        """A stop for a name has reached a server."""
-        self.truth |= {(uid, "stop asked") for uid, job in self.watch.jobs.items() if job.name == name}
+    @contextlib.contextmanager
+    def stopping(self, name: str) -> Iterator[None]:
+        """A server handles a stop: it may meet any job that has this name meanwhile."""
+        self._stopping.append(name)
+        for uid, job in self.watch.jobs.items():
+            self.appeared(uid, job.name)
+        try:
+            yield
+        finally:
+            self._stopping.remove(name)
+
+    def appeared(self, uid: str, name: str) -> None:
+        """A job is on record while stops may be under way."""
+        if name in self._stopping:
+            self.truth.add((uid, "stop asked"))
 
     def server(self) -> Server:
         """One that answers.
@@ -205,6 +219,7 @@ class World:
     def runner_ended(self, runner: Runner) -> None:
         """A runner has done all that it had to do."""
         self.trace(f"{runner.name} ends")
+        self.watch.left(runner)
         self._gone(runner)
 
     def program_starts(self, runner: Runner) -> None:
