@@ -15,6 +15,8 @@ from penstock.job.life import Phase
 
 #: The largest event that is kept: well below what the server takes in one report.
 LARGEST = 1 << 20
+#: More lines than any run's journal has.
+LOST = 1000
 
 
 class Journal:
@@ -23,6 +25,7 @@ class Journal:
     def __init__(self, file: BinaryIO, clock: Callable[[], int], changed: Callable[[], None]) -> None:
         """`file` is open for reading and appending."""
         self._events = _read(file)
+        self._last = self._events[-1].sequence if self._events else 0
         self._file = file
         self._clock = clock
         self._changed = changed
@@ -48,7 +51,15 @@ class Journal:
     def after(self, sequence: int) -> list[HostEvent]:
         """All events beyond number `sequence`."""
         with self._lock:
-            return self._events[sequence:]
+            return [event for event in self._events if event.sequence > sequence]
+
+    def skip(self) -> None:
+        """Leave out the numbers of lines that are lost: a crash of the machine takes what was not synced.
+
+        The server may have been told of them; what follows must not look like what it knows.
+        """
+        with self._lock:
+            self._last += LOST
 
     def close(self) -> None:
         """Nothing follows."""
@@ -56,7 +67,7 @@ class Journal:
 
     def _append(self, kind: str, data: dict[str, Any]) -> None:
         with self._lock:
-            event = HostEvent(len(self._events) + 1, kind, self._clock(), data)
+            event = HostEvent(self._last + 1, kind, self._clock(), data)
             line = json.dumps(event.to_json()).encode()
             if len(line) > LARGEST:
                 # The server would refuse it, for ever; that something is missing is worth keeping.
@@ -68,6 +79,7 @@ class Journal:
                 with contextlib.suppress(io.UnsupportedOperation):  # a file in memory has no disk
                     os.fdatasync(self._file.fileno())
             self._events.append(event)
+            self._last = event.sequence
         self._changed()
 
 

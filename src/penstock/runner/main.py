@@ -44,6 +44,7 @@ def main(path: Path) -> None:
         # A crash of the machine may take the journal and leave what a program has put into `ml`: no input may
         # follow its links.
         if journal.after(0) or folder.ml.exists():
+            journal.skip()
             salvage(run, folder, records)
         else:
             conduct(run, folder, records, stop, cache)

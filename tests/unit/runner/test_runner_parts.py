@@ -364,6 +364,27 @@ class TestReporter:
             manifest.check()
         manifest.close()
 
+    def test_what_follows_a_loss_of_power_does_not_look_like_what_the_server_knows(self, tmp_path):
+        """The server was told of three events, of which the disk kept one."""
+        path = tmp_path / "journal"
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        for phase in (Phase.PREPARING, Phase.DOWNLOADING, Phase.RUNNING):
+            journal.phase(phase)
+        known = journal.after(0)
+        journal.close()
+        first, rest = path.read_bytes().split(b"\n", 1)
+        path.write_bytes(first + b"\n" + rest[:20])
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        assert journal.after(0) == known[:1]
+        journal.skip()
+        journal.ended("failed", "why", None, None)
+        [ended] = journal.after(known[-1].sequence)
+        assert ended.kind == "ended"
+        journal.close()
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        assert journal.after(0) == [known[0], ended], "the cut line is gone, the next one whole"
+        journal.close()
+
     def test_an_unwell_server_is_asked_again(self, tmp_path, server):
         server.failures = 3
         self.report(tmp_path, run(server.url))

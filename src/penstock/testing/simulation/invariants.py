@@ -83,6 +83,10 @@ class Watch:
         )
         self._need(not job.phase.final, "no run after the end", f"{handle} starts: {uid} is {job.phase}")
 
+    def knows_start(self, handle: str) -> bool:
+        """Whether it is on record that a host was started."""
+        return handle in self._hosts and self._hosts[handle].phase is not Phase.QUEUED
+
     def left(self, runner: Runner) -> None:
         """A runner has ended by itself: its server knows how, or knows the job no more."""
         host = self._world.store.host(runner.run.job_uid, runner.run.host)

@@ -119,6 +119,7 @@ class Runner:
         self._disk.manifest.seek(0)
         self._disk.manifest.truncate()
         if journal.after(0) or self._disk.ml:
+            journal.skip()
             yield from self._salvage(journal)
         else:
             yield from self._conduct(journal)

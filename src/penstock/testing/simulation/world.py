@@ -267,6 +267,8 @@ class World:
                     self._kill_runner(runner)
             if fault.kind == "power lost":
                 self.truth |= {(handle, "power lost") for handle in self.engine.runs}
+                # A program of which no server was told may run again.
+                self._programs = {handle for handle in self._programs if self.watch.knows_start(handle)}
                 self.engine.power_lost(self._chance("disk"))
 
     def _free_disk(self) -> None:
