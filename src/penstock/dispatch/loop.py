@@ -196,6 +196,11 @@ class Dispatcher:
         life = self._engine.probe(host.handle)
         if life is Life.ALIVE:
             return
+        if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
+            # It was started, and the machine knows nothing of it: a second start would run the program again.
+            words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
+            self._report_for(host, f"InternalServerError: {words}: it lost power, or somebody removed it.")
+            return
         if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
             self._start(host)
             return
@@ -215,8 +220,8 @@ class Dispatcher:
             self._report_for(current, None)
             return
         if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
-            self._salvaged.add(host.handle)
             self._start(current)
+            self._salvaged.add(host.handle)
             return
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(

@@ -143,6 +143,38 @@ def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_s
     assert world.phase("a") is Phase.FAILED
 
 
+def test_outputs_are_saved_though_the_first_try_to_start_for_them_fails(world, monkeypatch):
+    world.submit("a")
+    world.dispatcher.step()
+    world.report("a", kind="phase", phase="running")
+    world.run("a").life = Life.DEAD
+
+    def full(_):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "start", full)
+        world.dispatcher.step()
+    world.dispatcher.step()
+    assert world.run("a").starts == 2
+
+
+@pytest.mark.parametrize("asked_to_stop", [False, True])
+def test_a_run_that_its_machine_has_lost_is_not_run_again(world, asked_to_stop):
+    """After a loss of power the folder may be as before the start, though the program ran."""
+    world.submit("a")
+    world.dispatcher.step()
+    world.report("a", kind="phase", phase="running")
+    world.run("a").life = Life.NEVER_STARTED
+    if asked_to_stop:
+        world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+    world.dispatcher.step()
+    assert world.engine.runs == {}
+    job = world.store.job("a")
+    assert job.phase is Phase.FAILED
+    assert "What this machine kept of algo-1 is gone, though it was running" in job.failure_reason
+
+
 def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, caplog):
     world.submit("a")
     world.submit("b")
