@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import threading
@@ -22,13 +20,21 @@ LOST = 1000
 class Journal:
     """An append-only file of events, numbered from 1. What an earlier runner of the run wrote is read at first."""
 
-    def __init__(self, file: BinaryIO, clock: Callable[[], int], changed: Callable[[], None]) -> None:
-        """`file` is open for reading and appending."""
+    def __init__(
+        self,
+        file: BinaryIO,
+        clock: Callable[[], int],
+        changed: Callable[[], None],
+        sync: Callable[[BinaryIO], None] = lambda file: os.fdatasync(file.fileno()),
+    ) -> None:
+        """`file` is open for reading and appending; `sync` brings it to disk for good."""
         self._events = _read(file)
         self._last = self._events[-1].sequence if self._events else 0
         self._file = file
         self._clock = clock
         self._changed = changed
+        self._sync = sync
+        self._skipped = False
         self._lock = threading.Lock()
 
     def phase(self, phase: Phase) -> None:
@@ -56,10 +62,12 @@ class Journal:
     def skip(self) -> None:
         """Leave out the numbers of lines that are lost: a crash of the machine takes what was not synced.
 
-        The server may have been told of them; what follows must not look like what it knows.
+        The server may have been told of them; what follows must not look like what it knows. It is synced line by
+        line, so that a second crash takes nothing of it.
         """
         with self._lock:
             self._last += LOST
+            self._skipped = True
 
     def close(self) -> None:
         """Nothing follows."""
@@ -75,9 +83,8 @@ class Journal:
                 line = json.dumps(event.to_json()).encode()
             self._file.write(line + b"\n")
             self._file.flush()
-            if kind == "ended":
-                with contextlib.suppress(io.UnsupportedOperation):  # a file in memory has no disk
-                    os.fdatasync(self._file.fileno())
+            if kind == "ended" or self._skipped:
+                self._sync(self._file)
             self._events.append(event)
             self._last = event.sequence
         self._changed()

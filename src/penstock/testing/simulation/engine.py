@@ -28,17 +28,23 @@ class Disk:
     stop: bool = False
     """The mark of a stop that was asked for."""
 
+    synced: dict[str, int] = field(default_factory=lambda: {"journal": 0, "manifest": 0, "log": 0})
+    """How much of each file no loss of power takes."""
+
+    def sync(self, name: str) -> None:
+        """Bring a file to disk for good."""
+        self.synced[name] = len(getattr(self, name).getvalue())
+
     def lose(self, chance: random.Random) -> bool:
         """What a loss of power takes: what was not synced, perhaps. False: also that it was ever started."""
-        if b'"kind": "ended"' in self.journal.getvalue():  # synced, with all before it
-            return True
-        if chance.random() < 0.2:  # as before the start
+        if not self.synced["journal"] and chance.random() < 0.2:  # as before the start
             self.journal, self.log, self.manifest = BytesIO(), BytesIO(), BytesIO()
             self.ml = self.stop = False
             return False
-        for file in (self.journal, self.log, self.manifest):
+        for name, safe in self.synced.items():
+            file: BytesIO = getattr(self, name)
             held = len(file.getvalue())
-            file.truncate(chance.choice((held, chance.randint(0, held), 0)))
+            file.truncate(chance.choice((held, chance.randint(safe, held), safe)))
         return True
 
 

@@ -1,4 +1,4 @@
-"""A simulated runner: the real journal and outbox, and in between the steps of `penstock.runner.run`, told to take time.
+"""A simulated runner: the real journal and outbox, and the steps of `penstock.runner.run`, which take time.
 
 Work and reports go on side by side, as in a real runner's threads. Each step is one place at which it may be killed.
 """
@@ -112,12 +112,15 @@ class Runner:
     # Work
 
     def _do_work(self) -> Generator[int, None, None]:
-        journal = Journal(self._disk.journal, self.world.clock.wall, self._news)
+        journal = Journal(
+            self._disk.journal, self.world.clock.wall, self._news, lambda _: self._disk.sync("journal")
+        )
         self._reports = self._do_reports(Outbox(journal, self._disk.log, self._disk.manifest))
         reports = self._reports
         self.world.agenda.after(0, lambda: self._step(reports))
         self._disk.manifest.seek(0)
         self._disk.manifest.truncate()
+        self._disk.sync("manifest")
         if journal.after(0) or self._disk.ml:
             journal.skip()
             yield from self._salvage(journal)
@@ -172,9 +175,8 @@ class Runner:
             yield self._chance.randrange(200)
             uri = f"s3://bucket/{self.run.job_uid}/{self.run.host}/{number}"
             self.world.stored(self.handle, uri)
-            _append(
-                self._disk.manifest, Upload("out", uri, 1, "00", self.world.clock.wall()).to_line()
-            )
+            _append(self._disk.manifest, Upload("out", uri, 1, "00", self.world.clock.wall()).to_line())
+        self._disk.sync("manifest")
         journal.note(outputs=OBJECTS)
 
     def _spend(self, milliseconds: int) -> Generator[int, None, None]:
@@ -204,9 +206,7 @@ class Runner:
 
     # Reports
 
-    def _do_reports(
-        self, outbox: Outbox
-    ) -> Generator[Post | int | None, Mapping[str, Any] | None, None]:
+    def _do_reports(self, outbox: Outbox) -> Generator[Post | int | None, Mapping[str, Any] | None, None]:
         """As `penstock.runner.report.Reporter`: all that is new, again and again until it is taken."""
         pause = 50
         while True:

@@ -45,9 +45,7 @@ class Life:
         store = cast("Store", Calls(self, world, world.store, "store"))
         logbook = cast("Any", Calls(self, world, world.logbook, "logbook"))
         engine = cast("Any", Calls(self, world, world.engine, "engine"))
-        self._dispatcher = Dispatcher(
-            store, logbook, engine, _make_run, world.clock.wall, world.plan.slots
-        )
+        self._dispatcher = Dispatcher(store, logbook, engine, _make_run, world.clock.wall, world.plan.slots)
         self.context = Context(store, logbook, "eu-west-1", "1", world.clock.wall, self.wake)
 
     def wake(self) -> None:
@@ -203,7 +201,9 @@ class Calls:
     def __getattr__(self, name: str) -> Any:
         """A method with faults; made once."""
         found = getattr(self._inner, name)
-        made: Any = Calls(self._life, self._world, found, name) if name == "uploads" else self._wrap(name, found)
+        made: Any = (
+            Calls(self._life, self._world, found, name) if name == "uploads" else self._wrap(name, found)
+        )
         self.__dict__[name] = made
         return made
 
@@ -230,7 +230,7 @@ class Calls:
                 world.watch.wrote(name, args)
             if "crash after call" in faults:
                 self._crash(f"after {name}")
-            if "call fails after it was done" in faults and name not in {"start"}:
+            if "call fails after it was done" in faults and name != "start":
                 self._fail(name, args, "fails after it was done")
             self._check_alive()
             return result

@@ -295,7 +295,7 @@ class World:
     # Chance
 
     def _chance(self, name: str) -> random.Random:
-        return random.Random(f"{self.plan.seed} {name}")
+        return random.Random(f"{self.plan.seed} {name}")  # noqa: S311 - no secret
 
 
 class _Listener(logging.Handler):
@@ -330,4 +330,3 @@ def run(plan: Plan, store: Any = None, logbook: Any = None) -> Outcome:
         log.removeHandler(listener)
         log.propagate = propagate
     return Outcome(plan, None, tuple(world.lines))
-
