@@ -93,27 +93,29 @@ class Dispatcher:
             if job.phase is Phase.QUEUED:
                 waiting.append(job)
                 continue
+            ended = False
             try:
-                if not self._carry(job):
-                    taken += job.instance_count
+                ended = self._carry(job)
             except Conflict:
                 self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
-                taken += job.instance_count
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
+            if not ended:
+                taken += job.instance_count
         for job in waiting:
             # First in, first out. A job larger than the machine runs alone.
             if taken and taken + job.instance_count > self._slots:
                 break
-            taken += job.instance_count
             try:
-                self._begin(job)
+                begun = self._begin(job)
             except Conflict:
                 self._wake.set()
-            except (OSError, ConfigurationError) as error:
-                words = str(error).rstrip(".")
-                reason = f"InternalServerError: The job could not be started on this machine: {words}."
-                self._store.save_job(advance(job, Failed(reason), self._clock()))
+                begun = False  # it was stopped in this moment
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("Job %s can't be begun; it is tried again", job.name)
+                begun = True  # perhaps: the next pass sees what is on record
+            if begun:
+                taken += job.instance_count
 
     def _sweep(self, active: Sequence[Job]) -> None:
         """Remove what ended jobs have left behind: at first, for there may have been a crash, then now and then."""
@@ -128,12 +130,32 @@ class Dispatcher:
         else:
             self._swept_at = now
 
-    def _begin(self, job: Job) -> None:
-        """Store the intent, then start. What a crash leaves in between is found by `_carry`."""
+    def _begin(self, job: Job) -> bool:
+        """Store the intent, then start. What a crash leaves in between is found by `_carry`.
+
+        Returns:
+            Whether the job has begun: nothing is on record of one that could not be prepared, but its failure.
+        """
         at = self._clock()
+        try:
+            hosts = self._prepare(job, at)
+        except (OSError, ConfigurationError) as error:
+            words = str(error).rstrip(".")
+            reason = f"InternalServerError: The job could not be started on this machine: {words}."
+            self._store.save_job(advance(job, Failed(reason), at))
+            return False
+        except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
+            _log.exception("Job %s can't be prepared; it is tried again", job.name)
+            return False
+        self._store.add_hosts(advance(job, Started(), at), hosts)
+        for host in hosts:
+            self._start(host)
+        return True
+
+    def _prepare(self, job: Job, at: int) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
         tokens = {name: secrets.token_urlsafe(32) for name in names}
-        hosts = [
+        return [
             Host(
                 job_uid=job.uid,
                 job_name=job.name,
@@ -144,9 +166,6 @@ class Dispatcher:
             )
             for name, token in tokens.items()
         ]
-        self._store.add_hosts(advance(job, Started(), at), hosts)
-        for host in hosts:
-            self._start(host)
 
     def _start(self, host: Host) -> None:
         assert host.handle is not None

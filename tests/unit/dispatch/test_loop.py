@@ -195,6 +195,49 @@ def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, c
     assert "a can't be carried on" in caplog.text
 
 
+def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, monkeypatch):
+    world.slots = 1
+    world.restart()
+    world.submit("a")
+    world.dispatcher.step()
+    world.submit("b")
+    world.report("a", kind="phase", phase="running")
+    hosts = world.store.hosts
+
+    def meanwhile(uid):
+        monkeypatch.undo()
+        world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+        return hosts(uid)
+
+    world.dispatcher.step()
+    world.report("a", kind="phase", sequence=2, phase="uploading")
+    monkeypatch.setattr(world.store, "hosts", meanwhile)
+    world.dispatcher.step()
+    assert (world.phase("a"), world.phase("b")) == (Phase.STOPPING, Phase.QUEUED)
+
+
+def test_a_job_that_can_not_be_prepared_keeps_no_other_waiting(world, monkeypatch, caplog):
+    world.slots = 1
+    world.restart()
+    world.submit("a")
+    world.submit("b")
+    real = world.engine.prepare
+    monkeypatch.setattr(world.engine, "prepare", lambda run: 1 / 0 if run.job_name == "a" else real(run))
+    world.dispatcher.step()
+    assert (world.phase("a"), world.phase("b")) == (Phase.QUEUED, Phase.PREPARING)
+    assert "a can't be prepared" in caplog.text
+
+
+def test_a_start_that_breaks_after_the_intent_fails_nothing_and_is_tried_again(world, monkeypatch):
+    world.submit("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "start", lambda _: (_ for _ in ()).throw(OSError("for a moment")))
+        world.dispatcher.step()
+    assert world.phase("a") is Phase.PREPARING
+    world.dispatcher.step()
+    assert world.run("a").starts == 1
+
+
 def test_a_journal_that_makes_no_sense_ends_its_job(world):
     world.submit("a")
     world.dispatcher.step()

@@ -85,7 +85,8 @@ def draw(seed: int) -> Plan:
         (AT_CALL, AT_START, AT_PREPARE, AT_FORGET, AT_MESSAGE, AT_STEP, AT_TIME), chance.randint(1, 4)
     )
     kinds = [kind for group in groups for kind in group if chance.random() < 0.7]
-    faults = [_fault(chance, chance.choice(kinds)) for _ in range(chance.randint(0, 12))] if kinds else []
+    most = chance.choice((3, 12, 40))
+    faults = [_fault(chance, chance.choice(kinds)) for _ in range(chance.randint(0, most))] if kinds else []
     return Plan(seed, chance.choice((1, 2, 4)), tuple(sorted(wishes)), tuple(sorted(faults)))
 
 
