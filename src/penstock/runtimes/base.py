@@ -44,7 +44,9 @@ class Program:
     hosts: Mapping[str, str] = field(default_factory=dict)
     """Lines of `/etc/hosts` beyond localhost: name -> address. The program's own name is 127.0.0.1 unless said here."""
     network: bool = True
-    """True: the machine's, with its loopback and its abstract Unix sockets. False: a loopback of its own alone."""
+    """True: the machine's, with its loopback. False: a loopback of its own alone."""
+    groups: tuple[Path, ...] = ()
+    """Folders of control groups that the program and all it starts are put into before its first instruction."""
 
 
 class Running(Protocol):
