@@ -43,7 +43,9 @@ class Bubblewrap:
         def compose(channels: tree.Channels) -> Sequence[str]:
             options = []
             executable = self.path
-            if os.geteuid() == 0:  # an ordinary user's program can't write to root's bwrap; root's program could
+            if (
+                os.geteuid() == 0
+            ):  # an ordinary user's program can't write to root's bwrap; root's program could
                 descriptor = channels.sealed(self.path)
                 # By its own number, for a scope shuts it off from ours; --sync-fd: it is not the program's.
                 executable = f"/proc/self/fd/{descriptor}"

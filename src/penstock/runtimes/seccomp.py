@@ -183,9 +183,7 @@ def _judge(one: Refusal) -> Sequence[bytes]:
 
 def _if_one_of(values: tuple[int, ...]) -> Sequence[bytes]:
     """Leap over the instruction that follows these if the loaded number is one of `values`."""
-    return [
-        _instruction(_IF_EQUAL, value, yes=len(values) - place) for place, value in enumerate(values)
-    ]
+    return [_instruction(_IF_EQUAL, value, yes=len(values) - place) for place, value in enumerate(values)]
 
 
 def _refuse(error: int) -> bytes:

@@ -147,9 +147,7 @@ class Tree:
         return None
 
 
-def start(
-    compose: Compose, output: int, groups: Sequence[Path] = (), *, scoped: bool = True
-) -> Tree:
+def start(compose: Compose, output: int, groups: Sequence[Path] = (), *, scoped: bool = True) -> Tree:
     """Build the walls and start the program in them.
 
     Args:
@@ -171,9 +169,7 @@ def start(
     return tree
 
 
-def _attempt(
-    launcher: Executor, compose: Compose, output: int, groups: Sequence[Path]
-) -> Tree | None:
+def _attempt(launcher: Executor, compose: Compose, output: int, groups: Sequence[Path]) -> Tree | None:
     """A started program, or None when the walls could not be built."""
     with ExitStack() as kept:
         with ExitStack() as handed:
@@ -201,7 +197,9 @@ def _confine(first: int, groups: Sequence[Path]) -> None:
     resource.prlimit(first, resource.RLIMIT_CORE, (1, 1))
 
 
-def _launch(launcher: Executor, argv: Sequence[str], output: int, passed: Sequence[int]) -> subprocess.Popen[bytes]:
+def _launch(
+    launcher: Executor, argv: Sequence[str], output: int, passed: Sequence[int]
+) -> subprocess.Popen[bytes]:
     def launch() -> subprocess.Popen[bytes]:
         # A keyring of its own: the one of this login session may hold tickets and keys, and is inherited.
         ctypes.CDLL(None).syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)

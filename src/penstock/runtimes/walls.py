@@ -25,7 +25,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 # From the kernel's headers; the same on all architectures.
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4, 8, 0x1000, 0x4000, 1 << 19
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_BIND, _MS_REC, _MS_SLAVE = 0x1000, 0x4000, 1 << 19
 _MNT_DETACH = 2
 _SYS_MOUNT_SETATTR = 442  # Linux 5.12
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
@@ -128,6 +129,8 @@ def _proc(plan: dict[str, Any]) -> None:
         _write(
             "/proc/sys/user/max_user_namespaces", b"0"
         )  # no further ones, in which it would have rights again
+    # Process 1 has the program's own user and no more rights: nothing of it is to be seen or changed.
+    _mount("tmpfs", "/proc/1", "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "mode=555")
     for name in plan["read_only_in_proc"]:
         if os.path.exists(f"/proc/{name}"):
             _bind(f"/proc/{name}", f"/proc/{name}", _ATTR_RDONLY)
@@ -249,7 +252,9 @@ def _give_up_rights() -> None:
 def _shield() -> None:
     """Keep the program, which has the same user and rights, from stopping, reading or interrupting process 1."""
     _call("close process 1 to others", _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
-    _LIBC.signal(_SIGINT, None)  # Python's own handler; without one, process 1 hears nobody within its namespace
+    _LIBC.signal(
+        _SIGINT, None
+    )  # Python's own handler; without one, process 1 hears nobody within its namespace
 
 
 def _filter_calls(program: bytes | None) -> None:
