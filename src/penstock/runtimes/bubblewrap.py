@@ -64,8 +64,8 @@ class Bubblewrap:
             return [executable, "--args", str(arguments), "--", *_exec(program)]
 
         # Without new privileges, which a scope needs, a bwrap of the old kind could not do its work.
-        set_user_id = bool(os.stat(self.path).st_mode & stat.S_ISUID)
-        return tree.start(compose, output, program.groups, scoped=not set_user_id)
+        set_user_id = bool(Path(self.path).stat().st_mode & stat.S_ISUID)
+        return tree.start(compose, output, program.closed, scoped=not set_user_id)
 
 
 @cache

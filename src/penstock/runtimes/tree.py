@@ -31,7 +31,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from penstock.errors import InternalFailure
-from penstock.runtimes import landlock
+from penstock.runtimes import guard, landlock
+from penstock.runtimes.base import Closed
+from penstock.runtimes.guard import Guarded
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
@@ -99,8 +101,10 @@ Compose = Callable[[Channels], Sequence[str]]
 class Tree:
     """A started program with everything that it starts in turn. Its methods may be called from any thread."""
 
-    def __init__(self, monitor: subprocess.Popen[bytes], first: int) -> None:
+    def __init__(self, monitor: subprocess.Popen[bytes], first: int, guarded: Guarded) -> None:
         """Take over `monitor` and process 1, whose number is `first`."""
+        self.notes = [guarded.note] if guarded.note else []
+        self._guarded = guarded
         self._monitor = monitor
         self._monitor_handle = _handle(self, monitor.pid)
         self._first = first
@@ -113,6 +117,7 @@ class Tree:
         code = self._monitor.wait()
         self.kill()  # bubblewrap's monitor ends with the program and leaves the rest to the kernel
         _ended(self._first_handle, None)
+        self._guarded.close()
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
@@ -147,20 +152,20 @@ class Tree:
         return None
 
 
-def start(compose: Compose, output: int, groups: Sequence[Path] = (), *, scoped: bool = True) -> Tree:
+def start(compose: Compose, output: int, closed: Closed = Closed(), *, scoped: bool = True) -> Tree:
     """Build the walls and start the program in them.
 
     Args:
         compose: Makes the monitor's command line, once or, when it fails, twice.
         output: Descriptor for the program's stdout and stderr.
-        groups: See `Program.groups`.
+        closed: See `Program.closed`.
         scoped: Whether to keep the program from the machine's abstract sockets, where the kernel can.
 
     Raises:
         InternalFailure: The walls can't be built; the text holds what the monitor said.
     """
     launcher = _SCOPED_LAUNCHER if scoped and landlock.has_scopes() else _LAUNCHER
-    tree = _attempt(launcher, compose, output, groups)
+    tree = _attempt(launcher, compose, output, closed)
     if tree is None:
         raise InternalFailure(
             f"The walls around the program can't be built: {_complaint(launcher, compose)} "
@@ -169,7 +174,7 @@ def start(compose: Compose, output: int, groups: Sequence[Path] = (), *, scoped:
     return tree
 
 
-def _attempt(launcher: Executor, compose: Compose, output: int, groups: Sequence[Path]) -> Tree | None:
+def _attempt(launcher: Executor, compose: Compose, output: int, closed: Closed) -> Tree | None:
     """A started program, or None when the walls could not be built."""
     with ExitStack() as kept:
         with ExitStack() as handed:
@@ -179,8 +184,8 @@ def _attempt(launcher: Executor, compose: Compose, output: int, groups: Sequence
         if first is not None:
             # It waits at the gate, so the handle can't be on another process, unless it failed this very moment.
             with suppress(ProcessLookupError):
-                tree = Tree(monitor, first)
-                _confine(first, groups)
+                _forbid_core_dumps(first)
+                tree = Tree(monitor, first, guard.admit(first, closed))
                 if _opened(channels.gate):
                     return tree
         monitor.kill()
@@ -188,12 +193,12 @@ def _attempt(launcher: Executor, compose: Compose, output: int, groups: Sequence
         return None
 
 
-def _confine(first: int, groups: Sequence[Path]) -> None:
-    """What can be done to process 1 from outside; the program inherits it."""
-    for group in groups:
-        (group / "cgroup.procs").write_text(str(first))
-    # One byte: too little for any core file, and the one limit at which the kernel does not start the machine's own
-    # collector of crashes either, which would keep the program's memory outside of the walls.
+def _forbid_core_dumps(first: int) -> None:
+    """Set a limit that the program inherits from process 1.
+
+    One byte: too little for any core file, and the one limit at which the kernel does not start the machine's own
+    collector of crashes either, which would keep the program's memory outside of the walls.
+    """
     resource.prlimit(first, resource.RLIMIT_CORE, (1, 1))
 
 

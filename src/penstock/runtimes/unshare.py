@@ -47,7 +47,7 @@ class Unshare:
             descriptors = (channels.data(plan), channels.info, channels.block)
             return [self.python, "-I", "-S", str(_WALLS), *map(str, descriptors)]
 
-        return tree.start(compose, output, program.groups)
+        return tree.start(compose, output, program.closed)
 
 
 def _plan(program: Program) -> dict[str, Any]:

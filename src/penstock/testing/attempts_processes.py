@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from penstock.testing.attempts_kernel import number_of
 from penstock.testing.runtimes import PATIENCE
 from penstock.testing.scripts import python, script, sh
 
-_SECRET = "PENSTOCK_TEST_SECRET"
+_SECRET = "PENSTOCK_TEST_SECRET"  # noqa: S105 - the name of a variable
 
 #: What is tried on process 1 -> Python source that gives a false value when it fails as it should.
 ON_PROCESS_1 = {
@@ -260,7 +261,7 @@ class ProcessAttempts:
     # ----------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def playing(self, runtime: Runtime, source: str, **program: object) -> Iterator[int]:
+    def playing(self, runtime: Runtime, source: str, **program: Any) -> Iterator[int]:
         """A program that runs, and the reading end of its output. Nothing of it is left afterwards."""
         reading, self._writing = os.pipe()
         self._running = runtime.start(script(source, **program), self._writing)
