@@ -104,6 +104,30 @@ def admit(process: int, closed: Closed) -> Guarded:
     return Guarded(group=made)
 
 
+def try_out() -> str | None:
+    """Whether `admit` would work here, for root: None, or why not."""
+    try:
+        group = group_of("self") / f"penstock-{os.getpid()}-0"
+        group.mkdir()
+        try:
+            guard(group, Closed(METADATA, (1,)))
+        finally:
+            group.rmdir()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def firewall_rule(user: str) -> str:
+    """The command that closes `METADATA` to all processes of an ordinary user."""
+    addresses = {"ip": METADATA[:1], "ip6": METADATA[1:]}
+    rules = " ".join(
+        f"meta skuid {user} {kind} daddr {{ {', '.join(those)} }} th dport != {_DNS} reject;"
+        for kind, those in addresses.items()
+    )
+    return f"sudo nft 'table inet penstock {{ chain out {{ type filter hook output priority 0; {rules} }} }}'"
+
+
 def group_of(process: str) -> Path:
     """The folder of a process's group in the unified hierarchy.
 
@@ -139,7 +163,11 @@ def assemble(closed: Closed, *, six: bool) -> bytes:
     networks = [ip_network(text) for text in closed.networks]
     old = [one for one in networks if isinstance(one, IPv4Network)]
     new = [one for one in networks if isinstance(one, IPv6Network)]
-    lines: list[_Line] = [(_op(0xBF, 6, 1), ""), (_op(0x61, _PEERS_PORT, 6, _PORT), ""), _swap(_PEERS_PORT, 16)]
+    lines: list[_Line] = [
+        (_op(0xBF, 6, 1), ""),
+        (_op(0x61, _PEERS_PORT, 6, _PORT), ""),
+        _swap(_PEERS_PORT, 16),
+    ]
     if six:
         lines += _six(new)
     else:
@@ -147,7 +175,14 @@ def assemble(closed: Closed, *, six: bool) -> bytes:
     lines += _four(old)
     lines += ["loopback", *(_if_equal(_PEERS_PORT, port, "refuse") for port in closed.ports), _go("allow")]
     lines += ["network", _if_equal(_PEERS_PORT, _DNS, "allow")]
-    lines += ["refuse", (_op(0xB7, 0, imm=0), ""), (_op(0x95), ""), "allow", (_op(0xB7, 0, imm=1), ""), (_op(0x95), "")]
+    lines += [
+        "refuse",
+        (_op(0xB7, 0, imm=0), ""),
+        (_op(0x95), ""),
+        "allow",
+        (_op(0xB7, 0, imm=1), ""),
+        (_op(0x95), ""),
+    ]
     return _link(lines)
 
 
