@@ -21,16 +21,15 @@ _NEEDED = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygme
 
 def run_as_ordinary_user(file: Path) -> subprocess.CompletedProcess[str]:
     """Run the tests in `file` in a process of `penstock-test`, by Debian's Python; only root can."""
-    user = _account()
-    with _readable(file, Path(__file__)) as folder:
+    user, become = become_ordinary()
+    with readable(file, Path(__file__)) as folder:
         command = [_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
         command += [f"--rootdir={folder}", "-W", "error", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
-        become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--"]
         return subprocess.run(
             [*become, *command, str(folder / file.name)],
             env={
                 "PATH": os.environ["PATH"],
-                "HOME": user.pw_dir,
+                "HOME": pwd.getpwnam(user).pw_dir,
                 "PYTHONPATH": str(folder),
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
@@ -43,7 +42,7 @@ def run_as_ordinary_user(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def _readable(*files: Path) -> Iterator[Path]:
+def readable(*files: Path) -> Iterator[Path]:
     """Our code, `files` and pytest where everybody may read them: a checkout or an interpreter may be closed."""
     without = shutil.ignore_patterns("__pycache__")
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
@@ -61,9 +60,11 @@ def _readable(*files: Path) -> Iterator[Path]:
         yield folder
 
 
-def _account() -> pwd.struct_passwd:
+def become_ordinary() -> tuple[str, list[str]]:
+    """The ordinary user's name, and what stands before a command to run it as that user."""
     try:
-        return pwd.getpwnam(USER)
+        user = pwd.getpwnam(USER)
     except KeyError:
         subprocess.run(["useradd", "--create-home", USER], check=True)
-        return pwd.getpwnam(USER)
+        user = pwd.getpwnam(USER)
+    return USER, ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--"]

@@ -37,7 +37,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def guard(group: Path, closed: Closed) -> None:
-    """From now on, refuse to the processes in a control group what is `closed`; sockets they have made stay as they are.
+    """From now on, refuse to the processes in a control group what is `closed`; connections they have stay.
 
     The group's end is the guard's. It takes a millisecond.
 
@@ -125,7 +125,9 @@ def firewall_rule(user: str) -> str:
         f"meta skuid {user} {kind} daddr {{ {', '.join(those)} }} th dport != {_DNS} reject;"
         for kind, those in addresses.items()
     )
-    return f"sudo nft 'table inet penstock {{ chain out {{ type filter hook output priority 0; {rules} }} }}'"
+    return (
+        f"sudo nft 'table inet penstock {{ chain out {{ type filter hook output priority 0; {rules} }}; }}'"
+    )
 
 
 def group_of(process: str) -> Path:
@@ -174,16 +176,17 @@ def assemble(closed: Closed, *, six: bool) -> bytes:
         lines += [(_op(0x61, _PEER, 6, _IP4), ""), _swap(_PEER, 32)]
     lines += _four(old)
     lines += ["loopback", *(_if_equal(_PEERS_PORT, port, "refuse") for port in closed.ports), _go("allow")]
-    lines += ["network", _if_equal(_PEERS_PORT, _DNS, "allow")]
-    lines += [
-        "refuse",
-        (_op(0xB7, 0, imm=0), ""),
-        (_op(0x95), ""),
-        "allow",
-        (_op(0xB7, 0, imm=1), ""),
-        (_op(0x95), ""),
-    ]
+    # The kernel takes no program with instructions that nothing leads to.
+    if old or (six and new):
+        lines += ["network", _if_equal(_PEERS_PORT, _DNS, "allow")]
+    if old or (six and new) or closed.ports:
+        lines += ["refuse", *_answer(0)]
+    lines += ["allow", *_answer(1)]
     return _link(lines)
+
+
+def _answer(verdict: int) -> tuple[_Line, ...]:
+    return (_op(0xB7, 0, imm=verdict), ""), (_op(0x95), "")
 
 
 def _four(networks: Sequence[IPv4Network]) -> Iterator[_Line]:

@@ -152,7 +152,7 @@ class Tree:
         return None
 
 
-def start(compose: Compose, output: int, closed: Closed = Closed(), *, scoped: bool = True) -> Tree:
+def start(compose: Compose, output: int, closed: Closed, *, scoped: bool = True) -> Tree:
     """Build the walls and start the program in them.
 
     Args:

@@ -53,8 +53,10 @@ def lets_through(closed, address, port):
 
 @pytest.mark.parametrize(
     "address",
-    ["169.254.169.254", "169.254.170.2", "169.254.0.0", "169.254.255.255", "::ffff:169.254.169.254"]
-    + ["fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe"],
+    [
+        *("169.254.169.254", "169.254.170.2", "169.254.0.0", "169.254.255.255", "::ffff:169.254.169.254"),
+        *("fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe"),
+    ],
 )
 def test_metadata_is_closed_but_for_names(address):
     assert [lets_through(CLOSED, address, port) for port in (80, 443, 11001, 53)] == [
@@ -81,14 +83,16 @@ def test_inner_ports_are_closed_on_loopback(address):
 
 @pytest.mark.parametrize(
     "address",
-    ["169.253.255.255", "169.255.0.0", "128.0.0.1", "126.255.255.255", "1.0.0.127", "254.169.254.169"]
-    + [
-        "::2",
-        "fd00:ec2::253",
-        "fd00:ec2:1::254",
-        "fe80::a9fe:a9ff",
-        "::fffe:127.0.0.1",
-        "2001:db8::127.0.0.1",
+    [
+        *("169.253.255.255", "169.255.0.0", "128.0.0.1", "126.255.255.255", "1.0.0.127", "254.169.254.169"),
+        *(
+            "::2",
+            "fd00:ec2::253",
+            "fd00:ec2:1::254",
+            "fe80::a9fe:a9ff",
+            "::fffe:127.0.0.1",
+            "2001:db8::127.0.0.1",
+        ),
     ],
 )
 def test_everything_else_is_open(address):
