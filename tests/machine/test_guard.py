@@ -262,7 +262,13 @@ def test_doctors_rule_closes_it_to_an_ordinary_users_programs(runtime_name):
 
 @pytest.mark.parametrize(
     "closed",
-    [Closed(), Closed(("10.0.0.0/8",)), Closed(("fd00::/8",)), Closed(("fd00::1", "10.0.0.0/32")), Closed(ports=(1, 65535))],
+    [
+        Closed(),
+        Closed(("10.0.0.0/8",)),
+        Closed(("fd00::/8",)),
+        Closed(("fd00::1", "10.0.0.0/32")),
+        Closed(ports=(1, 65535)),
+    ],
 )
 def test_the_kernel_takes_every_program(closed):
     if guard.try_out():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.runtimes.base import Runtime
-from penstock.testing.scripts import python
+from penstock.testing.runtimes import PATIENCE
+from penstock.testing.scripts import python, script
 
 #: Where cloud providers keep a machine's credentials, and somewhere in the world (addresses for documentation).
 FAR = ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "192.0.2.1", "2001:db8::1", "255.255.255.255")
@@ -61,6 +63,35 @@ class NetworkAttempts:
         # Kernels with tunnels built in show their idle ends in each new network.
         assert not {b"eth0", b"docker0"} & set(said.split(b"'"))
         assert b"'lo'" in said
+
+    def test_meets_the_other_instance_of_its_job(self, runtime: Runtime) -> None:
+        """The one attempt that is to succeed, without isolation: both listen on the same port, each at its own name."""
+        hosts = {"algo-1": "127.77.0.1", "algo-2": "127.77.0.2"}
+        source = """
+            import os, socket, sys
+            here, other, port = os.uname().nodename, sys.argv[1], int(sys.argv[2])
+            server = socket.create_server((here, port))
+            os.write(1, f"{server.getsockname()[1]:05}".encode())
+            if here == "algo-2":
+                with server.accept()[0] as connection:
+                    connection.sendall(connection.recv(99) + b" and " + here.encode())
+            else:
+                with socket.create_connection((other, port), timeout=30) as connection:
+                    connection.sendall(here.encode())
+                    print(connection.recv(99).decode())
+        """
+        reading, writing = os.pipe()
+        second = runtime.start(script(source, "algo-1", "0", hostname="algo-2", hosts=hosts), writing)
+        os.close(writing)
+        try:
+            port = os.read(reading, 5)
+            first = python(runtime, source, "algo-2", port.decode(), hostname="algo-1", hosts=hosts)
+            assert first == (0, port + b"algo-1 and algo-2\n")
+            assert second.wait(PATIENCE) == 0
+        finally:
+            second.kill()
+            second.wait(PATIENCE)
+            os.close(reading)
 
     @pytest.fixture
     def listener(self) -> Iterator[tuple[int, list[int]]]:
