@@ -199,7 +199,8 @@ def _forbid_core_dumps(first: int) -> None:
     One byte: too little for any core file, and the one limit at which the kernel does not start the machine's own
     collector of crashes either, which would keep the program's memory outside of the walls.
     """
-    resource.prlimit(first, resource.RLIMIT_CORE, (1, 1))
+    if resource.prlimit(first, resource.RLIMIT_CORE)[1] not in (0, 1):  # it can't be raised by everybody
+        resource.prlimit(first, resource.RLIMIT_CORE, (1, 1))
 
 
 def _launch(
