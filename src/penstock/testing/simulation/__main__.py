@@ -1,4 +1,4 @@
-"""``python -m penstock.testing.simulation SEEDS [FIRST]``: try so many seeds on all cores; ``replay SEED`` shows one."""
+"""``python -m penstock.testing.simulation SEEDS [FIRST]`` tries so many seeds; ``replay SEED`` shows one."""
 
 from __future__ import annotations
 
