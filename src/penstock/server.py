@@ -36,6 +36,7 @@ from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
 from penstock.store.database import Store, open_postgres, open_sqlite
+from penstock.store.local_ports import local_ports
 from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
 
@@ -223,6 +224,7 @@ class _Server:
             cache=str(self._home.cache) if self._settings.cache_bytes else None,
             cache_bytes=self._settings.cache_bytes,
             local_inputs=self._settings.local_inputs,
+            closed_ports=local_ports(self._settings.database_url),
             walls=self._settings.walls,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,

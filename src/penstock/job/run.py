@@ -86,6 +86,8 @@ class Run:
     cache_bytes: int = 0
     local_inputs: tuple[str, ...] = ()
     """Folders of this machine that may be inputs as they lie."""
+    closed_ports: tuple[int, ...] = ()
+    """Of this machine's loopback, which the program is to be kept from, beside the store's inner ones."""
     walls: str = "auto"
     strict_versions: bool = False
     stop_grace: int = 120
@@ -111,5 +113,6 @@ class Run:
         data = {k: v for k, v in json.loads(text).items() if k in known}
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
+        data["closed_ports"] = tuple(data.get("closed_ports", ()))
         data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

@@ -291,7 +291,9 @@ def _program(
         hostname=run.host,
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
-        closed=Closed() if contract.isolated(run) else Closed(METADATA, run.s3.inner_ports),
+        closed=Closed()
+        if contract.isolated(run)
+        else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports)),
     )
 
 
