@@ -329,7 +329,7 @@ def test_the_uv_of_a_killed_builder_hinders_nobody_and_keeps_its_folder_to_its_e
     from pathlib import Path
     from penstock.environments.cache import cached
     from penstock.environments.uv import uv
-    def build(work, hold):
+    def build(work, hold, progress):
         uv("pip", "compile", "-", folder=work, stdin="x", hold=hold)
     cached(Path({str(environments)!r}), "key", build, progress=print)
     """
@@ -340,7 +340,7 @@ def test_the_uv_of_a_killed_builder_hinders_nobody_and_keeps_its_folder_to_its_e
     first.wait(20)
     (left,) = (environments / "building").iterdir()
 
-    def build(work, hold):
+    def build(work, hold, progress):
         (work / "venv").mkdir()
         (work / "venv/pyvenv.cfg").touch()
         return Environment("d", environments / "d/venv", "3.11.1", sys.executable, (), {})

@@ -31,7 +31,10 @@ _STEPS = (
     "Prepared ",
     "Installed ",
     "Using Python ",
+    "Bytecode compiled ",
 )
+#: What of it takes long enough to be told.
+_TOLD = ("Downloading ", "Downloaded ", "Building ", "Prepared ", "Bytecode compiled ")
 _UNSATISFIABLE = "No solution found"
 #: Seconds between two looks at whether work is still wanted.
 POLL = 0.1
@@ -182,14 +185,36 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _listen(stderr: IO[str], folder: Path, lines: list[str], progress: Progress | None) -> None:
     """Keep what uv says for an error, and tell of what takes long."""
+    told = _Downloads()
     with stderr:
         for raw in stderr:
             line = _relative(clean(raw), folder)
             if line.startswith(_STEPS):
-                if progress and line.startswith(("Downloading ", "Building ")):
-                    progress(line)
+                if progress and line.startswith(_TOLD):
+                    progress(told.counted(line))
             elif line:
                 lines.append(line)
+
+
+class _Downloads:
+    """Counts what uv downloads: it tells of large packages only, as each begins and ends."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, str] = {}
+        self._done = 0
+
+    def counted(self, line: str) -> str:
+        """The line, with how many of the downloads that have begun are done."""
+        what, _, rest = line.partition(" ")
+        if what == "Downloading":
+            name, _, size = rest.partition(" ")
+            self._sizes[name] = size
+        elif what == "Downloaded":
+            self._done += 1
+            return f"{line} {self._sizes.get(rest, '')}: {self._done} of {len(self._sizes)}".replace(
+                "  ", " "
+            )
+        return line
 
 
 def _relative(text: str, folder: Path) -> str:

@@ -86,6 +86,8 @@ class Run:
     """Folders of this machine that may be inputs as they lie."""
     walls: str = "auto"
     strict_versions: bool = False
+    lock: str | None = None
+    """The environment's lock (`job/lock.py`), for a job that is to run in the environment of an earlier one."""
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""

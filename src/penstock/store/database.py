@@ -33,7 +33,7 @@ from sqlalchemy import (
 from penstock.errors import Conflict
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, schema, uploads
+from penstock.store import listing, locks, schema, uploads
 from penstock.store.bare import Bare
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
@@ -55,6 +55,7 @@ class Store:
         self._engine = engine
         schema.upgrade(engine)
         self.uploads = uploads.Uploads(engine)
+        self.locks = locks.Locks(engine)
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.
         self._reader = engine.raw_connection() if in_process else None
         self._reader_lock = threading.Lock()
@@ -255,7 +256,7 @@ class Store:
             if row is None:
                 return None
             host = _host(row)
-            for happened in events:
+            for happened in locks.shortened(c, events):
                 host = apply(host, happened)
             c.execute(update(hosts).where(one).values(_host_row(host)))
         return host

@@ -282,6 +282,7 @@ def test_a_database_of_the_version_before_gets_the_upload_manifest(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
     with engine.begin() as c:
         c.execute(text("DROP TABLE uploads"))
+        c.execute(text("DROP TABLE locks"))
         c.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     engine.dispose()
     store = open_sqlite(tmp_path / "p.db")
