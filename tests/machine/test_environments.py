@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from package_index import wheel
 
 from penstock.environments import Cancelled, Environment, NeedsBuilding, add_requirements, job_layer, prepare
 from penstock.environments.cache import cached
@@ -57,24 +58,6 @@ def ask(environment, code):
     python = environment.prefix / "bin/python"
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.strip()
-
-
-def wheel(folder, name, version, body=""):
-    """A wheel of one module, with a console script that prints the module's `x`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"x = {version!r}\n{body}\ndef main():\n    print(x)\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file, text in files.items():
-            archive.writestr(file, text)
-    return path
 
 
 def test_a_plain_python_with_pip_and_nothing_else(plain):

@@ -36,6 +36,8 @@ _STEPS = (
 #: What of it takes long enough to be told.
 _TOLD = ("Downloading ", "Downloaded ", "Building ", "Prepared ", "Bytecode compiled ")
 _UNSATISFIABLE = "No solution found"
+#: ... and that an index refused to answer, so that nobody knows what it has.
+_UNASKED = "could not be queried"
 #: Seconds between two looks at whether work is still wanted.
 POLL = 0.1
 #: Seconds that are given to the last lines of a process that has ended, should another hold its stderr open.
@@ -106,7 +108,7 @@ def uv(
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
         # The beginning says what failed, the end why.
         short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"
-        raise UvError(short, unsatisfiable=_UNSATISFIABLE in text)
+        raise UvError(short, unsatisfiable=_UNSATISFIABLE in text and _UNASKED not in text)
     return output
 
 
