@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select
 
 from penstock.job.events import HostEvent
 from penstock.job.lock import sha256_of
+from penstock.store.dialect import Dialect
 from penstock.store.tables import locks
 
 if TYPE_CHECKING:
@@ -27,19 +27,37 @@ NOTE = "lock"
 class Locks:
     """Rows of locks, by the SHA-256 of their text (hex)."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, dialect: Dialect) -> None:
+        self._engine = dialect.engine
+        self._reader = dialect.reader
+        self._put = dialect.insert(locks).on_conflict_do_nothing()
 
     def add(self, text: str) -> str:
         """Keep a lock; the name by which it is found again."""
         with self._engine.begin() as c:
-            return _keep(c, text)
+            return self._keep(c, text)
 
     def get(self, sha256: str) -> str | None:
         """The text of a lock; None when there is none of that name."""
-        with self._engine.connect().execution_options(reading=True) as c:
+        with self._reader.connect() as c:
             found = c.execute(select(locks.c.text).where(locks.c.sha256 == sha256)).scalar()
             return None if found is None else str(found)
+
+    def shortened(self, connection: Connection, events: Sequence[HostEvent]) -> list[HostEvent]:
+        """The events with the name of a lock in the place of its text, which is kept in the same transaction."""
+        return [
+            replace(one, data={**one.data, NOTE: self._keep(connection, text)})
+            if one.kind == "note" and isinstance(text := one.data.get(NOTE), str)
+            else one
+            for one in events
+        ]
+
+    def _keep(self, connection: Connection, text: str) -> str:
+        sha256 = sha256_of(text)
+        # Most jobs run in an environment that is known: to look is cheaper than to send the text.
+        if connection.execute(select(locks.c.sha256).where(locks.c.sha256 == sha256)).first() is None:
+            connection.execute(self._put, [{"sha256": sha256, "text": text}])
+        return sha256
 
 
 def find(store: Store, said: str) -> str | None:
@@ -49,24 +67,3 @@ def find(store: Store, said: str) -> str | None:
     job = store.job(said)
     names = (host.notes.get(NOTE) for host in store.hosts(job.uid)) if job else ()
     return next((store.locks.get(name) for name in names if isinstance(name, str)), None)
-
-
-def shortened(connection: Connection, events: Sequence[HostEvent]) -> list[HostEvent]:
-    """The events with the name of a lock in the place of its text, which is kept within the same transaction."""
-    return [
-        replace(one, data={**one.data, NOTE: _keep(connection, text)})
-        if one.kind == "note" and isinstance(text := one.data.get(NOTE), str)
-        else one
-        for one in events
-    ]
-
-
-def _keep(connection: Connection, text: str) -> str:
-    sha256 = sha256_of(text)
-    if connection.execute(select(locks.c.sha256).where(locks.c.sha256 == sha256)).first() is None:
-        try:
-            with connection.begin_nested():
-                connection.execute(insert(locks), [{"sha256": sha256, "text": text}])
-        except IntegrityError:
-            pass  # somebody else was quicker, with the same text
-    return sha256

@@ -124,7 +124,7 @@ def test_a_database_of_the_version_before_gets_the_locks(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
     with engine.begin() as c:
         c.execute(text("DROP TABLE locks"))
-        c.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        c.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     engine.dispose()
     with closing(open_sqlite(tmp_path / "p.db")) as store:
         assert store.locks.get(store.locks.add(LOCK)) == LOCK
