@@ -153,7 +153,11 @@ class PartsSuite(StoreBase):
         started = advance(found(store, "a"), Started(), 5)
         store.add_hosts(started, [new_host("algo-1"), new_host("algo-2")])
         told = HostEvent(1, "note", 7, {"lock": "the lock é", "environment": {"digest": "d"}})
-        in_threads(lambda n: store.apply_events("a-u", f"algo-{n + 1}", [told]), 2)
+
+        def tell(number: int) -> None:
+            store.apply_events("a-u", f"algo-{number + 1}", [told])
+
+        in_threads(tell, 2)
         name = sha256_of("the lock é")
         assert [h.notes for h in store.hosts("a-u")] == [{"lock": name, "environment": {"digest": "d"}}] * 2
         assert store.locks.add("the lock é") == name
