@@ -5,7 +5,7 @@ python -m bench [NAME ...], with names of `ALL`
 
 import sys
 
-from bench import imports, inputs, listing, local_mode, records, start, transfers, trivial, wire
+from bench import environments, imports, inputs, listing, local_mode, records, start, transfers, trivial, wire
 
 ALL = {
     "trivial": trivial.main,
@@ -15,6 +15,7 @@ ALL = {
     "transfers": transfers.main,
     "listing": listing.main,
     "inputs": inputs.main,
+    "environments": environments.main,
     "records": records.main,
     "local-mode": local_mode.main,
 }

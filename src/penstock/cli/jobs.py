@@ -66,9 +66,24 @@ def jobs(
         show.note("There are no jobs. Run one: penstock run SCRIPT --framework python==3.11")
 
 
-def describe(name: str, json: Json = False) -> None:
+def describe(
+    name: str,
+    lock: Annotated[
+        bool,
+        typer.Option("--lock", help="Print its environment's lock, a requirements file, for run --lock."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show all that is known of a job: phases, environment, inputs, outputs."""
-    told = record.fetch(local_server.ensure(), name)
+    address = local_server.ensure()
+    told = record.fetch(address, name)
+    if lock:
+        text = record.lock_of(told, address)
+        if json:
+            show.as_json({"sha256": record.lock_name(told), "lock": text})
+        else:
+            print(text, end="")
+        return
     if json:
         show.as_json(told)
         return

@@ -90,6 +90,8 @@ class Run:
     """Of this machine's loopback, which the program is to be kept from, beside the store's inner ones."""
     walls: str = "auto"
     strict_versions: bool = False
+    lock: str | None = None
+    """The environment's lock (`job/lock.py`), for a job that is to run in the environment of an earlier one."""
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""

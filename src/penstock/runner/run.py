@@ -6,7 +6,6 @@ uploaded whether it succeeded, failed or was stopped: nothing is lost.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
@@ -21,20 +20,12 @@ from typing import Any
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
-from penstock.environments import (
-    Cancelled,
-    Environment,
-    NeedsBuilding,
-    add_requirements,
-    job_layer,
-    pip_environment,
-    prepare,
-)
+from penstock.environments import Cancelled, Environment, Uses, job_layer, pip_environment
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, mounts, requirements
+from penstock.runner import contract, mounts, surroundings
 from penstock.runner.folder import RunFolder
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
@@ -97,7 +88,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, records, stop, cache)
+        with Uses() as uses:
+            ended = _run_program(run, folder, records, stop, cache, uses)
         if ended.failure is not None:
             reasons.append(ended.failure.reason)
         elif ended.exit_code != 0 and not ended.halted:
@@ -151,16 +143,18 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
     records.journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
-def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None) -> _Ended:
+def _run_program(
+    run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None, uses: Uses
+) -> _Ended:
     """Everything up to the program's end."""
     records.journal.phase(Phase.PREPARING)
-    environment = _prepare_environment(run, records, stop)
+    environment = surroundings.prepare_for(run, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
-    environment, variables = _install(run, folder, environment, records, stop)
+    environment, variables = surroundings.with_requirements(run, folder, environment, records, stop.due, uses)
     _leave_if_due(stop)
     program = _program(run, folder, environment, variables)
     records.journal.phase(Phase.RUNNING)
@@ -179,20 +173,6 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
     return _Ended(code, halted, None if halted else feed.failure, sent)
-
-
-def _prepare_environment(run: Run, records: Records, stop: Stop) -> Environment:
-    environment = prepare(
-        run.request["AppSpecification"]["ImageUri"],
-        Path(run.environments),
-        strict=run.strict_versions,
-        progress=records.log.note,
-        cancelled=stop.due,
-    )
-    for text in (*environment.deviations, *environment.notes):
-        records.log.note(f"Note: {text}")
-    records.journal.note(environment=json.loads(environment.to_json()))
-    return environment
 
 
 def _fetch(
@@ -228,39 +208,6 @@ def _fetch(
     # The folder that is mounted is of no use to anybody else.
     records.journal.note(inputs=[asdict(replace(one, mount=None)) for one in fetched])
     return fetched, streams
-
-
-def _install(
-    run: Run, folder: RunFolder, base: Environment, records: Records, stop: Stop
-) -> tuple[Environment, Mapping[str, str]]:
-    """Install a source folder's requirements beforehand, once per content, where no code has to be run for it.
-
-    Returns:
-        The environment, and the variable by which the SDK's script knows that it may skip pip.
-    """
-    found = requirements.find(run.request, folder.ml)
-    if found is None:
-        return base, {}
-    if not found.self_contained:
-        records.log.note(
-            "requirements.txt names more than packages of an index: the job's own pip installs it."
-        )
-        return base, {}
-    try:
-        environment = add_requirements(
-            base,
-            found.save(folder.path / "requirements"),
-            Path(run.environments),
-            progress=records.log.note,
-            cancelled=stop.due,
-        )
-    except NeedsBuilding:
-        records.log.note(
-            "requirements.txt names what has no wheel: the job's own pip builds it, within its walls."
-        )
-        return base, {}
-    records.journal.note(environment=json.loads(environment.to_json()))
-    return environment, {"PENSTOCK_REQUIREMENTS_SHA256": found.sha256}
 
 
 def _program(
