@@ -224,6 +224,8 @@ class _Server:
             cache_bytes=self._settings.cache_bytes,
             local_inputs=self._settings.local_inputs,
             walls=self._settings.walls,
+            limits=self._settings.limits,
+            shm_bytes=self._settings.shm_bytes,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,
             aws=self._lender.variables(job.uid, self._inner_endpoint),

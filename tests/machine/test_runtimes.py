@@ -15,11 +15,16 @@ import pytest
 import penstock
 from penstock.runtimes.bubblewrap import Bubblewrap
 from penstock.runtimes.choose import checks
+from penstock.runtimes.groups import nests
 from penstock.runtimes.unshare import Unshare
+from penstock.testing.limits import LimitsSuite
 from penstock.testing.overlays import OverlaySuite
 from penstock.testing.walls import WallsSuite
 
 pytestmark = pytest.mark.machine
+
+#: Groups are for root, on most machines and on that of the tests: an ordinary user has the watch.
+MEANS = ("cgroup", "watch") if nests() else ("watch",)
 
 _ORDINARY = "penstock-test"
 _PYTHON = "/usr/bin/python3"
@@ -36,6 +41,19 @@ class TestUnshare(WallsSuite, OverlaySuite):
     @pytest.fixture
     def runtime(self):
         return Unshare()
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+class TestLimitsOfBubblewrap(LimitsSuite):
+    @pytest.fixture(params=MEANS)
+    def runtime(self, request):
+        return Bubblewrap(shutil.which("bwrap"), limits=request.param)
+
+
+class TestLimitsOfUnshare(LimitsSuite):
+    @pytest.fixture(params=MEANS)
+    def runtime(self, request):
+        return Unshare(limits=request.param)
 
 
 def test_doctor_finds_both_fit_here():

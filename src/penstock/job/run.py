@@ -85,6 +85,10 @@ class Run:
     local_inputs: tuple[str, ...] = ()
     """Folders of this machine that may be inputs as they lie."""
     walls: str = "auto"
+    limits: str = "auto"
+    """By what means programs are kept to their instance type; "off": not at all."""
+    shm_bytes: int = 0
+    """The size of /dev/shm; 0: half of the memory."""
     strict_versions: bool = False
     stop_grace: int = 120
     patience: float = 3600.0

@@ -36,9 +36,10 @@ from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
 from penstock.runner import contract, mounts, requirements
 from penstock.runner.folder import RunFolder
+from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Mount, Program, Running
+from penstock.runtimes.base import Limits, Mount, Program, Running
 
 _MESSAGE_BYTES = 1024
 
@@ -161,13 +162,18 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
         fetched, streams = _fetch(run, folder, records, stop, cache)
     environment, variables = _install(run, folder, environment, records, stop)
     _leave_if_due(stop)
-    program = _program(run, folder, environment, variables)
-    records.journal.phase(Phase.RUNNING)
-    with continuous.uploading(**_destination(run, folder, records)) as sent:
+    with (
+        allotted(run, folder, records) as share,
+        continuous.uploading(**_destination(run, folder, records)) as sent,
+    ):
+        program = _program(run, folder, environment, {**variables, **share.variables}, share.limits)
+        records.journal.phase(Phase.RUNNING)
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
-                running = mounts.start(run.walls, program, fetched, folder, writing, records.log.note)
+                running = mounts.start(
+                    run.walls, run.limits, program, fetched, folder, writing, records.log.note
+                )
             finally:
                 os.close(writing)
             if cache is not None:
@@ -175,7 +181,11 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
             code, halted = _follow(run, running, records.log, stop, feed, reading)
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
-    return _Ended(code, halted, None if halted else feed.failure, sent)
+    failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
+    if code == 0 or halted:
+        for line in share.remarks(running.exceeded()):
+            records.log.note(line)
+    return _Ended(code, halted, None if halted else failure, sent)
 
 
 def _prepare_environment(run: Run, records: Records, stop: Stop) -> Environment:
@@ -261,7 +271,7 @@ def _install(
 
 
 def _program(
-    run: Run, folder: RunFolder, environment: Environment, requirement_variables: Mapping[str, str]
+    run: Run, folder: RunFolder, environment: Environment, extra: Mapping[str, str], limits: Limits
 ) -> Program:
     application = run.request["AppSpecification"]
     argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
@@ -276,9 +286,7 @@ def _program(
     (folder.ml / "output").mkdir(parents=True, exist_ok=True)
     return Program(
         argv=argv,
-        environment=contract.environment(
-            run, layer.path_entries, {**layer.variables, **variables, **requirement_variables}
-        ),
+        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables, **extra}),
         mounts=(
             *layer.mounts,
             *(Mount(Path(path), path) for path in visible),
@@ -288,6 +296,7 @@ def _program(
         hostname=run.host,
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
+        limits=limits,
     )
 
 

@@ -8,7 +8,8 @@ Both runtimes have the same three processes above the program, so one class look
 
 A runtime's `compose` turns `Channels` into the monitor's command line. The monitor writes ``{"child-pid": n}`` of
 `first` to `info`; `first` builds the walls, then reads one byte from `block` and goes on. (These are the options
---info-fd and --block-fd of bubblewrap; the unshare runtime's setup keeps to the same protocol.)
+--info-fd and --block-fd of bubblewrap; the unshare runtime's setup keeps to the same protocol.) Before that byte the
+program's limits are set, so they hold from its first instruction.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ import termios
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 
 from penstock.errors import InternalFailure
-from penstock.runtimes.base import Resource
+from penstock.runtimes.base import Limits, Resource
+from penstock.runtimes.limits import Keeper
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
@@ -92,9 +94,10 @@ Compose = Callable[[Channels], Sequence[str]]
 class Tree:
     """A started program with everything that it starts in turn. Its methods may be called from any thread."""
 
-    def __init__(self, monitor: subprocess.Popen[bytes], first: int) -> None:
-        """Take over `monitor` and process 1, whose number is `first`."""
+    def __init__(self, monitor: subprocess.Popen[bytes], first: int, keeper: Keeper) -> None:
+        """Take over `monitor`, process 1, whose number is `first`, and what keeps its limits."""
         self._monitor = monitor
+        self._keeper = keeper
         self._monitor_handle = _handle(self, monitor.pid)
         self._first = first
         self._first_handle = _handle(self, first)
@@ -106,6 +109,7 @@ class Tree:
         code = self._monitor.wait()
         self.kill()  # bubblewrap's monitor ends with the program and leaves the rest to the kernel
         _ended(self._first_handle, None)
+        self._keeper.close()
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
@@ -125,7 +129,11 @@ class Tree:
 
     def exceeded(self) -> frozenset[Resource]:
         """See `Running.exceeded`."""
-        return frozenset()
+        return self._keeper.exceeded()
+
+    def watch(self) -> None:
+        """Look after the limits from now on."""
+        self._keeper.watch(self._first, self._first_handle, self.kill)
 
     def _program(self) -> int | None:
         """The main program's number as seen from here; None while there is none.
@@ -144,18 +152,26 @@ class Tree:
         return None
 
 
-def start(compose: Compose, output: int) -> Tree:
+def start(compose: Compose, output: int, limits: Limits, means: str) -> Tree:
     """Build the walls and start the program in them.
 
     Args:
         compose: Makes the monitor's command line, once or, when it fails, twice.
         output: Descriptor for the program's stdout and stderr.
+        limits: The program's.
+        means: By what they are kept.
 
     Raises:
-        InternalFailure: The walls can't be built; the text holds what the monitor said.
+        InternalFailure: The walls can't be built; the text holds what the monitor said. Or the limits can't be set.
     """
-    tree = _attempt(compose, output)
+    keeper = Keeper(limits, means)
+    try:
+        tree = _attempt(compose, output, keeper)
+    except BaseException:
+        keeper.close()
+        raise
     if tree is None:
+        keeper.close()
         raise InternalFailure(
             f"The walls around the program can't be built: {_complaint(compose)} "
             "`penstock doctor` says whether this machine is fit, and what to do."
@@ -163,38 +179,43 @@ def start(compose: Compose, output: int) -> Tree:
     return tree
 
 
-def _attempt(compose: Compose, output: int) -> Tree | None:
+def _attempt(compose: Compose, output: int, keeper: Keeper) -> Tree | None:
     """A started program, or None when the walls could not be built."""
     with ExitStack() as kept:
         with ExitStack() as handed:
             channels = Channels(kept, handed)
-            monitor = _launch(compose(channels), output, channels.passed)
+            monitor = _launch(compose(channels), output, channels.passed, keeper.around())
         first = _first(channels.told)
         if first is not None:
             # It waits at the gate, so the handle can't be on another process, unless it failed this very moment.
             with suppress(ProcessLookupError):
-                tree = Tree(monitor, first)
+                tree = Tree(monitor, first, keeper)
+                keeper.admit(first)
                 if _opened(channels.gate):
+                    tree.watch()
                     return tree
         monitor.kill()
         monitor.wait()
         return None
 
 
-def _launch(argv: Sequence[str], output: int, passed: Sequence[int]) -> subprocess.Popen[bytes]:
+def _launch(
+    argv: Sequence[str], output: int, passed: Sequence[int], around: AbstractContextManager[None]
+) -> subprocess.Popen[bytes]:
     def launch() -> subprocess.Popen[bytes]:
         # A keyring of its own: the one of this login session may hold tickets and keys, and is inherited.
         ctypes.CDLL(None).syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=passed,
-            env={},  # not the program's: LD_PRELOAD in it would be obeyed outside of the walls
-            start_new_session=True,
-            umask=0o022,
-        )
+        with around:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=passed,
+                env={},  # not the program's: LD_PRELOAD in it would be obeyed outside of the walls
+                start_new_session=True,
+                umask=0o022,
+            )
 
     return _LAUNCHER.submit(launch).result()
 
@@ -235,7 +256,7 @@ def _complaint(compose: Compose) -> str:
         words = os.memfd_create("penstock-complaint")
         stack.callback(os.close, words)
         channels = Channels(stack, stack)
-        monitor = _launch(compose(channels), words, channels.passed)
+        monitor = _launch(compose(channels), words, channels.passed, nullcontext())
         try:
             monitor.wait(5)
         except subprocess.TimeoutExpired:

@@ -18,7 +18,7 @@ def composed(monkeypatch, tmp_path):
 
     def compose(**given):
         made = []
-        monkeypatch.setattr(tree, "start", lambda composer, _: made.append(composer))
+        monkeypatch.setattr(tree, "start", lambda composer, *_: made.append(composer))
         Bubblewrap(str(path)).start(Program(**{"argv": ("x",), "environment": {}, "mounts": (), **given}), 1)
         with ExitStack() as stack:
             argv = made[0](tree.Channels(stack, stack))

@@ -1,0 +1,156 @@
+"""Which means keep a program within its limits on this machine, and one program kept so."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from penstock.errors import InternalFailure
+from penstock.runtimes.base import Limits, Resource
+from penstock.runtimes.groups import Groups, nests
+from penstock.runtimes.watch import Watch
+
+#: `auto`: control groups where they can be had, else the watch.
+MEANS = ("auto", "cgroup", "watch", "off")
+
+#: Since when RLIMIT_NPROC counts the processes of a user namespace, and not all that the user has.
+_COUNTS_NAMESPACES = (5, 14)
+
+#: Of -1000 to 1000: when the machine itself has no memory left, the kernel ends a program before anything else.
+_FIRST_TO_GO = "500"
+
+_DELEGATION = (
+    "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu memory pids\\n' | "
+    "sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload; log in anew; then: "
+    "systemd-run --user --unit=penstock penstock serve"
+)
+
+
+class Keeper:
+    """Keeps one program, with all that it starts, within its limits."""
+
+    def __init__(self, limits: Limits, means: str) -> None:
+        """Prepare for a program that is about to be started, by one of `MEANS`.
+
+        Raises:
+            InternalFailure: Control groups are asked for and can't be had.
+        """
+        self._limits = Limits() if means == "off" else limits
+        where = nests() if means in {"auto", "cgroup"} else []
+        if means == "cgroup" and not where:
+            raise InternalFailure(
+                "PENSTOCK_LIMITS=cgroup, but there is no control group here in which memory can be limited. "
+                "PENSTOCK_LIMITS=auto or watch does without; `penstock doctor` says how to have them."
+            )
+        if limits.memory is None and limits.cpus is None and limits.processes is None:
+            where = []
+        self._groups = Groups(self._limits, where) if where else None
+        self._grouped = frozenset().union(*(nest.controllers for nest in where))
+        self._watch: Watch | None = None
+        self._exceeded: frozenset[Resource] | None = None
+
+    def around(self) -> AbstractContextManager[None]:
+        """What this thread starts meanwhile is the program's."""
+        return self._groups.around() if self._groups else nullcontext()
+
+    def admit(self, first: int) -> None:
+        """Limit process 1, which has no children yet: they take after it."""
+        if self._groups:
+            self._groups.admit(first)
+        if self._limits.cpus is not None:
+            os.sched_setaffinity(first, self._limits.cpus)
+        if self._limits.processes is not None and "pids" not in self._grouped and _counts_namespaces():
+            resource.prlimit(first, resource.RLIMIT_NPROC, (self._limits.processes,) * 2)
+        if self._limits.memory is not None:
+            with suppress(OSError):  # it is a help, no limit
+                Path(f"/proc/{first}/oom_score_adj").write_text(_FIRST_TO_GO)
+
+    def watch(self, first: int, handle: int, end: Callable[[], None]) -> None:
+        """Look after what no control group does, from now on; see `Watch`."""
+        left = replace(
+            self._limits,
+            memory=None if "memory" in self._grouped else self._limits.memory,
+            processes=None if "pids" in self._grouped else self._limits.processes,
+        )
+        if left.memory is not None or left.processes is not None:
+            self._watch = Watch(first, handle, left, end)
+
+    def exceeded(self) -> frozenset[Resource]:
+        """See `Running.exceeded`."""
+        if self._exceeded is not None:
+            return self._exceeded
+        watched = self._watch.exceeded if self._watch else frozenset()
+        return watched | (self._groups.exceeded() if self._groups else frozenset())
+
+    def close(self) -> None:
+        """All of the program's processes have ended, or none was started. May be repeated."""
+        if self._exceeded is None:
+            if self._watch:
+                self._watch.join()
+            self._exceeded = self.exceeded()
+            if self._groups:
+                self._groups.remove()
+
+
+@dataclass(frozen=True)
+class Report:
+    """How limits stand on this machine."""
+
+    enforced: bool
+    """Whether the kernel itself keeps all of them."""
+    detail: str
+    fix: str | None = None
+
+
+def report(means: str) -> Report:
+    """What keeps programs within their limits here, and what would do better."""
+    if means == "off":
+        return Report(
+            False, "PENSTOCK_LIMITS=off: programs may use all of the machine's processors and memory."
+        )
+    where = nests() if means != "watch" else []
+    if not where:
+        detail = (
+            "memory and processes are looked at many times a second, and a program that uses too much is ended; "
+            "processors are given out by number, which a program can undo."
+        )
+        if means == "watch":
+            return Report(False, f"PENSTOCK_LIMITS=watch: {detail}")
+        detail = f"no control group can be used: {detail}"
+        if means == "cgroup":
+            detail = (
+                "PENSTOCK_LIMITS=cgroup, but there is no control group here in which memory can be limited."
+            )
+        return Report(False, detail, _remedy())
+    held = {controller for nest in where for controller in nest.controllers}
+    places = ", ".join(sorted({str(nest.folder) for nest in where}))
+    version = "2" if any(nest.unified for nest in where) else "1"
+    detail = f"{_listed(held)} by control groups (version {version}): {places}"
+    missing = {"memory", "cpu", "pids"} - held
+    if missing:
+        return Report(
+            False, f"{detail}; not delegated: {_listed(missing)}, which is kept less strictly", _remedy()
+        )
+    return Report(True, detail)
+
+
+def _listed(controllers: set[str]) -> str:
+    words = {"memory": "memory", "cpu": "processors", "pids": "processes"}
+    return ", ".join(word for name, word in words.items() if name in controllers)
+
+
+def _remedy() -> str:
+    if Path("/run/systemd/system").is_dir():
+        return _DELEGATION
+    return "run Penstock where it may write to control groups: as root, by systemd, or in a container that has some"
+
+
+def _counts_namespaces() -> bool:
+    version = re.match(r"(\d+)\.(\d+)", platform.release())
+    return version is not None and tuple(map(int, version.groups())) >= _COUNTS_NAMESPACES
