@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from penstock.runtimes.base import Limits, Resource, Runtime
+from penstock.runtimes.base import Limits, Runtime
+from penstock.testing.programs import RUNNER
 from penstock.testing.runtimes import PATIENCE
-from penstock.testing.scripts import Outcome, script
+from penstock.testing.scripts import script
 
 _MEMORY = 96 << 20
 _GREEDY = Limits(memory=_MEMORY, shared_memory=1 << 30)
@@ -40,6 +44,11 @@ _BOMB = """
             print("refused", flush=True)
             time.sleep(1)
             break
+"""
+
+
+_WHERE = """
+    print(open("/proc/self/cgroup").read(), end="")
 """
 
 
@@ -99,7 +108,7 @@ class LimitsSuite:
 
     def test_a_child_that_is_killed_for_its_memory_is_known(self, runtime: Runtime) -> None:
         said, exceeded = _end(runtime, _CHILD, _GREEDY)
-        assert said.code in {3, 137}
+        assert said[0] in {3, 137}
         assert exceeded == {"memory"}
 
     @pytest.mark.parametrize("folder", ["/dev/shm", "/run"])
@@ -163,19 +172,43 @@ class LimitsSuite:
         assert modest.exceeded() == set()
 
     def test_no_group_is_left(self, runtime: Runtime) -> None:
-        before = groups()
-        _end(runtime, _CHILD, Limits(cpus=(0,), memory=_MEMORY, processes=32))
-        assert groups() <= before
+        limits = Limits(cpus=(min(os.sched_getaffinity(0)),), memory=_MEMORY, processes=32)
+        said, _ = _end(runtime, _WHERE, limits)
+        assert said[0] == 0
+        assert _groups(said[1]) == []
+
+    def test_nothing_is_left_of_a_runner_that_was_killed(self, runtime: Runtime) -> None:
+        limits = Limits(memory=_MEMORY, processes=32)
+        reading, writing = os.pipe()
+        runner = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, str(writing)],
+            stdin=subprocess.PIPE,
+            pass_fds=[writing],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        os.close(writing)
+        with os.fdopen(reading, "rb") as output, runner:
+            assert runner.stdin is not None
+            source = _WHERE + "    print(flush=True)\n    import time; time.sleep(600)"
+            runner.stdin.write(pickle.dumps((runtime, script(source, limits=limits))))
+            runner.stdin.close()
+            where = b"".join(iter(output.readline, b"\n"))
+            assert b"memory" in where
+            runner.kill()
+            assert output.read() == b""  # to the end, which comes when nobody is left who could write
+        _end(runtime, _WHERE, limits)
+        assert _groups(where) == []
 
 
-def groups() -> set[Path]:
-    """The control groups of programs that there are on this machine."""
+def _groups(told: bytes) -> list[Path]:
+    """The control groups of a program that there still are, of those that its /proc/self/cgroup told."""
     from penstock.runtimes.groups import nests  # noqa: PLC0415 - not every runtime makes them
 
-    return {folder for nest in nests() for folder in nest.folder.glob("*/")}
+    names = {line.rpartition("/")[2] for line in told.decode().splitlines()} - {""}
+    return [folder for nest in nests() for folder in nest.folder.glob("*/") if folder.name in names]
 
 
-def _end(runtime: Runtime, source: str, limits: Limits) -> tuple[Outcome, frozenset[Resource]]:
+def _end(runtime: Runtime, source: str, limits: Limits) -> tuple[tuple[int | None, bytes], set[str]]:
     """Run Python source within limits to its end: how it ended, and what it ran into."""
     with tempfile.TemporaryFile() as output:
         running = runtime.start(script(source, limits=limits), output.fileno())
@@ -183,4 +216,4 @@ def _end(runtime: Runtime, source: str, limits: Limits) -> tuple[Outcome, frozen
         running.kill()
         running.wait(PATIENCE)
         output.seek(0)
-        return Outcome(code, output.read()), running.exceeded()
+        return (code, output.read()), set(running.exceeded())
