@@ -66,7 +66,8 @@ class Keeper:
         if self._limits.cpus is not None:
             os.sched_setaffinity(first, self._limits.cpus)
         if self._limits.processes is not None and "pids" not in self._grouped and _counts_namespaces():
-            resource.prlimit(first, resource.RLIMIT_NPROC, (self._limits.processes,) * 2)
+            most = self._limits.processes + 1  # process 1 counts
+            resource.prlimit(first, resource.RLIMIT_NPROC, (most, most))
         if self._limits.memory is not None:
             with suppress(OSError):  # it is a help, no limit
                 Path(f"/proc/{first}/oom_score_adj").write_text(_FIRST_TO_GO)

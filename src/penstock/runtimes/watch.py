@@ -69,8 +69,10 @@ class Watch:
         """Look once; how many seconds may pass until the next time."""
         memory, processes = self._limits.memory, self._limits.processes
         tree = list(_tree(self._root / "proc"))
-        if processes is not None and (count := sum(one["Threads"] for one in tree)) >= processes:
-            self.exceeded |= {"processes"}
+        if processes is not None:
+            count = sum(one["Threads"] for one in tree) - 1  # process 1 is ours
+            if count >= processes - 1:  # the kernel may count a monitor as well, and refuses all beyond
+                self.exceeded |= {"processes"}
             if count > processes:
                 self._end()
         if memory is None:
