@@ -40,6 +40,7 @@ from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
 from penstock.runtimes.base import Limits, Mount, Program, Running
+from penstock.runtimes.limits import sweep
 
 _MESSAGE_BYTES = 1024
 
@@ -140,6 +141,7 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
         ).reason
     ]
     records.log.note(reasons[0])
+    sweep()
     try:
         records.journal.phase(Phase.UPLOADING)
         _upload(run, folder, records)

@@ -99,6 +99,12 @@ class Keeper:
                 self._groups.remove()
 
 
+def sweep() -> None:
+    """Remove what runners that were killed have left; each start of a program does so, too."""
+    for nest in nests():
+        nest.sweep()
+
+
 @dataclass(frozen=True)
 class Report:
     """How limits stand on this machine."""

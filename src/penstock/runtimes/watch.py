@@ -25,8 +25,8 @@ _SHORTEST, _LONGEST = 0.01, 0.25
 #: What may be in memory and is not seen as anybody's: file systems, within the walls.
 _IN_MEMORY = ("", "dev", "dev/shm")
 
-#: A look takes at most one part of this many of a processor.
-_RARELY = 20
+#: A look takes at most one part of this many of a processor, unless that would be less than once in so many seconds.
+_RARELY, _SELDOM = 20, 1.0
 
 
 class Watch:
@@ -60,10 +60,10 @@ class Watch:
             ended.register(self._handle, select.POLLIN)
             pause = _SHORTEST
             while not ended.poll(pause * 1000):
-                began = time.monotonic()
+                began = time.thread_time()
                 with suppress(OSError):  # ended under our eyes
                     pause = self._look()
-                pause = max(pause, _RARELY * (time.monotonic() - began))
+                pause = max(pause, min(_SELDOM, _RARELY * (time.thread_time() - began)))
 
     def _look(self) -> float:
         """Look once; how many seconds may pass until the next time."""
@@ -86,9 +86,9 @@ class Watch:
     def _used(self, tree: list[Mapping[str, int]], limit: int) -> int:
         """Bytes in use; exact only above the limit, since it takes the kernel long to divide what processes share."""
         files = in_memory(self._root)
-        most = sum(one["RssAnon"] + one["VmSwap"] for one in tree)
-        most += max(files, sum(one["RssShmem"] for one in tree))
-        if most <= limit:
+        each = [one["RssAnon"] + one["VmSwap"] for one in tree]
+        most = sum(each) + max(files, sum(one["RssShmem"] for one in tree))
+        if most <= limit or max(each) > limit:
             return most
         parts = list(_parts(self._root / "proc"))
         own = sum(one["Pss_Anon"] + one["SwapPss"] for one in parts)

@@ -131,6 +131,15 @@ def test_a_failure_for_processes(of):
     assert of("ml.m5.large").failure(frozenset(), 1) is None
 
 
+def test_who_goes_on_finds_remarks_in_the_log(of):
+    lines = of("ml.m5.large").remarks(frozenset({"memory", "processes"}))
+    assert lines[0].startswith(
+        "A process of the program was killed for its memory: the program used more than the 8 GiB"
+    )
+    assert lines[1].startswith("The program was refused further processes: it may have 4096")
+    assert of("ml.m5.large").remarks(frozenset()) == []
+
+
 def test_the_record_is_what_describe_shows(of):
     record = of("ml.g4dn.xlarge").record()
     assert record["instance_type"] == "ml.g4dn.xlarge"
