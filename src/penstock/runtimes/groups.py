@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from penstock import cgroups
 from penstock.cgroups import Place
@@ -97,7 +96,7 @@ def nests(places: Mapping[str, Place] | None = None) -> list[Nest]:
                 break  # a process can't be moved across it
             handed_on = (group / "cgroup.subtree_control").read_text("ascii").split()
             if "memory" in handed_on:
-                found.append(Nest(group / _NEST, True, frozenset(unified).intersection(handed_on), group))
+                found = [Nest(group / _NEST, True, frozenset(unified).intersection(handed_on), group)]
                 break
     return found if any("memory" in nest.controllers for nest in found) else []
 
@@ -111,9 +110,11 @@ class Groups:
         Raises:
             InternalFailure: They can't be made.
         """
+        self.controllers = frozenset[str]().union(*(nest.controllers for nest in where))
+        """Those that keep limits here."""
         self._stack = ExitStack()
         self._nests: dict[Path, Nest] = {}
-        name = uuid4().hex
+        name = os.urandom(16).hex()
         try:
             for nest in where:
                 nest.sweep()
@@ -123,10 +124,7 @@ class Groups:
                 _limit(folder, nest, limits)
         except OSError as error:
             self.remove()
-            raise InternalFailure(
-                f"No control group can limit the program: {error.filename}: {error.strerror}. PENSTOCK_LIMITS=watch "
-                "does without; `penstock doctor` says more."
-            ) from error
+            raise _failure(error) from error
 
     @contextmanager
     def around(self) -> Iterator[None]:
@@ -136,18 +134,31 @@ class Groups:
         """
         first = [(folder, nest) for folder, nest in self._nests.items() if not nest.unified]
         try:
-            for folder, _ in first:
-                _write(folder / "tasks", "0")
+            try:
+                for folder, _ in first:
+                    _write(folder / "tasks", "0")
+            except OSError as error:
+                raise _failure(error) from error
             yield
         finally:
             for _, nest in first:
                 _write(nest.outer / "tasks", "0")
 
     def admit(self, process: int) -> None:
-        """Move a process, which has no children yet, into the groups of version 2."""
+        """Move a process, which has no children yet, into the groups of version 2.
+
+        Raises:
+            ProcessLookupError: It has ended.
+            InternalFailure: It can't be moved.
+        """
         for folder, nest in self._nests.items():
             if nest.unified:
-                _write(folder / "cgroup.procs", str(process))
+                try:
+                    _write(folder / "cgroup.procs", str(process))
+                except ProcessLookupError:
+                    raise
+                except OSError as error:
+                    raise _failure(error) from error
 
     def exceeded(self) -> frozenset[Resource]:
         """See `Running.exceeded`."""
@@ -189,6 +200,13 @@ def _kill(folder: Path) -> None:
             os.kill(int(line), signal.SIGKILL)
 
 
+def _failure(error: OSError) -> InternalFailure:
+    return InternalFailure(
+        f"No control group can limit the program: {error.filename}: {error.strerror}. PENSTOCK_LIMITS=watch does "
+        "without; `penstock doctor` says more."
+    )
+
+
 def _ours(group: Path, *files: str) -> bool:
     return all(os.access(path, os.W_OK) for path in (group, *(group / name for name in files)))
 
@@ -228,6 +246,8 @@ def _counted(folder: Path, nest: Nest) -> Iterator[Resource]:
 
 
 def _count(file: Path, name: str) -> int:
+    if not file.exists():
+        return 0  # an old kernel
     for line in file.read_text("ascii").splitlines():
         found, _, count = line.partition(" ")
         if found == name:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -48,11 +49,18 @@ class Keeper:
                 "PENSTOCK_LIMITS=cgroup, but there is no control group here in which memory can be limited. "
                 "PENSTOCK_LIMITS=auto or watch does without; `penstock doctor` says how to have them."
             )
-        if limits.memory is None and limits.cpus is None and limits.processes is None:
+        if self._limits.memory is None and self._limits.cpus is None and self._limits.processes is None:
             where = []
-        self._groups = Groups(self._limits, where) if where else None
-        self._grouped = frozenset().union(*(nest.controllers for nest in where))
+        self._means = means
+        self._groups: Groups | None = None
+        if where:
+            try:
+                self._groups = Groups(self._limits, where)
+            except InternalFailure:
+                if means == "cgroup":
+                    raise  # else a job is worth more than its limits: the watch is left
         self._watch: Watch | None = None
+        self._closing = threading.Lock()
         self._exceeded: frozenset[Resource] | None = None
 
     def around(self) -> AbstractContextManager[None]:
@@ -62,10 +70,16 @@ class Keeper:
     def admit(self, first: int) -> None:
         """Limit process 1, which has no children yet: they take after it."""
         if self._groups:
-            self._groups.admit(first)
+            try:
+                self._groups.admit(first)
+            except InternalFailure:
+                if self._means == "cgroup":
+                    raise
+                self._groups.remove()
+                self._groups = None
         if self._limits.cpus is not None:
             os.sched_setaffinity(first, self._limits.cpus)
-        if self._limits.processes is not None and "pids" not in self._grouped and _counts_namespaces():
+        if self._limits.processes is not None and "pids" not in self._grouped() and _counts_namespaces():
             most = self._limits.processes + 1  # process 1 counts
             resource.prlimit(first, resource.RLIMIT_NPROC, (most, most))
         if self._limits.memory is not None:
@@ -76,27 +90,33 @@ class Keeper:
         """Look after what no control group does, from now on; see `Watch`."""
         left = replace(
             self._limits,
-            memory=None if "memory" in self._grouped else self._limits.memory,
-            processes=None if "pids" in self._grouped else self._limits.processes,
+            memory=None if "memory" in self._grouped() else self._limits.memory,
+            processes=None if "pids" in self._grouped() else self._limits.processes,
         )
         if left.memory is not None or left.processes is not None:
             self._watch = Watch(first, handle, left, end)
 
     def exceeded(self) -> frozenset[Resource]:
         """See `Running.exceeded`."""
-        if self._exceeded is not None:
-            return self._exceeded
-        watched = self._watch.exceeded if self._watch else frozenset()
-        return watched | (self._groups.exceeded() if self._groups else frozenset())
+        with self._closing:
+            return self._so_far() if self._exceeded is None else self._exceeded
 
     def close(self) -> None:
-        """All of the program's processes have ended, or none was started. May be repeated."""
-        if self._exceeded is None:
-            if self._watch:
-                self._watch.join()
-            self._exceeded = self.exceeded()
-            if self._groups:
-                self._groups.remove()
+        """All of the program's processes have ended, or none was started. May be repeated, by any thread."""
+        with self._closing:
+            if self._exceeded is None:
+                if self._watch:
+                    self._watch.join()
+                self._exceeded = self._so_far()
+                if self._groups:
+                    self._groups.remove()
+
+    def _grouped(self) -> frozenset[str]:
+        return self._groups.controllers if self._groups else frozenset()
+
+    def _so_far(self) -> frozenset[Resource]:
+        watched = self._watch.exceeded if self._watch else frozenset()
+        return watched | (self._groups.exceeded() if self._groups else frozenset())
 
 
 def sweep() -> None:

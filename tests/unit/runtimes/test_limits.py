@@ -30,6 +30,35 @@ class TestKeeper:
         assert keeper.exceeded() == set()
         keeper.close()
 
+    @pytest.mark.parametrize(
+        ("given", "file"),
+        [
+            (Limits(memory=MIB), r"memory\.max"),
+            (Limits(cpus=tuple(os.sched_getaffinity(0))), r"cgroup\.procs"),  # of all, which changes nothing
+        ],
+    )
+    def test_groups_that_fail_fail_a_start_only_where_they_are_asked_for(
+        self, tmp_path, monkeypatch, given, file
+    ):
+        nest = Nest(tmp_path / "penstock", True, frozenset({"memory"}), tmp_path)
+        nest.folder.mkdir()  # not the kernel's: there is nothing to be written to in its inner folders
+        (nest.folder / "cgroup.subtree_control").touch()
+        monkeypatch.setattr(limits, "nests", lambda: [nest])
+
+        def start(means):
+            keeper = Keeper(given, means)
+            try:
+                keeper.admit(os.getpid())
+            finally:
+                keeper.close()
+
+        with pytest.raises(InternalFailure, match=file + ".*PENSTOCK_LIMITS=watch"):
+            start("cgroup")
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, "_FIRST_TO_GO", "0")  # the process is that of the tests
+            start("auto")
+        assert [path for path in nest.folder.iterdir() if path.is_dir()] == []
+
     def test_no_limit_makes_no_group(self, tmp_path, monkeypatch):
         nest = Nest(tmp_path / "penstock", False, frozenset({"memory"}), tmp_path)
         monkeypatch.setattr(limits, "nests", lambda: [nest])
