@@ -39,7 +39,8 @@ from penstock.runner.folder import RunFolder
 from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Limits, Mount, Program, Running
+from penstock.runtimes.base import Closed, Limits, Mount, Program, Running
+from penstock.runtimes.guard import METADATA
 from penstock.runtimes.limits import sweep
 
 _MESSAGE_BYTES = 1024
@@ -178,6 +179,8 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
                 )
             finally:
                 os.close(writing)
+            for text in running.notes:
+                records.log.note(text)
             if cache is not None:
                 cache.settle()
             code, halted = _follow(run, running, records.log, stop, feed, reading)
@@ -299,6 +302,7 @@ def _program(
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
         limits=limits,
+        closed=Closed() if contract.isolated(run) else Closed(METADATA, run.s3.inner_ports),
     )
 
 

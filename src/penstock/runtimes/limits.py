@@ -86,7 +86,7 @@ class Keeper:
             with suppress(OSError):  # it is a help, no limit
                 Path(f"/proc/{first}/oom_score_adj").write_text(_FIRST_TO_GO)
 
-    def watch(self, first: int, handle: int, end: Callable[[], None]) -> None:
+    def watch(self, find: Callable[[], int | None], handle: int, end: Callable[[], None]) -> None:
         """Look after what no control group does, from now on; see `Watch`."""
         left = replace(
             self._limits,
@@ -94,7 +94,7 @@ class Keeper:
             processes=None if "pids" in self._grouped() else self._limits.processes,
         )
         if left.memory is not None or left.processes is not None:
-            self._watch = Watch(first, handle, left, end)
+            self._watch = Watch(find, handle, left, end)
 
     def exceeded(self) -> frozenset[Resource]:
         """See `Running.exceeded`."""

@@ -32,16 +32,19 @@ _RARELY, _SELDOM = 20, 1.0
 class Watch:
     """Looks after one tree until its process 1 has ended."""
 
-    def __init__(self, first: int, handle: int, limits: Limits, end: Callable[[], None]) -> None:
+    def __init__(
+        self, find: Callable[[], int | None], handle: int, limits: Limits, end: Callable[[], None]
+    ) -> None:
         """Begin to look.
 
         Args:
-            first: The number of process 1.
-            handle: A pidfd of it.
+            find: Gives the number of the main program, once there is one.
+            handle: A pidfd of process 1.
             limits: `memory` and `processes` count; None is no limit.
             end: Ends the whole tree; called from another thread.
         """
-        self._root = Path(f"/proc/{first}/root")
+        self._find = find
+        self._root: Path | None = None
         self._handle = os.dup(handle)
         self._limits = limits
         self._end = end
@@ -67,30 +70,35 @@ class Watch:
 
     def _look(self) -> float:
         """Look once; how many seconds may pass until the next time."""
+        if self._root is None:
+            # Not by process 1, which is closed to an ordinary user. The tree ends with the program.
+            if (program := self._find()) is None:
+                return _SHORTEST
+            self._root = Path(f"/proc/{program}/root")
         memory, processes = self._limits.memory, self._limits.processes
         tree = list(_tree(self._root / "proc"))
         if processes is not None:
-            count = sum(one["Threads"] for one in tree) - 1  # process 1 is ours
+            count = sum(one["Threads"] for one in tree)
             if count >= processes - 1:  # the kernel may count a monitor as well, and refuses all beyond
                 self.exceeded |= {"processes"}
             if count > processes:
                 self._end()
         if memory is None:
             return _LONGEST
-        used = self._used(tree, memory)
+        used = self._used(self._root, tree, memory)
         if used > memory:
             self.exceeded |= {"memory"}
             self._end()
         return min(_LONGEST, max(_SHORTEST, (memory - used) / _FASTEST))
 
-    def _used(self, tree: list[Mapping[str, int]], limit: int) -> int:
+    def _used(self, root: Path, tree: list[Mapping[str, int]], limit: int) -> int:
         """Bytes in use; exact only above the limit, since it takes the kernel long to divide what processes share."""
-        files = in_memory(self._root)
+        files = in_memory(root)
         each = [one["RssAnon"] + one["VmSwap"] for one in tree]
         most = sum(each) + max(files, sum(one["RssShmem"] for one in tree))
-        if most <= limit or max(each) > limit:
+        if most <= limit or max(each, default=0) > limit:
             return most
-        parts = list(_parts(self._root / "proc"))
+        parts = list(_parts(root / "proc"))
         own = sum(one["Pss_Anon"] + one["SwapPss"] for one in parts)
         return own + max(files, sum(one["Pss_Shmem"] for one in parts))
 
@@ -116,7 +124,7 @@ def _parts(proc: Path) -> Iterator[Mapping[str, int]]:
 def _fields(proc: Path, file: str, names: tuple[str, ...]) -> Iterator[Mapping[str, int]]:
     """The fields of each process's file; sizes in bytes, 0 for what a process has not, such as one that ends."""
     for name in os.listdir(proc):  # noqa: PTH208 - many a time
-        if not name.isdigit():
+        if not name.isdigit() or name == "1":  # which is ours
             continue
         found = dict.fromkeys(names, 0)
         try:

@@ -136,7 +136,7 @@ class TestWatch:
         monkeypatch.setattr(Watch, "_look_on", lambda _: None)
         reading, writing = os.pipe()
         ended = []
-        watching = Watch(1, reading, Limits(**given), lambda: ended.append(1))
+        watching = Watch(lambda: 1, reading, Limits(**given), lambda: ended.append(1))
         watching._root = root
         pause = watching._look()
         for end in (reading, writing, watching._handle):
@@ -144,7 +144,7 @@ class TestWatch:
         return pause, bool(ended), watching.exceeded
 
     def test_all_processes_and_files_count(self, root, monkeypatch):
-        self.process(root, 1, anon=100)
+        self.process(root, 4, anon=100)
         self.process(root, 2, anon=100, swap=24, parts=(100, 0, 24))
         (root / "proc" / "self").mkdir()
         self.files = 800 * 1024
@@ -154,23 +154,23 @@ class TestWatch:
         assert self.look(root, monkeypatch, memory=MIB)[1:] == (True, {"memory"})
 
     def test_shared_pages_are_divided_before_anybody_is_ended(self, root, monkeypatch):
-        for number in (1, 2, 3):
+        for number in (2, 3, 4):
             self.process(root, number, anon=900, parts=(300, 0, 0))
         assert self.look(root, monkeypatch, memory=MIB)[1:] == (False, set())
 
     def test_what_lies_in_files_in_memory_is_not_counted_again_as_mapped(self, root, monkeypatch):
-        self.process(root, 1, shmem=700)
+        self.process(root, 4, shmem=700)
         self.files = 700 * 1024
         assert self.look(root, monkeypatch, memory=MIB)[1:] == (False, set())
 
     def test_the_nearer_the_limit_the_sooner_the_next_look(self, root, monkeypatch):
-        self.process(root, 1, anon=1000)
+        self.process(root, 4, anon=1000)
         assert self.look(root, monkeypatch, memory=MIB)[0] == pytest.approx(0.01)
         assert self.look(root, monkeypatch, memory=1 << 30)[0] == pytest.approx(0.125, rel=0.01)
         assert self.look(root, monkeypatch, memory=1 << 40)[0] == pytest.approx(0.25)
 
     def test_threads_count_as_processes(self, root, monkeypatch):
-        self.process(root, 1)
+        self.process(root, 1, threads=9)  # not the program's
         self.process(root, 2, threads=5)
         assert self.look(root, monkeypatch, processes=7)[1:] == (False, set())
         assert self.look(root, monkeypatch, processes=5)[1:] == (False, {"processes"})
@@ -179,7 +179,7 @@ class TestWatch:
     def test_it_ends_with_its_process(self):
         with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as process:
             handle = os.pidfd_open(process.pid)
-            watching = Watch(process.pid, handle, Limits(memory=1 << 50), process.kill)
+            watching = Watch(lambda: process.pid, handle, Limits(memory=1 << 50), process.kill)
             os.close(handle)
             assert watching._thread in threading.enumerate()
             process.stdin.close()
