@@ -5,7 +5,20 @@ python -m bench [NAME ...], with names of `ALL`
 
 import sys
 
-from bench import environments, imports, inputs, listing, local_mode, records, start, transfers, trivial, wire
+from bench import environments, imports, inputs, limits, listing, local_mode, records, start, transfers, trivial, wire
+
+
+    environments,
+    inputs,
+    limits,
+    listing,
+    local_mode,
+    records,
+    start,
+    transfers,
+    trivial,
+    wire,
+)
 
 ALL = {
     "trivial": trivial.main,
@@ -16,6 +29,7 @@ ALL = {
     "listing": listing.main,
     "inputs": inputs.main,
     "environments": environments.main,
+    "limits": limits.main,
     "records": records.main,
     "local-mode": local_mode.main,
 }

@@ -228,6 +228,8 @@ class _Server:
             local_inputs=self._settings.local_inputs,
             closed_ports=local_ports(self._settings.database_url),
             walls=self._settings.walls,
+            limits=self._settings.limits,
+            shm_bytes=self._settings.shm_bytes,
             strict_versions=self._settings.strict_versions,
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,

@@ -196,6 +196,8 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         )
         for deviation in environment["deviations"]:
             show.out.print(f"  note: {deviation}", markup=False)
+    if host.get("limits"):
+        show.out.print(f"limits: {limits_of(host['limits'])}")
     rows = [
         ("in", one["name"], *_amount(one), one["uri"])
         for one in [*(host.get("inputs") or []), *(host.get("streams") or [])]
@@ -206,6 +208,22 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     ]
     if rows:
         show.table(("", "NAME", "", "SIZE", "S3"), rows)
+
+
+def limits_of(record: Mapping[str, Any]) -> str:
+    """What a program gets of its machine, in words."""
+    cpus, gpus = record["cpus"], record["gpus"]
+    parts = [
+        f"CPUs {', '.join(map(str, cpus))}" if cpus is not None else "all CPUs",
+        f"{units.size(record['memory_bytes'])} of memory" if record["memory_bytes"] else "all memory",
+    ]
+    if record["shm_bytes"]:
+        parts.append(f"{units.size(record['shm_bytes'])} of /dev/shm")
+    if record["processes"]:
+        parts.append(f"{record['processes']} processes")
+    if gpus:
+        parts.append(f"GPUs {', '.join(map(str, gpus))}")
+    return ", ".join(parts)
 
 
 def _amount(one: Mapping[str, Any]) -> tuple[str, str]:

@@ -89,6 +89,10 @@ class Run:
     closed_ports: tuple[int, ...] = ()
     """Of this machine's loopback, which the program is to be kept from, beside the store's inner ones."""
     walls: str = "auto"
+    limits: str = "auto"
+    """By what means programs are kept to their instance type; "off": not at all."""
+    shm_bytes: int = 0
+    """The size of /dev/shm; 0: half of the memory."""
     strict_versions: bool = False
     lock: str | None = None
     """The environment's lock (`job/lock.py`), for a job that is to run in the environment of an earlier one."""

@@ -27,10 +27,12 @@ from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
 from penstock.runner import contract, mounts, surroundings
 from penstock.runner.folder import RunFolder
+from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Closed, Mount, Program, Running
+from penstock.runtimes.base import Closed, Limits, Mount, Program, Running
 from penstock.runtimes.guard import METADATA
+from penstock.runtimes.limits import sweep
 
 _MESSAGE_BYTES = 1024
 
@@ -132,6 +134,7 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
         ).reason
     ]
     records.log.note(reasons[0])
+    sweep()
     try:
         records.journal.phase(Phase.UPLOADING)
         _upload(run, folder, records)
@@ -156,13 +159,18 @@ def _run_program(
         fetched, streams = _fetch(run, folder, records, stop, cache)
     environment, variables = surroundings.with_requirements(run, folder, environment, records, stop.due, uses)
     _leave_if_due(stop)
-    program = _program(run, folder, environment, variables)
-    records.journal.phase(Phase.RUNNING)
-    with continuous.uploading(**_destination(run, folder, records)) as sent:
+    with (
+        allotted(run, folder, records) as share,
+        continuous.uploading(**_destination(run, folder, records)) as sent,
+    ):
+        program = _program(run, folder, environment, {**variables, **share.variables}, share.limits)
+        records.journal.phase(Phase.RUNNING)
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
-                running = mounts.start(run.walls, program, fetched, folder, writing, records.log.note)
+                running = mounts.start(
+                    run.walls, run.limits, program, fetched, folder, writing, records.log.note
+                )
             finally:
                 os.close(writing)
             for text in running.notes:
@@ -172,7 +180,11 @@ def _run_program(
             code, halted = _follow(run, running, records.log, stop, feed, reading)
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
-    return _Ended(code, halted, None if halted else feed.failure, sent)
+    failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
+    if code == 0 or halted:
+        for line in share.remarks(running.exceeded()):
+            records.log.note(line)
+    return _Ended(code, halted, None if halted else failure, sent)
 
 
 def _fetch(
@@ -211,7 +223,7 @@ def _fetch(
 
 
 def _program(
-    run: Run, folder: RunFolder, environment: Environment, requirement_variables: Mapping[str, str]
+    run: Run, folder: RunFolder, environment: Environment, extra: Mapping[str, str], limits: Limits
 ) -> Program:
     application = run.request["AppSpecification"]
     argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
@@ -226,9 +238,7 @@ def _program(
     (folder.ml / "output").mkdir(parents=True, exist_ok=True)
     return Program(
         argv=argv,
-        environment=contract.environment(
-            run, layer.path_entries, {**layer.variables, **variables, **requirement_variables}
-        ),
+        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables, **extra}),
         mounts=(
             *layer.mounts,
             *(Mount(Path(path), path) for path in visible),
@@ -238,6 +248,7 @@ def _program(
         hostname=run.host,
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
+        limits=limits,
         closed=Closed()
         if contract.isolated(run)
         else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports)),
