@@ -5,10 +5,9 @@ python -m bench [NAME ...], with names of `ALL`
 
 import sys
 
-from bench import environments, imports, inputs, limits, listing, local_mode, records, start, transfers, trivial, wire
-
-
+from bench import (
     environments,
+    imports,
     inputs,
     limits,
     listing,
