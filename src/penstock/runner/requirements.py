@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -134,7 +135,7 @@ def _read(archive: Path, folder: str, note: Callable[[str], None]) -> dict[str, 
                     file = tar.extractfile(member)
                     assert file is not None  # a regular file has content
                     files[path.name] = file.read()
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
         note(
             f"The source archive {_ARCHIVE} can't be read to its end ({error}); its script will meet it as it is."
         )
