@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from penstock import disk
 from penstock.environments.model import Asked, Progress, leave_if, never
 from penstock.environments.settings import uv_environment
 from penstock.errors import InternalFailure, PenstockError
@@ -32,6 +33,8 @@ _STEPS = (
     "Installed ",
     "Using Python ",
 )
+#: How it tells of a full disk, or of one of which its user has no more.
+_FULL = ("No space left on device", "Disk quota exceeded")
 _UNSATISFIABLE = "No solution found"
 #: Seconds between two looks at whether work is still wanted.
 POLL = 0.1
@@ -74,7 +77,7 @@ def uv(
     Raises:
         UvError: uv failed.
         Cancelled: It was cancelled.
-        InternalFailure: There is no uv on this machine.
+        InternalFailure: There is no uv on this machine, or its disk is full.
     """
     leave_if(cancelled)
     process = subprocess.Popen(
@@ -102,6 +105,11 @@ def uv(
     if code != 0:
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
         # The beginning says what failed, the end why.
+        if any(words in text for words in _FULL):
+            raise InternalFailure(
+                f"The disk is full while uv works on an environment: {text[-300:]} "
+                f"{disk.remedy(folder, 'PENSTOCK_ENVIRONMENTS, or UV_CACHE_DIR,')}"
+            )
         short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"
         raise UvError(short, unsatisfiable=_UNSATISFIABLE in text)
     return output

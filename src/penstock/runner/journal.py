@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from penstock import disk
 from penstock.job.events import HostEvent
 from penstock.job.life import Phase
 
@@ -21,13 +22,18 @@ class Journal:
 
     def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
         self._events = _read(path)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
+        self._size = self._file.seek(0, os.SEEK_END)
+        self._unwritten = b""
+        self.current: Phase | None = None
+        """The phase to which the run has come."""
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
 
     def phase(self, phase: Phase) -> None:
         """The run has come to `phase`."""
+        self.current = phase
         self._append("phase", {"phase": phase.value})
 
     def note(self, **what: Any) -> None:
@@ -60,12 +66,31 @@ class Journal:
                 # The server would refuse it, for ever; that something is missing is worth keeping.
                 event = HostEvent(event.sequence, kind, event.at, {"left_out": sorted(data)})
                 line = json.dumps(event.to_json()).encode()
-            self._file.write(line + b"\n")
-            self._file.flush()
-            if kind == "ended":
+            self._write(line + b"\n")
+            if kind == "ended" and not self._unwritten:
                 os.fdatasync(self._file.fileno())
             self._events.append(event)
         self._changed()
+
+    def _write(self, line: bytes) -> None:
+        """Put an event on disk; on a full one it is written with the next, and until then reported from memory.
+
+        So a job on a full disk has its end told, which frees its disk. Should the runner die meanwhile, its job
+        fails as that of any runner that died.
+        """
+        self._unwritten += line
+        rest = self._unwritten
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            # A line is there whole or not at all, lest another is appended to its half.
+            self._file.truncate(self._size)
+            if not disk.is_full(error):
+                raise
+            return
+        self._size += len(self._unwritten)
+        self._unwritten = b""
 
 
 def _read(path: Path) -> list[HostEvent]:

@@ -17,12 +17,13 @@ from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
 from penstock.job.uploads import read_lines
 from penstock.runner import contract, requirements
+from penstock.runner.contract import exit_message
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LONGEST, LogWriter
 from penstock.runner.manifest import Manifest
 from penstock.runner.report import Reporter
-from penstock.runner.run import Stop, _exit_message
+from penstock.runner.run import Stop
 
 REQUEST = {
     "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "x.py"]},
@@ -146,10 +147,10 @@ class TestExitMessage:
 
     def message(self, output, data):
         (output / "message").write_bytes(data)
-        return _exit_message(output.parent)
+        return exit_message(output.parent)
 
     def test_its_first_kilobyte(self, output):
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
         assert self.message(output, b"all well") == "all well"
         assert self.message(output, b"x" * 2000) == "x" * 1024
         assert self.message(output, b"") is None
@@ -164,20 +165,20 @@ class TestExitMessage:
     def test_links_folders_and_pipes_are_no_message(self, output):
         (output / "secret").write_text("secret")
         (output / "message").symlink_to(output / "secret")
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
         (output / "message").unlink()
         (output / "message").mkdir()
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
         (output / "message").rmdir()
         os.mkfifo(output / "message")
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
 
     def test_a_link_in_the_place_of_its_folder_is_not_followed(self, tmp_path):
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "message").write_text("secret")
         (tmp_path / "ml").mkdir()
         (tmp_path / "ml" / "output").symlink_to(tmp_path / "elsewhere")
-        assert _exit_message(tmp_path / "ml") is None
+        assert exit_message(tmp_path / "ml") is None
 
 
 class TestStop:
