@@ -8,6 +8,7 @@ from pathlib import Path
 
 from penstock import units
 
+_SQLITE_FULL = 13  # sqlite3.SQLITE_FULL, without importing all of it
 #: With less than this left a disk is called full: what failed may have needed more than the last few bytes.
 NEARLY_NOTHING = 1 << 20
 
@@ -25,6 +26,8 @@ def is_full(error: BaseException | None) -> bool:
     """Whether the disk, or what its owner may have of it, is used up: the error itself, or one that caused it."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL:
             return True
         error = error.__cause__
     return False

@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from penstock import disk
 from penstock.api import (
     callers,
     filter_logs,
@@ -165,10 +166,10 @@ class Application:
             return reply.render_fault(_form_of(service, scope), fault, request_id)
         except ClientDisconnect:
             raise
-        except Exception:  # noqa: BLE001 - a client gets an answer whatever happens
+        except Exception as error:  # noqa: BLE001 - a client gets an answer whatever happens
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
-            return reply.render_fault(service, faults.internal_failure(), request_id)
+            return reply.render_fault(service, faults.internal_failure(full=disk.is_full(error)), request_id)
 
     def _check_scope(self, claimed: claims.Claim, service: str) -> None:
         """What a signature is for must be this server and the service that is asked."""

@@ -7,7 +7,7 @@ builder at a time, nothing half-built), `requirements.py` (what a job adds), `la
 from penstock.environments.build import prepare
 from penstock.environments.layer import Layer, job_layer
 from penstock.environments.model import Cancelled, Environment
-from penstock.environments.requirements import NeedsBuilding, add_requirements, self_contained
+from penstock.environments.requirements import NeedsBuilding, add_requirements, is_nonsense, self_contained
 from penstock.environments.settings import pip_environment
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Layer",
     "NeedsBuilding",
     "add_requirements",
+    "is_nonsense",
     "job_layer",
     "pip_environment",
     "prepare",

@@ -158,15 +158,16 @@ def _look(path: PurePosixPath, file: Path, search: str, view: View) -> str:
             _NOT_EXECUTABLE, f"{path} is a folder. Name a program in it. {_beside(path / '_', view)}"
         )
     head = _head(file)
+    is_elf = head.startswith(b"\x7fELF")
+    if is_elf:
+        _check_machine(path, head)
     if not found.st_mode & 0o111:
-        interpreter = "python3" if path.suffix == ".py" else "/bin/bash"
         raise _failure(
             _NOT_EXECUTABLE,
-            f"{path} is not executable (nothing that comes from S3 is). Name its interpreter, as in "
-            f'ContainerEntrypoint ["{interpreter}", "{path}"]; for a file:// input `chmod +x` will do.',
+            f"{path} is not executable (nothing that comes from S3 is). {_way_in(path, head, is_elf=is_elf)}; for a "
+            "file:// input `chmod +x` will do.",
         )
-    if head.startswith(b"\x7fELF"):
-        _check_machine(path, head)
+    if is_elf:
         return ""
     if head.startswith(b"#!"):
         _check_interpreter(path, head, search, view)
@@ -178,6 +179,15 @@ def _look(path: PurePosixPath, file: Path, search: str, view: View) -> str:
             "itself, or name its interpreter in ContainerEntrypoint.",
         )
     return f"{path} has no #! line, so /bin/sh ran it. Give it one, or name its interpreter in ContainerEntrypoint."
+
+
+def _way_in(path: PurePosixPath, head: bytes, *, is_elf: bool) -> str:
+    """How to have a file run that isn't executable."""
+    if is_elf:
+        return f'Copy it first: ContainerEntrypoint ["/bin/sh", "-c", "cp {path} /tmp/p; chmod +x /tmp/p; exec /tmp/p"]'
+    named = head[2:].split(b"\n", 1)[0].decode("utf-8", "replace").split() if head.startswith(b"#!") else []
+    interpreter = PurePosixPath(named[-1] if named else "python3" if path.suffix == ".py" else "bash").name
+    return f'Name an interpreter: ContainerEntrypoint ["{interpreter}", "{path}"]'
 
 
 def _head(file: Path) -> bytes:

@@ -7,20 +7,27 @@ all of it there already; our own SDK's script then skips pip altogether.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import re
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from penstock.environments import self_contained
+from penstock import disk
+from penstock.environments import is_nonsense, self_contained
 from penstock.errors import ClientFailure
 
 _SCRIPT = "runproc.sh"
 _ARCHIVE = "sourcedir.tar.gz"
 _CODE = "processing/input/code"
 _LARGEST = 1 << 20
+#: Marks by which pip knows another encoding than UTF-8.
+_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,40 @@ def find(request: Mapping[str, Any], ml: Path) -> Requirements | None:
                 and name.endswith(".txt")
                 and (file := tar.extractfile(member)) is not None
             }
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        if disk.is_full(error):
+            raise
         raise ClientFailure(
             f"The source archive {_ARCHIVE} of the job's code can't be read ({error}). Submit the job again."
         ) from error
-    return Requirements(files) if "requirements.txt" in files else None
+    if "requirements.txt" not in files:
+        return None
+    for name, data in files.items():
+        check_text(name, data)
+    return Requirements(files)
+
+
+def check_text(name: str, data: bytes) -> None:
+    """Refuse a file that pip would refuse, before it is looked at by anything that costs time.
+
+    Raises:
+        ClientFailure: It is no text, or a line is no requirement; the message names the line.
+    """
+    lines = data.splitlines()
+    begun = False
+    if data.startswith(_OTHER_MARKS) or any(_CODING.match(line) for line in lines[:2]):
+        return  # pip reads it in the encoding that it declares
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ClientFailure(
+                f"Line {number} of {name} can't be read: it is not UTF-8 ({error.reason} at its byte "
+                f"{error.start + 1}). Save the file as UTF-8, then submit the job again."
+            ) from None
+        continued, begun = begun, text.endswith("\\")
+        if name == "requirements.txt" and not continued and is_nonsense(text):
+            raise ClientFailure(
+                f"Line {number} of {name}, {text.strip()[:100]!r}, is no requirement. Write it as name==1.2, "
+                "name>=1,<2 or name; then submit the job again."
+            )

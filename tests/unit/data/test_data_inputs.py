@@ -256,8 +256,11 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
     real = os.statvfs(tmp_path)
     with monkeypatch.context() as patch:
         full = os.statvfs_result((4096, 4096, 9, 0, 0, *real[5:]))
-        patch.setattr(inputs_module.os, "statvfs", lambda path: full)
-        with pytest.raises(InternalFailure, match=r"inputs have 3 B, but the disk of .* has only 0 B left"):
+        patch.setattr("penstock.disk.os.statvfs", lambda path: full)
+        with pytest.raises(
+            InternalFailure,
+            match=r"inputs have 3 B, more than there is room for\. The disk of .* has 0 B left",
+        ):
             bring(wanted("s3://b/d/"))
 
     def pwrite(descriptor, data, offset):
@@ -265,7 +268,8 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
 
     monkeypatch.setattr(download_module.os, "pwrite", pwrite)
     with pytest.raises(
-        InternalFailure, match=r"s3://b/d/a can't be written to .*/in/a: No space left on device"
+        InternalFailure,
+        match=r"s3://b/d/a can't be written to .*/in/a: No space left on device. The disk of .* has",
     ):
         bring(wanted("s3://b/d/"))
     assert tree(tmp_path) == {"processing/in": None}
