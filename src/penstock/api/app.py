@@ -216,6 +216,10 @@ class Application:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:
             return JSONResponse({"error": str(error)}, 400)
+        except Exception as error:
+            if disk.is_full(error):  # the runner tries again until there is room
+                return JSONResponse({"error": "the disk is full"}, 507)
+            raise
 
     async def _lend(self, request: Request, path: str) -> Response:
         """Temporary credentials for a job's program."""

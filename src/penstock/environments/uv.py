@@ -106,8 +106,9 @@ def uv(
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
         # The beginning says what failed, the end why.
         if any(words in text for words in _FULL):
+            said = text if len(text) <= 400 else f"{text[:120]} ... {text[-260:]}"
             raise InternalFailure(
-                f"The disk is full while uv works on an environment: {text[-300:]} "
+                f"The disk is full while the packages of an environment are installed: {said} "
                 f"{disk.remedy(folder, 'PENSTOCK_ENVIRONMENTS, or UV_CACHE_DIR,')}"
             )
         short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"

@@ -353,7 +353,10 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
 
 def _upload(run: Run, folder: RunFolder, records: Records, sent: outputs.Sent | None = None) -> None:
     with records.meter.moving("upload"):
-        uploaded = outputs.upload(**_destination(run, folder, records), meter=records.meter, sent=sent)
+        try:
+            uploaded = outputs.upload(**_destination(run, folder, records), meter=records.meter, sent=sent)
+        except JobFailure as failure:
+            raise scarcity.uploading(failure, run.s3, folder) from failure
     records.manifest.check()
     records.journal.note(outputs=[asdict(one) for one in uploaded])
 
