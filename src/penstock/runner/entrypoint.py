@@ -107,7 +107,8 @@ def check(argv: Sequence[str], search: str, view: View) -> str:
     if path is None:
         return ""
     file = view.machine(path)
-    if file is None or _is_link(file, view):
+    # A link among the job's own files means something else within the walls.
+    if file is None or (path.is_relative_to(_ML) and file.is_symlink()):
         return ""
     hint = _look(path, file, search, view)
     return hint or _missing_script(argv, path, view)
@@ -140,11 +141,6 @@ def _search(name: str, search: str, view: View) -> PurePosixPath | None:
         f"{name!r} is not found on its PATH ({search}).{pythons} Correct ContainerEntrypoint, or name the program "
         "by its whole path.",
     )
-
-
-def _is_link(file: Path, view: View) -> bool:
-    """Whether it is a link among the job's own files, which means something else within the walls."""
-    return file.is_symlink() and view.ml is not None and not file.is_relative_to("/usr")
 
 
 def _look(path: PurePosixPath, file: Path, search: str, view: View) -> str:

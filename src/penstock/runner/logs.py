@@ -69,8 +69,8 @@ class LogWriter:
             return
         begun = self.size
         try:
-            if begun // _LOOK_EACH != (begun + len(data)) // _LOOK_EACH and disk.free(self._path) < _RESERVE:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if begun // _LOOK_EACH != (begun + len(data)) // _LOOK_EACH:
+                _check_reserve(self._path)
             while data:
                 written = self._file.write(data)
                 self.size += written
@@ -80,6 +80,11 @@ class LogWriter:
             with contextlib.suppress(OSError):  # half a line is no event
                 self._file.truncate(begun)
                 self.size = begun
+
+
+def _check_reserve(path: Path) -> None:
+    if disk.free(path) < _RESERVE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _end_line(path: Path) -> int:

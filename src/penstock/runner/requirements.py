@@ -92,13 +92,12 @@ def find(request: Mapping[str, Any], ml: Path) -> Requirements | None:
         ) from error
     if "requirements.txt" not in files:
         return None
-    for name, data in files.items():
-        check_text(name, data)
+    check_text(files["requirements.txt"])
     return Requirements(files)
 
 
-def check_text(name: str, data: bytes) -> None:
-    """Refuse a file that pip would refuse, before it is looked at by anything that costs time.
+def check_text(data: bytes) -> None:
+    """Refuse a requirements.txt that pip would refuse, before it is looked at by anything that costs time.
 
     Raises:
         ClientFailure: It is no text, or a line is no requirement; the message names the line.
@@ -112,12 +111,12 @@ def check_text(name: str, data: bytes) -> None:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise ClientFailure(
-                f"Line {number} of {name} can't be read: it is not UTF-8 ({error.reason} at its byte "
+                f"Line {number} of requirements.txt can't be read: it is not UTF-8 ({error.reason} at its byte "
                 f"{error.start + 1}). Save the file as UTF-8, then submit the job again."
             ) from None
         continued, begun = begun, text.endswith("\\")
-        if name == "requirements.txt" and not continued and is_nonsense(text):
+        if not continued and is_nonsense(text):
             raise ClientFailure(
-                f"Line {number} of {name}, {text.strip()[:100]!r}, is no requirement. Write it as name==1.2, "
+                f"Line {number} of requirements.txt, {text.strip()[:100]!r}, is no requirement. Write it as name==1.2, "
                 "name>=1,<2 or name; then submit the job again."
             )

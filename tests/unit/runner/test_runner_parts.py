@@ -1,3 +1,4 @@
+import errno
 import http.server
 import io
 import itertools
@@ -59,6 +60,23 @@ def run(report_url="http://127.0.0.1:9", home=None, **request):
         s3=S3Access(None, "r", "id", "the-key"),
         environments="/e",
     )
+
+
+class FullFile:
+    """A file on a disk that takes five bytes more."""
+
+    def __init__(self, file):
+        self.file, self.room = file, 5
+
+    def write(self, data):
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = self.file.write(data[: self.room])
+        self.room -= written
+        return written
+
+    def truncate(self, size):
+        self.file.truncate(size)
 
 
 class TestLogs:
@@ -364,6 +382,21 @@ class TestReporter:
         with pytest.raises(InternalFailure, match="No space left"):
             manifest.check()
         manifest.close()
+
+    def test_events_that_a_full_disk_does_not_take_are_reported_and_written_later(self, tmp_path, server):
+        reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
+        journal = Journal(tmp_path / "journal", lambda: 1, reporter.changed)
+        reporter.start(journal, Meter())
+        journal.phase(Phase.PREPARING)
+        real, journal._file = journal._file, FullFile(journal._file)
+        journal.phase(Phase.RUNNING)
+        assert len((tmp_path / "journal").read_bytes().splitlines()) == 1  # no half of a line
+        journal._file = real
+        journal.ended("succeeded", None, 0, None)
+        reporter.finish()
+        journal.close()
+        assert [kind for kind, _, _ in server.events] == ["phase", "phase", "ended"]
+        assert len((tmp_path / "journal").read_bytes().splitlines()) == 3
 
     def test_an_unwell_server_is_asked_again(self, tmp_path, server):
         server.failures = 3
