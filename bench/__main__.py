@@ -1,11 +1,11 @@
 """Runs the measurements and prints them as tables.
 
-python -m bench [trivial] [start] [imports] [wire] [transfers] [listing] [inputs]
+python -m bench [trivial] [start] [imports] [wire] [transfers] [listing] [inputs] [volume]
 """
 
 import sys
 
-from bench import imports, inputs, listing, start, transfers, trivial, wire
+from bench import imports, inputs, listing, start, transfers, trivial, volume, wire
 
 ALL = {
     "trivial": trivial.main,
@@ -15,6 +15,7 @@ ALL = {
     "transfers": transfers.main,
     "listing": listing.main,
     "inputs": inputs.main,
+    "volume": volume.main,
 }
 
 for name in sys.argv[1:] or ALL:
