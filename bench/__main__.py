@@ -1,11 +1,11 @@
 """Runs the measurements and prints them as tables.
 
-python -m bench [trivial] [start] [imports] [wire] [transfers] [listing] [inputs] [volume]
+python -m bench [NAME ...], with names of `ALL`
 """
 
 import sys
 
-from bench import imports, inputs, listing, start, transfers, trivial, volume, wire
+from bench import imports, inputs, listing, local_mode, records, start, transfers, trivial, volume, wire
 
 ALL = {
     "trivial": trivial.main,
@@ -16,6 +16,8 @@ ALL = {
     "listing": listing.main,
     "inputs": inputs.main,
     "volume": volume.main,
+    "records": records.main,
+    "local-mode": local_mode.main,
 }
 
 for name in sys.argv[1:] or ALL:

@@ -6,8 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from penstock import disk
 from penstock.job.events import HostEvent
@@ -15,20 +14,32 @@ from penstock.job.life import Phase
 
 #: The largest event that is kept: well below what the server takes in one report.
 LARGEST = 1 << 20
+#: More lines than any run's journal has.
+LOST = 1000
 
 
 class Journal:
     """An append-only file of events, numbered from 1. What an earlier runner of the run wrote is read at first."""
 
-    def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
-        self._events = _read(path)
-        self._file = path.open("ab", buffering=0)
-        self._size = self._file.seek(0, os.SEEK_END)
+    def __init__(
+        self,
+        file: BinaryIO,
+        clock: Callable[[], int],
+        changed: Callable[[], None],
+        sync: Callable[[BinaryIO], None] = lambda file: os.fdatasync(file.fileno()),
+    ) -> None:
+        """`file` is open for reading and appending, unbuffered; `sync` brings it to disk for good."""
+        self._events = _read(file)
+        self._last = self._events[-1].sequence if self._events else 0
+        self._file = file
+        self._size = file.seek(0, os.SEEK_END)
         self._unwritten = b""
         self.current: Phase | None = None
         """The phase to which the run has come."""
         self._clock = clock
         self._changed = changed
+        self._sync = sync
+        self._skipped = False
         self._lock = threading.Lock()
 
     def phase(self, phase: Phase) -> None:
@@ -52,7 +63,17 @@ class Journal:
     def after(self, sequence: int) -> list[HostEvent]:
         """All events beyond number `sequence`."""
         with self._lock:
-            return self._events[sequence:]
+            return [event for event in self._events if event.sequence > sequence]
+
+    def skip(self) -> None:
+        """Leave out the numbers of lines that are lost: a crash of the machine takes what was not synced.
+
+        The server may have been told of them; what follows must not look like what it knows. It is synced line by
+        line, so that a second crash takes nothing of it.
+        """
+        with self._lock:
+            self._last += LOST
+            self._skipped = True
 
     def close(self) -> None:
         """Nothing follows."""
@@ -60,16 +81,17 @@ class Journal:
 
     def _append(self, kind: str, data: dict[str, Any]) -> None:
         with self._lock:
-            event = HostEvent(len(self._events) + 1, kind, self._clock(), data)
+            event = HostEvent(self._last + 1, kind, self._clock(), data)
             line = json.dumps(event.to_json()).encode()
             if len(line) > LARGEST:
                 # The server would refuse it, for ever; that something is missing is worth keeping.
                 event = HostEvent(event.sequence, kind, event.at, {"left_out": sorted(data)})
                 line = json.dumps(event.to_json()).encode()
             self._write(line + b"\n")
-            if kind == "ended" and not self._unwritten:
-                os.fdatasync(self._file.fileno())
+            if (kind == "ended" or self._skipped) and not self._unwritten:
+                self._sync(self._file)
             self._events.append(event)
+            self._last = event.sequence
         self._changed()
 
     def _write(self, line: bytes) -> None:
@@ -83,6 +105,7 @@ class Journal:
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
+            self._file.flush()
         except OSError as error:
             # A line is there whole or not at all, lest another is appended to its half.
             self._file.truncate(self._size)
@@ -93,11 +116,10 @@ class Journal:
         self._unwritten = b""
 
 
-def _read(path: Path) -> list[HostEvent]:
+def _read(file: BinaryIO) -> list[HostEvent]:
     """The events of a runner that died; a last line that it did not finish is cut off."""
-    events: list[HostEvent] = []
-    if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        events = [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]
-        os.truncate(path, len(whole) + 1 if events else 0)
-    return events
+    file.seek(0)
+    whole, newline, _ = file.read().rpartition(b"\n")
+    file.truncate(len(whole) + len(newline))
+    file.seek(0, os.SEEK_END)
+    return [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]

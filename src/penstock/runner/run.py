@@ -39,7 +39,8 @@ from penstock.runner.folder import RunFolder
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
 from penstock.runner.volume import Volume, size_of
-from penstock.runtimes.base import Mount, Program, Running
+from penstock.runtimes.base import Closed, Mount, Program, Running
+from penstock.runtimes.guard import METADATA
 
 
 class Stop:
@@ -187,6 +188,8 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
                 )
             finally:
                 os.close(writing)
+            for text in running.notes:
+                records.log.note(text)
             if cache is not None:
                 cache.settle()
             volume.leave_out(mounted)
@@ -308,6 +311,7 @@ def _program(
         hostname=run.host,
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
+        closed=Closed() if contract.isolated(run) else Closed(METADATA, run.s3.inner_ports),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from penstock import disk, units
@@ -52,7 +53,7 @@ def give_up_start(folder: RunFolder, file: Path, size: int) -> None:
     They read as zeros then, and the rest stays where it is. A file system that can't do this keeps them.
     """
     if size and disk.free(folder.path) < _SCARCE:
-        with file.open("rb+") as opened:
+        with suppress(OSError), file.open("rb+") as opened:
             _LIBC.fallocate64(
                 opened.fileno(), _PUNCH_HOLE | _KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size)
             )

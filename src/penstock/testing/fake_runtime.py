@@ -46,6 +46,7 @@ class FakeRunning:
     def __init__(self, output: int, says: bytes, exit_code: int | None, on_terminate: int | None) -> None:
         """Write what it `says` to `output`, and end if it has an `exit_code` already."""
         self.signals: list[str] = []
+        self.notes: list[str] = []
         self._on_terminate = on_terminate
         self._code: int | None = None
         self._ended = threading.Event()
