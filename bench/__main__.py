@@ -16,6 +16,7 @@ from bench import (
     start,
     transfers,
     trivial,
+    volume,
     wire,
 )
 
@@ -29,6 +30,7 @@ ALL = {
     "inputs": inputs.main,
     "environments": environments.main,
     "limits": limits.main,
+    "volume": volume.main,
     "records": records.main,
     "local-mode": local_mode.main,
 }

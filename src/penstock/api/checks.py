@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
+from penstock.images.contents import contents
 from penstock.images.uris import parse
 from penstock.job import local_inputs
 
@@ -109,7 +110,7 @@ def _volume(cluster: Mapping[str, Any], types: Sequence[str]) -> Iterator[str]:
 def _application(application: Mapping[str, Any]) -> Iterator[str]:
     image = application["ImageUri"]
     try:
-        parse(image)
+        contents(parse(image))
     except UnknownImage as error:
         yield (
             f"Invalid image URI {image}. Please provide a valid Amazon Elastic Container Registry path of the "
