@@ -45,6 +45,7 @@ class Watch:
         """
         self._find = find
         self._root: Path | None = None
+        self._held: int | None = None
         self._handle = os.dup(handle)
         self._limits = limits
         self._end = end
@@ -62,11 +63,15 @@ class Watch:
             ended = select.poll()
             ended.register(self._handle, select.POLLIN)
             pause = _SHORTEST
-            while not ended.poll(pause * 1000):
-                began = time.thread_time()
-                with suppress(OSError):  # ended under our eyes
-                    pause = self._look()
-                pause = max(pause, min(_SELDOM, _RARELY * (time.thread_time() - began)))
+            try:
+                while not ended.poll(pause * 1000):
+                    began = time.thread_time()
+                    with suppress(OSError):  # ended under our eyes
+                        pause = self._look()
+                    pause = max(pause, min(_SELDOM, _RARELY * (time.thread_time() - began)))
+            finally:
+                if self._held is not None:
+                    os.close(self._held)
 
     def _look(self) -> float:
         """Look once; how many seconds may pass until the next time."""
@@ -74,7 +79,8 @@ class Watch:
             # Not by process 1, which is closed to an ordinary user. The tree ends with the program.
             if (program := self._find()) is None:
                 return _SHORTEST
-            self._root = Path(f"/proc/{program}/root")
+            self._held = _root(program)
+            self._root = Path(f"/proc/self/fd/{self._held}")
         memory, processes = self._limits.memory, self._limits.processes
         tree = list(_tree(self._root / "proc"))
         if processes is not None:
@@ -103,6 +109,15 @@ class Watch:
         return own + max(files, sum(one["Pss_Shmem"] for one in parts))
 
 
+def _root(program: int) -> int:
+    """A descriptor of a program's root folder; of whichever thread has one, for the first may end before others."""
+    threads = Path(f"/proc/{program}/task")
+    for thread in threads.iterdir():
+        with suppress(FileNotFoundError):
+            return os.open(thread / "root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    raise FileNotFoundError(threads)
+
+
 def in_memory(root: Path) -> int:
     """Bytes of files in the file systems that the walls keep in memory."""
     used: dict[int, int] = {}
@@ -127,15 +142,32 @@ def _fields(proc: Path, file: str, names: tuple[str, ...]) -> Iterator[Mapping[s
         if not name.isdigit() or name == "1":  # which is ours
             continue
         found = dict.fromkeys(names, 0)
-        try:
-            with open(f"{proc}/{name}/{file}", "rb") as lines:  # noqa: PTH123
-                text = lines.read()
-        except OSError:
-            continue  # ended meanwhile
-        for line in text.splitlines():
+        for line in _text(f"{proc}/{name}", file, names[0].encode()).splitlines():
             field, _, value = line.partition(b":")
             key = field.decode("ascii", "replace")
             if key in found:
                 number, *unit = value.split()
                 found[key] = int(number) * (1024 if unit else 1)
         yield found
+
+
+def _text(folder: str, file: str, needed: bytes) -> bytes:
+    """What a process's file says; empty for one that has ended.
+
+    A first thread that has ended has no memory, so while others go on one of theirs is taken.
+    """
+    text = _read(f"{folder}/{file}")
+    if needed not in text:
+        with suppress(OSError):
+            for thread in os.listdir(f"{folder}/task"):  # noqa: PTH208 - many a time
+                if needed in (other := _read(f"{folder}/task/{thread}/{file}")):
+                    return other
+    return text
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - many a time
+            return file.read()
+    except OSError:
+        return b""

@@ -81,6 +81,10 @@ def test_a_program_for_another_machine_may_have_an_emulator(view, monkeypatch, t
         ("/tmp/made-by-nobody-yet",),
         ("python3", "-m", "module"),
         (f"{CODE}/link",),
+        ("//usr/bin/env", "true"),
+        ("//bin/sh", "-c", "true"),
+        (f"{CODE}/../code/run.sh",),
+        ("bash", "x" * 300),
     ],
 )
 def test_what_may_well_start_is_let_be(view, argv):
@@ -114,3 +118,21 @@ def test_many_names_are_not_all_told(view):
     for number in range(20):
         (view.ml / f"processing/input/code/{number:02}").touch()
     assert "07 and 13 more" in refused(view, f"{CODE}/run.sh")
+
+
+def test_a_name_that_no_file_can_have_is_not_there(view):
+    assert "is not found on its PATH" in refused(view, "p" * 300)
+    assert " is not there" in refused(view, f"{CODE}/" + "p" * 300)
+    assert "names the interpreter" in refused(view, put(view, b"#!/usr/" + b"p" * 100 + b"\n"))
+
+
+def test_what_is_no_file_is_never_opened(view):
+    os.mkfifo(view.ml / "processing/input/code/pipe", 0o755)  # to open it would wait for a writer
+    assert "pipe is no plain file" in refused(view, f"{CODE}/pipe")
+
+
+def test_a_way_up_is_left_to_the_walls(view, tmp_path):
+    (tmp_path / "kept").mkdir()
+    fetched = [Fetched("x", "s3://b/k", 1, 1, 0.0, f"{CODE}/inner", str(tmp_path / "kept"))]
+    mounted = entrypoint.View(view.environment, view.ml, fetched)
+    assert entrypoint.check((f"{CODE}/inner/../run.sh",), PATH, mounted) == ""
