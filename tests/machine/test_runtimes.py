@@ -17,7 +17,7 @@ from penstock.runtimes.bubblewrap import Bubblewrap
 from penstock.runtimes.choose import checks
 from penstock.runtimes.unshare import Unshare
 from penstock.testing.overlays import OverlaySuite
-from penstock.testing.walls import WallsSuite
+from penstock.testing.sandbox import SandboxSuite
 
 pytestmark = pytest.mark.machine
 
@@ -26,13 +26,13 @@ _PYTHON = "/usr/bin/python3"
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-class TestBubblewrap(WallsSuite):
+class TestBubblewrap(SandboxSuite):
     @pytest.fixture
     def runtime(self):
         return Bubblewrap(shutil.which("bwrap"))
 
 
-class TestUnshare(WallsSuite, OverlaySuite):
+class TestUnshare(SandboxSuite, OverlaySuite):
     @pytest.fixture
     def runtime(self):
         return Unshare()

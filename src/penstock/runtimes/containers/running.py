@@ -99,8 +99,8 @@ class Contained:
             self._conclude()
         finally:
             os.close(output)
-            stream.close()
             self._ended.set()
+            stream._response.raw.close()  # noqa: SLF001 - with its connection, which stream.close() leaves open
             assert self._keeper.stdin is not None
             with suppress(BrokenPipeError):
                 self._keeper.stdin.close()  # it removes the container, which nobody need wait for

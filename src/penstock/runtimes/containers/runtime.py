@@ -56,6 +56,7 @@ class Container:
     def start(self, program: Program, output: int) -> Contained:
         """See `Runtime.start`. What the image's ENV sets and the program's environment doesn't is set as well."""
         check(program)
+        _check_text(program)
         mounts = [*self._files(program), *(_mount(mount) for mount in program.mounts)]
         remains.mark(self.folder, self.engine, self.image)
         if not self.image.by_root:
@@ -160,6 +161,14 @@ class Container:
             f"The container can't be started by {self.engine.name} {self.engine.version}: {said}. `penstock doctor` "
             "says whether this machine is fit."
         )
+
+
+def _check_text(program: Program) -> None:
+    """Engines are told by JSON."""
+    try:
+        "".join((*program.argv, *program.environment, *program.environment.values())).encode()
+    except UnicodeEncodeError:
+        raise ClientFailure("An argument or variable of the program is no text, which no engine takes.") from None
 
 
 def _mount(mount: Any) -> Mount:
