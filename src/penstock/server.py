@@ -35,7 +35,7 @@ from penstock.job.life import Job
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
-from penstock.store.database import open_sqlite
+from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
 
@@ -83,7 +83,7 @@ class _Server:
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._store = open_sqlite(settings.home / "penstock.db")
+        self._store = _open_store(settings)
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs")
         self._dispatcher = Dispatcher(
@@ -246,6 +246,23 @@ class _Server:
             s3_buckets={name: said.endpoint for name, said in self._settings.s3_buckets.items()},
             local_inputs=self._settings.local_inputs,
         )
+
+
+def _open_store(settings: Settings) -> Store:
+    """The Store, this server's alone.
+
+    Raises:
+        ConfigurationError: The database can't be used, or another server does.
+    """
+    if settings.database_url is None:
+        return open_sqlite(settings.home / "penstock.db")  # the home is ours alone, and so is the file
+    store = open_postgres(settings.database_url)
+    try:
+        store.hold()
+    except ConfigurationError:
+        store.close()
+        raise
+    return store
 
 
 def _url(host: str, port: int) -> str:

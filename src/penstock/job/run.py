@@ -30,6 +30,8 @@ class S3Access:
     """A file of certificates (PEM) to trust beside the system's."""
     own: bool = False
     """Whether it is Penstock's own store on this machine, with nothing between that could change bytes."""
+    inner_ports: tuple[int, ...] = ()
+    """Of this machine's loopback, at which the parts of Penstock's own store talk to each other."""
     buckets: tuple[tuple[str, S3Access], ...] = ()
     """How to reach the buckets that lie in other stores."""
 
@@ -57,7 +59,7 @@ class S3Access:
         """Read what `dataclasses.asdict` made of one; unknown members are passed over."""
         known = {k: v for k, v in data.items() if k in {f.name for f in fields(cls)}}
         buckets = tuple((name, cls.from_dict(one)) for name, one in data.get("buckets", ()))
-        return cls(**{**known, "buckets": buckets})
+        return cls(**{**known, "buckets": buckets, "inner_ports": tuple(data.get("inner_ports", ()))})
 
 
 @dataclass(frozen=True)

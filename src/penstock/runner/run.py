@@ -38,7 +38,8 @@ from penstock.runner import contract, mounts, requirements
 from penstock.runner.folder import RunFolder
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Mount, Program, Running
+from penstock.runtimes.base import Closed, Mount, Program, Running
+from penstock.runtimes.guard import METADATA
 
 _MESSAGE_BYTES = 1024
 
@@ -170,6 +171,8 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
                 running = mounts.start(run.walls, program, fetched, folder, writing, records.log.note)
             finally:
                 os.close(writing)
+            for text in running.notes:
+                records.log.note(text)
             if cache is not None:
                 cache.settle()
             code, halted = _follow(run, running, records.log, stop, feed, reading)
@@ -288,6 +291,7 @@ def _program(
         hostname=run.host,
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
+        closed=Closed() if contract.isolated(run) else Closed(METADATA, run.s3.inner_ports),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import ConfigurationError, JobFailure
+from penstock.runtimes import landlock, seccomp
 from penstock.runtimes.base import Mount, Program, Runtime
 from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
 from penstock.runtimes.unshare import Unshare
@@ -98,6 +99,8 @@ def _try(runtime: Bubblewrap | Unshare, folder: Path | None) -> Finding:
     weaker = tuple(_weaknesses(runtime))
     how = f"{runtime.path} works." if isinstance(runtime, Bubblewrap) else "The kernel's namespaces work."
     how += _overlays(runtime, folder)
+    if not landlock.has_scopes():
+        how += " Programs reach the machine's abstract Unix sockets; Linux 6.12 with Landlock closes them."
     return Finding(runtime.name, fit=True, detail=how, weaker=weaker, fix=switch.fix if switch else None)
 
 
@@ -126,11 +129,10 @@ def _weaknesses(runtime: Bubblewrap | Unshare) -> list[str]:
         found.append(
             "User namespaces are switched off: a program is the machine's own root, though without any capability."
         )
-    elif isinstance(runtime, Bubblewrap) and not nesting_can_be_refused(runtime.path):
-        found.append(
-            "This bubblewrap is older than 0.8: a program may make user namespaces of its own, in which it meets "
-            "more of the kernel's code. Its mounts stay as they are."
-        )
+    if seccomp.program() is None:
+        found.append("Nothing here filters a program's system calls, so it meets more of the kernel's code.")
+        if isinstance(runtime, Bubblewrap) and not nesting_can_be_refused(runtime.path):
+            found.append("This bubblewrap is older than 0.8: a program may make user namespaces of its own.")
     if isinstance(runtime, Unshare):
         found.append(
             "The walls are the same as bubblewrap's, but built by Penstock's own code, which fewer people have "

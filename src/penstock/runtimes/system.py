@@ -123,10 +123,22 @@ _DEVICES = ("nvidia[0-9]*", "nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia
 
 #: In a new /proc, still the machine's own: closed to writing, since the files in them only ask "are you the machine's
 #: user 0?", and a program of a Penstock that runs as root is that, though it holds no capability.
-READ_ONLY_IN_PROC = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
+READ_ONLY_IN_PROC = ("acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
 
 #: Likewise, closed to reading.
-HIDDEN_IN_PROC = ("kcore", "keys", "latency_stats", "sched_debug", "timer_list")
+HIDDEN_IN_PROC = (
+    "kcore",
+    "keys",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+)
 
 
 def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.runtimes import tree
+from penstock.runtimes import seccomp, tree
 from penstock.runtimes.base import Program
 from penstock.runtimes.system import (
     HIDDEN_IN_PROC,
@@ -47,7 +47,7 @@ class Unshare:
             descriptors = (channels.data(plan), channels.info, channels.block)
             return [self.python, "-I", "-S", str(_WALLS), *map(str, descriptors)]
 
-        return tree.start(compose, output)
+        return tree.start(compose, output, program.closed)
 
 
 def _plan(program: Program) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def _plan(program: Program) -> dict[str, Any]:
         "hostname": program.hostname,
         "read_only_in_proc": READ_ONLY_IN_PROC,
         "hidden_in_proc": HIDDEN_IN_PROC,
+        "filter": seccomp.program(),
         "steps": [_step(step) for step in view(program)],
         "working_directory": program.working_directory,
         "argv": list(program.argv),

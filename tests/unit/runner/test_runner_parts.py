@@ -319,7 +319,7 @@ class TestReporter:
         reporter = Reporter(given, RunFolder(tmp_path), refused)
         clock = itertools.count(1)
         log = LogWriter(tmp_path / "log", lambda: next(clock), reporter.changed)
-        journal = Journal(tmp_path / "journal", lambda: next(clock), reporter.changed)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: next(clock), reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)
         journal.phase(Phase.RUNNING)
@@ -343,7 +343,7 @@ class TestReporter:
         reporter = Reporter(run(server.url), folder, lambda: None)
         clock = itertools.count(1)
         manifest = Manifest(folder.manifest, lambda: next(clock), reporter.changed)
-        journal = Journal(folder.journal, lambda: next(clock), reporter.changed)
+        journal = Journal(folder.journal.open("a+b"), lambda: next(clock), reporter.changed)
         reporter.start(journal, Meter())
         uris = [f"s3://b/{'k' * 200}{n}" for n in range(12_000)]  # more than two batches of a MiB
         for uri in uris:
@@ -363,6 +363,27 @@ class TestReporter:
         with pytest.raises(InternalFailure, match="No space left"):
             manifest.check()
         manifest.close()
+
+    def test_what_follows_a_loss_of_power_does_not_look_like_what_the_server_knows(self, tmp_path):
+        """The server was told of three events, of which the disk kept one."""
+        path = tmp_path / "journal"
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        for phase in (Phase.PREPARING, Phase.DOWNLOADING, Phase.RUNNING):
+            journal.phase(phase)
+        known = journal.after(0)
+        journal.close()
+        first, rest = path.read_bytes().split(b"\n", 1)
+        path.write_bytes(first + b"\n" + rest[:20])
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        assert journal.after(0) == known[:1]
+        journal.skip()
+        journal.ended("failed", "why", None, None)
+        [ended] = journal.after(known[-1].sequence)
+        assert ended.kind == "ended"
+        journal.close()
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        assert journal.after(0) == [known[0], ended], "the cut line is gone, the next one whole"
+        journal.close()
 
     def test_an_unwell_server_is_asked_again(self, tmp_path, server):
         server.failures = 3
@@ -388,7 +409,7 @@ class TestReporter:
 
     def test_a_transfer_is_told_again_and_again_while_it_lasts(self, tmp_path, server):
         reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
-        journal = Journal(tmp_path / "journal", lambda: 1, reporter.changed)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: 1, reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)
         with meter.moving("download"):
