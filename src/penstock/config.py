@@ -39,6 +39,8 @@ class Settings:
     s3_buckets: Mapping[str, S3Settings]
     """Of buckets that lie elsewhere, whole."""
     s3_bucket: str | None
+    runtime: str
+    pull: str
     walls: str
     strict_versions: bool
     stop_grace: int
@@ -76,6 +78,8 @@ class Settings:
             s3=s3,
             s3_buckets=s3_buckets,
             s3_bucket=env.get("PENSTOCK_BUCKET") or None,
+            runtime=_choice(env, "PENSTOCK_RUNTIME", ("auto", "sandbox", "container")),
+            pull=_choice(env, "PENSTOCK_PULL", ("missing", "always")),
             walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
             stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
@@ -114,6 +118,8 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_S3_SECRET_ACCESS_KEY": "its secret key",
     "PENSTOCK_S3_SESSION_TOKEN": "its session token, for temporary keys",
     "PENSTOCK_BUCKET": "the default bucket (default `sagemaker-<region>-<account>`)",
+    "PENSTOCK_RUNTIME": "`auto`, `sandbox` or `container` (default `auto`: a container for images the catalogue lacks)",
+    "PENSTOCK_PULL": "`missing` or `always`: when the image of a container is pulled (default `missing`)",
     "PENSTOCK_WALLS": "`auto`, `bubblewrap` or `unshare` (default `auto`: bubblewrap where it is installed)",
     "PENSTOCK_STRICT_VERSIONS": "`1`: an environment that differs from its image is an error, not a note",
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
@@ -35,6 +36,7 @@ from penstock.job.life import Job
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
+from penstock.runtimes.containers import sockets
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
@@ -85,7 +87,7 @@ class _Server:
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         self._store = _open_store(settings)
         self._logbook = Logbook(settings.home / "logs")
-        self._engine = LocalEngine(settings.home / "runs")
+        self._engine = LocalEngine(settings.home / "runs", _release)
         self._dispatcher = Dispatcher(
             self._store, self._logbook, self._engine, self._make_run, now, settings.slots
         )
@@ -101,6 +103,8 @@ class _Server:
             clock=now,
             wake=self._dispatcher.wake,
             local_inputs=settings.local_inputs,
+            runtime=settings.runtime,
+            no_engine=sockets.lacking,
         )
         self._lender = Lender(self._keys.secret_access_key)
         key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
@@ -224,6 +228,8 @@ class _Server:
             cache_bytes=self._settings.cache_bytes,
             local_inputs=self._settings.local_inputs,
             walls=self._settings.walls,
+            runtime=self._settings.runtime,
+            pull=self._settings.pull,
             strict_versions=self._settings.strict_versions,
             stop_grace=self._settings.stop_grace,
             aws=self._lender.variables(job.uid, self._inner_endpoint),
@@ -263,6 +269,14 @@ def _open_store(settings: Settings) -> Store:
         store.close()
         raise
     return store
+
+
+def _release(folder: Path) -> None:
+    """Let go of what a dead run has outside of its folder: its container."""
+    if sockets.marked(folder):
+        from penstock.runtimes.containers.remains import release  # noqa: PLC0415 - seldom needed, and slow to load
+
+        release(folder)
 
 
 def _url(host: str, port: int) -> str:

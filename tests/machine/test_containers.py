@@ -1,7 +1,5 @@
 """Containers by a real Podman: the conformance suite, and what is the containers' own."""
 
-import os
-
 import pytest
 from podman import lacking, podman
 

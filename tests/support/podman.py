@@ -30,7 +30,9 @@ class Podman:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.socket = str(self.folder / "socket")
-        runtime = "runc" if shutil.which("runc") else "crun"  # crun refuses where both versions of cgroups are mounted
+        runtime = (
+            "runc" if shutil.which("runc") else "crun"
+        )  # crun refuses where both versions of cgroups are mounted
         (self.folder / "containers.conf").write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n'
             f'[engine]\nruntime = "{runtime}"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
@@ -46,7 +48,11 @@ class Podman:
         )
         (self.folder / "xdg").mkdir(mode=0o700, exist_ok=True)
         self.environment = {
-            **{k: v for k, v in os.environ.items() if k not in {"DOCKER_HOST", "CONTAINER_HOST", "REGISTRY_AUTH_FILE"}},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if k not in {"DOCKER_HOST", "CONTAINER_HOST", "REGISTRY_AUTH_FILE"}
+            },
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(self.folder / "registries.conf"),
@@ -98,7 +104,12 @@ class Podman:
     def image(self, uri=IMAGE):
         """An image that is there, as the runtime wants it."""
         return image.obtain(
-            self.engine, uri, always=False, notes=self.folder / "notes", progress=print, cancelled=lambda: False
+            self.engine,
+            uri,
+            always=False,
+            notes=self.folder / "notes",
+            progress=print,
+            cancelled=lambda: False,
         )
 
     def variant(self, name, *changes):
@@ -123,5 +134,8 @@ class Podman:
 @contextlib.contextmanager
 def podman():
     """One that is gone afterwards. Short paths: a socket's has 107 characters at most."""
-    with tempfile.TemporaryDirectory(prefix="penstock-test-", ignore_cleanup_errors=True) as folder, Podman(folder) as one:
+    with (
+        tempfile.TemporaryDirectory(prefix="penstock-test-", ignore_cleanup_errors=True) as folder,
+        Podman(folder) as one,
+    ):
         yield one

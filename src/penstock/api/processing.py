@@ -23,7 +23,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
     The one operation that is not plain: it waits for the disk together with others (`admission.py`).
     """
-    broken = broken_rules(params, context.local_inputs)
+    broken = broken_rules(params, context.local_inputs, context.runtime, context.no_engine)
     if broken:
         raise invalid(" ".join(broken))
     at = context.clock()

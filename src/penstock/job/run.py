@@ -87,6 +87,10 @@ class Run:
     local_inputs: tuple[str, ...] = ()
     """Folders of this machine that may be inputs as they lie."""
     walls: str = "auto"
+    runtime: str = "auto"
+    """"sandbox", "container", or "auto": in a container what the catalogue does not know (`images.kinds`)."""
+    pull: str = "missing"
+    """"always": the registry is asked for each image."""
     strict_versions: bool = False
     stop_grace: int = 120
     patience: float = 3600.0

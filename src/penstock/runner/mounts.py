@@ -13,14 +13,13 @@ from penstock.data.local import has_mounts_below
 from penstock.errors import InternalFailure
 from penstock.runner.folder import RunFolder
 from penstock.runtimes.base import Mount, Program, Running, Runtime
-from penstock.runtimes.choose import choose
 
 #: Where the code of a job lies; `requirements` reads it before there are any mounts.
 CODE = "/opt/ml/processing/input/code"
 
 
 def start(
-    walls: str,
+    choose: Callable[..., Runtime],
     program: Program,
     fetched: Sequence[Fetched],
     folder: RunFolder,
@@ -30,7 +29,7 @@ def start(
     """Start the program with its inputs mounted or, where that can't be, copied.
 
     Args:
-        walls: The name of the runtime, or "auto".
+        choose: Chooses the runtime, told by `overlays` whether some are wanted.
         program: Without its inputs.
         fetched: All inputs.
         folder: The run's.
@@ -46,7 +45,7 @@ def start(
         return runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
 
     if any(one.mount for one in fetched):
-        runtime = choose(walls, overlays=True)
+        runtime = choose(overlays=True)
         refusal = f"{runtime.name} has no overlay mounts"
         if runtime.overlays:
             try:
@@ -55,7 +54,7 @@ def start(
                 refusal = str(failure)
         note(f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}.")
         copy_in(fetched, folder)
-    return begin(choose(walls), overlays=False)
+    return begin(choose(overlays=False), overlays=False)
 
 
 def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: bool) -> list[Mount]:

@@ -6,14 +6,12 @@ uploaded whether it succeeded, failed or was stopped: nothing is lost.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,25 +19,17 @@ from typing import Any
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
-from penstock.environments import (
-    Cancelled,
-    Environment,
-    NeedsBuilding,
-    add_requirements,
-    job_layer,
-    pip_environment,
-    prepare,
-)
+from penstock.environments import Cancelled
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, mounts, requirements
+from penstock.runner import contract, mounts
 from penstock.runner.folder import RunFolder
+from penstock.runner.ground import prepare
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Closed, Mount, Program, Running
-from penstock.runtimes.guard import METADATA
+from penstock.runtimes.base import Running
 
 _MESSAGE_BYTES = 1024
 
@@ -154,21 +144,21 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
 def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None) -> _Ended:
     """Everything up to the program's end."""
     records.journal.phase(Phase.PREPARING)
-    environment = _prepare_environment(run, records, stop)
+    ground = prepare(run, folder, records, stop.due)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
-    environment, variables = _install(run, folder, environment, records, stop)
+    ground.install()
     _leave_if_due(stop)
-    program = _program(run, folder, environment, variables)
+    program = ground.program()
     records.journal.phase(Phase.RUNNING)
     with continuous.uploading(**_destination(run, folder, records)) as sent:
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
-                running = mounts.start(run.walls, program, fetched, folder, writing, records.log.note)
+                running = mounts.start(ground.runtime, program, fetched, folder, writing, records.log.note)
             finally:
                 os.close(writing)
             for text in running.notes:
@@ -179,20 +169,6 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
     return _Ended(code, halted, None if halted else feed.failure, sent)
-
-
-def _prepare_environment(run: Run, records: Records, stop: Stop) -> Environment:
-    environment = prepare(
-        run.request["AppSpecification"]["ImageUri"],
-        Path(run.environments),
-        strict=run.strict_versions,
-        progress=records.log.note,
-        cancelled=stop.due,
-    )
-    for text in (*environment.deviations, *environment.notes):
-        records.log.note(f"Note: {text}")
-    records.journal.note(environment=json.loads(environment.to_json()))
-    return environment
 
 
 def _fetch(
@@ -228,71 +204,6 @@ def _fetch(
     # The folder that is mounted is of no use to anybody else.
     records.journal.note(inputs=[asdict(replace(one, mount=None)) for one in fetched])
     return fetched, streams
-
-
-def _install(
-    run: Run, folder: RunFolder, base: Environment, records: Records, stop: Stop
-) -> tuple[Environment, Mapping[str, str]]:
-    """Install a source folder's requirements beforehand, once per content, where no code has to be run for it.
-
-    Returns:
-        The environment, and the variable by which the SDK's script knows that it may skip pip.
-    """
-    found = requirements.find(run.request, folder.ml)
-    if found is None:
-        return base, {}
-    if not found.self_contained:
-        records.log.note(
-            "requirements.txt names more than packages of an index: the job's own pip installs it."
-        )
-        return base, {}
-    try:
-        environment = add_requirements(
-            base,
-            found.save(folder.path / "requirements"),
-            Path(run.environments),
-            progress=records.log.note,
-            cancelled=stop.due,
-        )
-    except NeedsBuilding:
-        records.log.note(
-            "requirements.txt names what has no wheel: the job's own pip builds it, within its walls."
-        )
-        return base, {}
-    records.journal.note(environment=json.loads(environment.to_json()))
-    return environment, {"PENSTOCK_REQUIREMENTS_SHA256": found.sha256}
-
-
-def _program(
-    run: Run, folder: RunFolder, environment: Environment, requirement_variables: Mapping[str, str]
-) -> Program:
-    application = run.request["AppSpecification"]
-    argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
-    if not argv:
-        raise ClientFailure(
-            "The job names no program, and the environment of "
-            f"{application['ImageUri']} has none of its own. Give ContainerEntrypoint."
-        )
-    layer = job_layer(environment, folder.layer)
-    variables, visible = pip_environment()
-    folder.scratch.mkdir(exist_ok=True)
-    (folder.ml / "output").mkdir(parents=True, exist_ok=True)
-    return Program(
-        argv=argv,
-        environment=contract.environment(
-            run, layer.path_entries, {**layer.variables, **variables, **requirement_variables}
-        ),
-        mounts=(
-            *layer.mounts,
-            *(Mount(Path(path), path) for path in visible),
-            Mount(folder.scratch, "/tmp", writable=True),  # noqa: S108 - the job's own
-            Mount(folder.ml, "/opt/ml", writable=True),
-        ),
-        hostname=run.host,
-        hosts=contract.addresses(run),
-        network=not contract.isolated(run),
-        closed=Closed() if contract.isolated(run) else Closed(METADATA, run.s3.inner_ports),
-    )
 
 
 def _follow(

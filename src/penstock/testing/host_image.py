@@ -23,7 +23,7 @@ _PROGRAMS = (
 _LEFT_OUT = ("__phello__", "ensurepip", "idlelib", "lib2to3", "test", "tkinter", "turtledemo")
 _FOLDERS = {
     **dict.fromkeys(("dev", "etc", "home", "mnt", "opt", "proc", "run", "sys", "usr", "var"), 0o755),
-    **{"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777},  # noqa: S108 - the image's own
+    "root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777,
 }
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nworker:x:1000:1000::/home:/bin/sh\n",
@@ -47,7 +47,10 @@ def write_host_image(path: Path) -> None:
         for program in (*programs, PYTHON):
             tar.add(Path(program).resolve(), f"usr/bin/{Path(program).name}")
         for needed in sorted(_libraries((*programs, PYTHON, *modules))):
-            tar.add(Path(needed).resolve(), needed.removeprefix("/") if needed.startswith("/usr/") else f"usr{needed}")
+            tar.add(
+                Path(needed).resolve(),
+                needed.removeprefix("/") if needed.startswith("/usr/") else f"usr{needed}",
+            )
         tar.add(library, str(library).removeprefix("/"), filter=_wanted)
         for name, text in _FILES.items():
             about = tarfile.TarInfo(name)
@@ -56,7 +59,9 @@ def write_host_image(path: Path) -> None:
 
 
 def _ask_python(source: str) -> str:
-    return subprocess.run([PYTHON, "-I", "-c", source], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [PYTHON, "-I", "-c", source], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def _libraries(programs: Iterable[str]) -> set[str]:

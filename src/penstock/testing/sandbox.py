@@ -73,4 +73,6 @@ class SandboxSuite(WallsSuite):
         """In a container a shell stands before the program, which passes on what it could name itself."""
         given = {"ÄÖ": "ü", "with.dot": "x"}
         said = run(runtime, "/bin/cat", "/proc/self/environ", environment=given).output
-        assert sorted(said.split(b"\0")[:-1]) == sorted(f"{name}={value}".encode() for name, value in given.items())
+        assert sorted(said.split(b"\0")[:-1]) == sorted(
+            f"{name}={value}".encode() for name, value in given.items()
+        )

@@ -99,7 +99,14 @@ class WallsSuite(ProgramSuite):
             assert sh(runtime, "ls -A /dev/shm; echo x > /dev/shm/x") == (0, b"")
 
     def test_the_machines_own_places_are_not_there(self, runtime: Runtime) -> None:
-        places = ("/etc/shadow", "/etc/ssh", "/etc/machine-id", "/var/lib/dpkg", "/var/run/docker.sock", "/.machine")
+        places = (
+            "/etc/shadow",
+            "/etc/ssh",
+            "/etc/machine-id",
+            "/var/lib/dpkg",
+            "/var/run/docker.sock",
+            "/.machine",
+        )
         script = "".join(f"test -e {place} && echo {place}\n" for place in places)
         assert sh(runtime, f"{script}true") == (0, b"")
 
@@ -145,7 +152,15 @@ class WallsSuite(ProgramSuite):
         """At most those over the program's own files and processes."""
         lines = sh(runtime, "grep ^Cap /proc/self/status").output.splitlines()
         assert len(lines) == 5
-        harmless = {"chown": 0, "dac_override": 1, "fowner": 3, "fsetid": 4, "kill": 5, "setgid": 6, "setuid": 7}
+        harmless = {
+            "chown": 0,
+            "dac_override": 1,
+            "fowner": 3,
+            "fsetid": 4,
+            "kill": 5,
+            "setgid": 6,
+            "setuid": 7,
+        }
         known = sum(1 << number for number in harmless.values())
         assert {int(line.split()[1], 16) & ~known for line in lines} == {0}
 

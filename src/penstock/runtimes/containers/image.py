@@ -6,14 +6,14 @@ import platform
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.auth import resolve_repository_name
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound
 from docker.utils import parse_repository_tag
 
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
@@ -60,10 +60,8 @@ class Image:
         Raises:
             ClientFailure: Neither the job nor the image names a program.
         """
-        if entrypoint:
-            argv = (*entrypoint, *arguments)
-        else:
-            argv = (*self.entrypoint, *(arguments or self.command))
+        own = (*self.entrypoint, *(arguments or self.command))
+        argv = (*entrypoint, *arguments) if entrypoint else own
         if not argv:
             raise ClientFailure(
                 f"The image {self.uri} has neither ENTRYPOINT nor CMD, so there is nothing to run. "
@@ -172,9 +170,7 @@ def _has_shell(client: docker.APIClient, identity: str, notes: Path) -> bool:
     return bool(answer.ok)
 
 
-def _pull(
-    engine: Engine, uri: str, progress: Callable[[str], None], cancelled: Callable[[], bool]
-) -> bool:
+def _pull(engine: Engine, uri: str, progress: Callable[[str], None], cancelled: Callable[[], bool]) -> bool:
     """Pull; False when it was cancelled."""
     repository, tag = parse_repository_tag(uri)
     registry, _ = resolve_repository_name(repository)
@@ -249,9 +245,15 @@ def _refused(
     """Why a pull failed, as far as the engine's words tell."""
     small = said.lower()
     if "no space left" in small:
-        return InternalFailure(f"The disk has no room for the image {uri}. Free some: {engine.name} said: {said}.")
+        return InternalFailure(
+            f"The disk has no room for the image {uri}. Free some: {engine.name} said: {said}."
+        )
     if any(words in small for words in _LOGIN):
-        who = "Nobody is logged in" if login is None else f"The log-in of {login.get('username') or 'a token'} is refused"
+        who = (
+            "Nobody is logged in"
+            if login is None
+            else f"The log-in of {login.get('username') or 'a token'} is refused"
+        )
         command = "podman login" if engine.name == "Podman" else "docker login"
         return ClientFailure(
             f"The image {uri} can't be pulled: {who} at {registry}, or there is no such image. Log in, as the user who "
@@ -276,7 +278,5 @@ def _refused(
 def _login_command(registry: str, command: str) -> str:
     if ".dkr.ecr." in registry:
         region = registry.split(".")[3]
-        return (
-            f"aws ecr get-login-password --region {region} | {command} --username AWS --password-stdin {registry}"
-        )
+        return f"aws ecr get-login-password --region {region} | {command} --username AWS --password-stdin {registry}"
     return f"{command} {registry}"

@@ -21,7 +21,9 @@ def main() -> None:
 
 def remove(path: str, name: str) -> None:
     """End and remove a container with its anonymous volumes, and wait until it is gone."""
-    request = f"DELETE /containers/{name}?force=1&v=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    request = (
+        f"DELETE /containers/{name}?force=1&v=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
             end.connect(path)

@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import docker
 from docker.errors import DockerException, NotFound
 from docker.types import Mount
 
 from penstock.errors import InternalFailure
 from penstock.runtimes.containers.engine import Engine, ask, brief, reach
 from penstock.runtimes.containers.image import Image
-from penstock.runtimes.containers.sockets import listens
+from penstock.runtimes.containers.sockets import MARK, listens
 
 LABEL = "penstock.run"
-_MARK = "container"
 #: The machine's own folders that `chown` needs to run, whatever the image is made of.
 _SYSTEM = ("usr", "lib", "lib64", "bin")
 
@@ -29,7 +27,12 @@ _SYSTEM = ("usr", "lib", "lib64", "bin")
 def mark(folder: Path, engine: Engine, image: Image) -> None:
     """Note in the run's folder that it has a container."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).write_text(json.dumps({"socket": engine.socket, "image": image.id}))
+    (folder / MARK).write_text(json.dumps({"socket": engine.socket, "image": image.id}))
+
+
+def unmark(folder: Path) -> None:
+    """Its container is gone."""
+    (folder / MARK).unlink(missing_ok=True)
 
 
 def release(folder: Path) -> None:
@@ -39,7 +42,7 @@ def release(folder: Path) -> None:
         InternalFailure: The engine does not answer.
     """
     try:
-        told = json.loads((folder / _MARK).read_text())
+        told = json.loads((folder / MARK).read_text())
     except (OSError, ValueError):
         return  # it had none
     # The socket of a service of our own has gone with its runner.
@@ -69,7 +72,11 @@ def take_over(engine: Engine, image: str, folders: Sequence[Path]) -> None:
     if not theirs:
         return
     owner = "0:0" if engine.rootless else f"{user}:{group}"
-    system = [Mount(f"/{name}", f"/{name}", type="bind", read_only=True) for name in _SYSTEM if Path("/", name).exists()]
+    system = [
+        Mount(f"/{name}", f"/{name}", type="bind", read_only=True)
+        for name in _SYSTEM
+        if Path("/", name).exists()
+    ]
     places = {f"/opt/penstock/{number}": folder for number, folder in enumerate(theirs)}
     client = engine.client()
     try:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,21 @@ class Contained:
         output: int,
         keeper: subprocess.Popen[bytes],
         settle: Callable[[], None],
+        done: Callable[[], None],
+        notes: Sequence[str],
     ) -> None:
         """Take over a container just started, its attached `stream`, and `output`, a descriptor of our own.
 
-        `settle` is called once it has ended, before anybody is told so.
+        `settle` is called once it has ended, before anybody is told so, and `done` when it is removed.
         """
+        self.notes = notes
         self._engine = engine
         self._client = client
         self._lock = threading.Lock()
         self._id = identity
         self._keeper = keeper
         self._settle = settle
+        self._done = done
         self._ended = threading.Event()
         self._code: int | None = None
         self._failure: InternalFailure | None = None
@@ -104,7 +108,8 @@ class Contained:
             assert self._keeper.stdin is not None
             with suppress(BrokenPipeError):
                 self._keeper.stdin.close()  # it removes the container, which nobody need wait for
-            self._keeper.wait()
+            if self._keeper.wait() == 0:
+                self._done()
             self._client.close()
 
     def _conclude(self) -> None:

@@ -9,10 +9,9 @@ the container. New privileges are refused to it. Its stdin is empty.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +79,36 @@ class Container:
             _let_go(keeper)
             raise
         own = [mount.source for mount in program.mounts if mount.writable]
-        return Contained(self.engine, client, made, stream, os.dup(output), keeper, self._settle(own))
+        return Contained(
+            self.engine,
+            client,
+            made,
+            stream,
+            os.dup(output),
+            keeper,
+            self._settle(own),
+            self._done,
+            self._notes(program),
+        )
 
-    def _settle(self, own: list[Path]) -> Any:
+    def _settle(self, own: list[Path]) -> Callable[[], None]:
         return lambda: remains.take_over(self.engine, self.image.id, own)
+
+    def _done(self) -> None:
+        remains.unmark(self.folder)
+
+    def _notes(self, program: Program) -> Sequence[str]:
+        limits = {
+            "memory": program.limits.memory,
+            "cpus": program.limits.cpus,
+            "processes": program.limits.processes,
+        }
+        unkept = sorted(
+            name for name, value in limits.items() if value is not None and name not in self.engine.limits
+        )
+        if unkept:
+            return [f"{self.engine.name} can't limit {' and '.join(unkept)} here: they are not limited."]
+        return []
 
     def _create(self, client: docker.APIClient, program: Program, mounts: list[Mount]) -> str:
         """With an init of the engine's as process 1 where it has one; the container's id."""
@@ -115,7 +140,9 @@ class Container:
             working_dir=program.working_directory,
             hostname=program.hostname,
             host_config=options,
-            healthcheck={"test": ["NONE"]},  # nobody asks for its health, and Podman would need systemd for it
+            healthcheck={
+                "test": ["NONE"]
+            },  # nobody asks for its health, and Podman would need systemd for it
             labels={remains.LABEL: str(self.folder)},
         )
         return str(made["Id"])
@@ -168,7 +195,9 @@ def _check_text(program: Program) -> None:
     try:
         "".join((*program.argv, *program.environment, *program.environment.values())).encode()
     except UnicodeEncodeError:
-        raise ClientFailure("An argument or variable of the program is no text, which no engine takes.") from None
+        raise ClientFailure(
+            "An argument or variable of the program is no text, which no engine takes."
+        ) from None
 
 
 def _mount(mount: Any) -> Mount:
@@ -184,7 +213,7 @@ def _mount(mount: Any) -> Mount:
 
 
 def _open(folder: Path) -> None:
-    """Let a program write that runs as a user of its image's: only it can come here, since the run's folder is closed."""
+    """Let a program write that runs as a user of its image's; nobody else comes through the run's closed folder."""
     subprocess.run(["chmod", "-R", "a+rwX", "--", str(folder)], check=False, capture_output=True)
 
 

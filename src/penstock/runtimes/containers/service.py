@@ -4,7 +4,7 @@ Executed by its path (`python -I -S service.py LISTENER SOCKET`), with a listeni
 process and session of its own. Its stdin comes to an end with whoever started it; keepers then still have work to do.
 """
 
-# ruff: noqa: PTH - pathlib takes longer to import than this to run
+# ruff: noqa: PTH106, PTH108, PTH120 - pathlib takes longer to import than this to run
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main() -> None:
         # As systemd hands sockets down. So nobody need wait until the service is up.
         os.dup2(listener, 3)
         os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-        os.execvp("podman", ["podman", "system", "service", "--time=0"])
+        os.execvp("podman", ["podman", "system", "service", "--time=0"])  # noqa: S606
     os.close(listener)
     sys.stdin.buffer.read()
     time.sleep(_LINGER)

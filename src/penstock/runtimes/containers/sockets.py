@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+#: In the folder of a run that has a container: by which engine.
+MARK = "container"
 #: The engines' own variables; the first that is set is taken at its word.
 _VARIABLES = ("DOCKER_HOST", "CONTAINER_HOST")
 _INSTALLERS = {
@@ -62,7 +64,9 @@ def none_here(environ: Mapping[str, str] | None = None) -> str:
     env = os.environ if environ is None else environ
     for name in _VARIABLES:
         if said := env.get(name):
-            wanted = "" if said.startswith("unix:///") else " Penstock needs one of this machine: unix:///path."
+            wanted = (
+                "" if said.startswith("unix:///") else " Penstock needs one of this machine: unix:///path."
+            )
             return f"{name}={said}: no container engine can be reached there.{wanted}"
     sockets = [path for path in places(env) if Path(path).exists()]
     if sockets:
@@ -80,3 +84,8 @@ def installation() -> str:
         (sudo + command for name, command in _INSTALLERS.items() if shutil.which(name)),
         sudo + _INSTALLERS["apt-get"],
     )
+
+
+def marked(folder: Path) -> bool:
+    """Whether the run in `folder` has had a container that may be there yet."""
+    return (folder / MARK).exists()
