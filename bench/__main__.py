@@ -5,7 +5,7 @@ python -m bench [NAME ...], with names of `ALL`
 
 import sys
 
-from bench import imports, inputs, listing, local_mode, records, start, transfers, trivial, wire
+from bench import imports, inputs, listing, local_mode, records, start, transfers, trivial, walls, wire
 
 ALL = {
     "trivial": trivial.main,
@@ -16,6 +16,7 @@ ALL = {
     "listing": listing.main,
     "inputs": inputs.main,
     "records": records.main,
+    "walls": walls.main,
     "local-mode": local_mode.main,
 }
 

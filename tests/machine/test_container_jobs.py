@@ -55,8 +55,10 @@ def run(client):
     """Creates a job of shell words in an image; its name."""
     numbers = iter(range(100))
 
-    def create(words=None, image=IMAGE, name=f"c{os.getpid()}-{time.monotonic_ns()}", **more):
-        name = f"{name}-{next(numbers)}"
+    begun = time.monotonic_ns()
+
+    def create(words=None, image=IMAGE, **more):
+        name = f"c{os.getpid()}-{begun}-{next(numbers)}"
         application = {"ImageUri": image, **more.pop("application", {})}
         if words is not None:
             application["ContainerEntrypoint"] = [

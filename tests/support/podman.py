@@ -6,17 +6,27 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from penstock.runtimes.containers import engine, image
 from penstock.runtimes.containers.sockets import listens
 from penstock.testing.host_image import write_host_image
 
+#: Names the socket of an engine to be used in the place of one's own.
+OTHERS = "PENSTOCK_TEST_SOCKET"
 IMAGE = "docker.io/penstock/host:latest"
 
 
 def lacking():
-    """Why there is none here; None: there is."""
+    """Why there is none here; None: there is. Where PENSTOCK_TESTS_NEED names it, that is a failure."""
+    problem = _lacking()
+    if problem and "podman" in os.environ.get("PENSTOCK_TESTS_NEED", ""):
+        raise RuntimeError(problem)
+    return problem
+
+
+def _lacking():
     if shutil.which("podman") is None:
         return "podman is not installed"
     if shutil.which("runc") is None and shutil.which("crun") is None:
@@ -27,15 +37,21 @@ def lacking():
 class Podman:
     """A service of Podman's, as whoever runs the tests."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, socket=None):
+        """`socket`: one that is up already is used, and has the image."""
         self.folder = Path(folder)
-        self.socket = str(self.folder / "socket")
+        self.socket = socket or str(self.folder / "socket")
+        if socket:
+            self.engine = engine.ask(socket)
+            return
         runtime = (
             "runc" if shutil.which("runc") else "crun"
         )  # crun refuses where both versions of cgroups are mounted
         (self.folder / "containers.conf").write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n'
             f'[engine]\nruntime = "{runtime}"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+            # Locks of its own: those in /dev/shm are all Podmans', and who resets one takes them from the others.
+            f'lock_type = "file"\ntmp_dir = "{self.folder / "tmp"}"\n'
         )
         root = self.folder / "storage"
         (self.folder / "storage.conf").write_text(
@@ -93,6 +109,11 @@ class Podman:
             ["podman", *words], env=self.environment, capture_output=True, text=True, timeout=120, **options
         )
 
+    def let_in(self):
+        """Let every user speak to it, as Docker lets those of its group."""
+        self.folder.chmod(0o711)
+        Path(self.socket).chmod(0o666)
+
     def containers(self):
         """The ids of all containers that there are."""
         client = self.engine.client()
@@ -134,8 +155,19 @@ class Podman:
 @contextlib.contextmanager
 def podman():
     """One that is gone afterwards. Short paths: a socket's has 107 characters at most."""
-    with (
-        tempfile.TemporaryDirectory(prefix="penstock-test-", ignore_cleanup_errors=True) as folder,
-        Podman(folder) as one,
-    ):
-        yield one
+    with tempfile.TemporaryDirectory(prefix="penstock-test-", ignore_cleanup_errors=True) as folder:
+        if OTHERS in os.environ:
+            yield Podman(folder, os.environ[OTHERS])
+        else:
+            with Podman(folder) as one:
+                yield one
+
+
+def wait_for(condition, seconds=30):
+    """Whether it came true in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True

@@ -16,14 +16,32 @@ from pathlib import Path
 from penstock.testing.scripts import PYTHON
 
 _PROGRAMS = (
-    *("cat", "chmod", "chown", "cut", "env", "grep", "head", "id", "kill", "ls", "mkdir", "mv", "nice", "od"),
+    *(
+        "cat",
+        "chmod",
+        "chown",
+        "cut",
+        "env",
+        "grep",
+        "head",
+        "id",
+        "kill",
+        "ln",
+        "ls",
+        "mkdir",
+        "mv",
+        "nice",
+        "od",
+    ),
     *("readlink", "rm", "sed", "sh", "sleep", "test", "touch", "true"),
 )
 #: Large parts of the standard library that no test needs.
 _LEFT_OUT = ("__phello__", "ensurepip", "idlelib", "lib2to3", "test", "tkinter", "turtledemo")
 _FOLDERS = {
     **dict.fromkeys(("dev", "etc", "home", "mnt", "opt", "proc", "run", "sys", "usr", "var"), 0o755),
-    "root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777,
+    "root": 0o700,
+    "tmp": 0o1777,
+    "var/tmp": 0o1777,
 }
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nworker:x:1000:1000::/home:/bin/sh\n",

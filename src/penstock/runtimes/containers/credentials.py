@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def credentials(registry: str, environ: Mapping[str, str] | None = None) -> dict
     env = os.environ if environ is None else environ
     for path in files(env):
         try:
-            login = load_config(config_path=str(path)).resolve_authconfig(registry)
+            with warnings.catch_warnings(action="ignore"):  # of a missing helper, which is told below
+                login = load_config(config_path=str(path)).resolve_authconfig(registry)
         except DockerException as error:
             raise ClientFailure(
                 f"The log-in at {registry} can't be had: {error}. The credential helper is named in {path}: install "

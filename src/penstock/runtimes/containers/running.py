@@ -19,6 +19,7 @@ from docker.utils.socket import frames_iter
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import Resource
 from penstock.runtimes.containers.engine import Engine, brief
+from penstock.runtimes.containers.memory import Kills
 
 #: Seconds between looks at a container whose stream has ended: at first short, since that is its end as a rule.
 _SHORTEST, _LONGEST = 0.002, 0.1
@@ -94,13 +95,15 @@ class Contained:
 
     def _follow(self, stream: Any, output: int) -> None:
         """In a thread of its own: all of the output, then the end."""
+        kills = Kills(self._pid())
         try:
             try:
                 for _, data in frames_iter(stream, tty=False):
                     _write(output, data)
             except OSError:
                 pass  # the engine has gone away; what becomes of the container is asked below
-            self._conclude()
+            killed = kills.any()
+            self._conclude(killed)
         finally:
             os.close(output)
             self._ended.set()
@@ -112,9 +115,10 @@ class Contained:
                 self._done()
             self._client.close()
 
-    def _conclude(self) -> None:
+    def _conclude(self, killed: bool) -> None:
         try:
             state = self._last_state()
+            self._exceeded = frozenset({"memory"} if killed or state.get("OOMKilled") else ())
             self._settle()
         except (DockerException, OSError, KeyError) as error:
             self._failure = InternalFailure(
@@ -123,10 +127,10 @@ class Contained:
         except InternalFailure as failure:
             self._failure = failure
         else:
-            self._exceeded = frozenset({"memory"} if state.get("OOMKilled") else ())
             self._code = int(state["ExitCode"])
 
     def _last_state(self) -> dict[str, Any]:
+        """Asked for rather than waited for: Podman's `wait` looks four times a second."""
         pause = _SHORTEST
         deadline = time.monotonic() + _PATIENCE
         while True:
@@ -136,7 +140,10 @@ class Contained:
                 if time.monotonic() > deadline:
                     raise
             else:
-                deadline = time.monotonic() + _PATIENCE
+                if state.get("Running"):
+                    deadline = time.monotonic() + _PATIENCE
+                elif time.monotonic() > deadline:
+                    raise KeyError(f"it is {state.get('Status')}")
                 if not state.get("Running") and state.get("Status") in {"exited", "stopped", "dead"}:
                     return state
             time.sleep(pause)
@@ -146,6 +153,13 @@ class Contained:
         with self._lock:
             return dict(self._client.inspect_container(self._id)["State"])
 
+    def _pid(self) -> int:
+        """Process 1 as the machine counts; 0 where that is not known."""
+        try:
+            return int(self._state().get("Pid") or 0)
+        except (DockerException, OSError):
+            return 0
+
     def _signal(self, name: str) -> None:
         with suppress(DockerException), self._lock:  # refused once it has ended
             self._client.kill(self._id, name)
@@ -153,9 +167,8 @@ class Contained:
     def _listens(self) -> bool:
         """Whether process 1 takes SIGTERM by now. One that comes before is lost: the kernel spares processes 1."""
         try:
-            pid = int(self._state().get("Pid") or 0)
-            text = Path(f"/proc/{pid}/status").read_bytes()
-        except (DockerException, OSError):
+            text = Path(f"/proc/{self._pid()}/status").read_bytes()
+        except OSError:
             return True  # it has ended, or lives where we can't look
         fields = dict(line.split(b":", 1) for line in text.split(b"\n") if b":" in line)
         masks = (int(fields[name], 16) for name in (b"SigBlk", b"SigCgt"))

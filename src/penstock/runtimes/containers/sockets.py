@@ -50,6 +50,11 @@ def listens(path: str) -> bool:
     return True
 
 
+def listens_by_itself(path: str, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the engine at `path` is one that was found, rather than a service of our own."""
+    return path in places(os.environ if environ is None else environ)
+
+
 def lacking(environ: Mapping[str, str] | None = None) -> str | None:
     """Why no container can be run here, and what to do; None when one can. Takes no time: nobody is asked."""
     env = os.environ if environ is None else environ
