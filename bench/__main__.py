@@ -5,7 +5,20 @@ python -m bench [NAME ...], with names of `ALL`
 
 import sys
 
-from bench import imports, inputs, listing, local_mode, records, start, transfers, trivial, walls, wire
+from bench import (
+    environments,
+    imports,
+    inputs,
+    limits,
+    listing,
+    local_mode,
+    records,
+    start,
+    transfers,
+    trivial,
+    walls,
+    wire,
+)
 
 ALL = {
     "trivial": trivial.main,
@@ -15,6 +28,8 @@ ALL = {
     "transfers": transfers.main,
     "listing": listing.main,
     "inputs": inputs.main,
+    "environments": environments.main,
+    "limits": limits.main,
     "records": records.main,
     "walls": walls.main,
     "local-mode": local_mode.main,

@@ -42,6 +42,9 @@ class Settings:
     runtime: str
     pull: str
     walls: str
+    limits: str
+    shm_bytes: int
+    """0: half of a job's memory."""
     strict_versions: bool
     stop_grace: int
     slots: int
@@ -81,6 +84,8 @@ class Settings:
             runtime=_choice(env, "PENSTOCK_RUNTIME", ("auto", "sandbox", "container")),
             pull=_choice(env, "PENSTOCK_PULL", ("missing", "always")),
             walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
+            limits=_choice(env, "PENSTOCK_LIMITS", ("auto", "cgroup", "watch", "off")),
+            shm_bytes=_integer(env, "PENSTOCK_SHM_BYTES", 0, 0, 1 << 60),
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
             stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
             slots=_integer(env, "PENSTOCK_SLOTS", max(4, 2 * (os.cpu_count() or 1)), 1, 10_000),
@@ -121,6 +126,8 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_RUNTIME": "`auto`, `sandbox` or `container` (default `auto`: a container for images the catalogue lacks)",
     "PENSTOCK_PULL": "`missing` or `always`: when the image of a container is pulled (default `missing`)",
     "PENSTOCK_WALLS": "`auto`, `bubblewrap` or `unshare` (default `auto`: bubblewrap where it is installed)",
+    "PENSTOCK_LIMITS": "how jobs are kept to their instance type: `auto`, `cgroup`, `watch`, or `off` (default `auto`)",
+    "PENSTOCK_SHM_BYTES": "the size of a job's /dev/shm (default half of its memory)",
     "PENSTOCK_STRICT_VERSIONS": "`1`: an environment that differs from its image is an error, not a note",
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",

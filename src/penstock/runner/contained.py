@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -12,11 +12,10 @@ from penstock.job.run import Run
 from penstock.runner import contract
 from penstock.runner.folder import RunFolder
 from penstock.runner.records import Records
-from penstock.runtimes.base import Closed, Mount, Program, Runtime
+from penstock.runtimes.base import Limits, Mount, Program, Runtime
 from penstock.runtimes.containers.engine import Engine, reach
 from penstock.runtimes.containers.image import Image, obtain
 from penstock.runtimes.containers.runtime import Container
-from penstock.runtimes.guard import METADATA
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Contained:
     def install(self) -> None:
         """Nothing: what an image holds is its author's, and a job's own pip works in it as on AWS."""
 
-    def program(self) -> Program:
+    def program(self, extra: Mapping[str, str], limits: Limits) -> Program:
         """See `Ground.program`."""
         run, folder = self.run, self.folder
         application = run.request["AppSpecification"]
@@ -67,13 +66,14 @@ class Contained:
             argv=self.image.argv(
                 application.get("ContainerEntrypoint") or (), application.get("ContainerArguments") or ()
             ),
-            environment=contract.own_variables(run),
+            environment=contract.own_variables(run, extra),
             mounts=(Mount(folder.ml, "/opt/ml", writable=True),),
             working_directory=self.image.working_directory,
             hostname=run.host,
             hosts=contract.addresses(run),
             network=not contract.isolated(run),
-            closed=Closed() if contract.isolated(run) else Closed(METADATA, run.s3.inner_ports),
+            limits=limits,
+            closed=contract.closed(run),
         )
 
     def runtime(self, *, overlays: bool) -> Runtime:  # noqa: ARG002 - containers have none

@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from penstock.job.run import Run
+from penstock.runtimes.base import Closed
+from penstock.runtimes.guard import METADATA
 
 #: A program may be told more than this by its environment and its own request, never less.
 BASE_ENVIRONMENT: Mapping[str, str] = {
@@ -123,6 +125,11 @@ def own_variables(run: Run, extra: Mapping[str, str] = MappingProxyType({})) -> 
 def isolated(run: Run) -> bool:
     """Whether the program has no network."""
     return bool((run.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation", False))
+
+
+def closed(run: Run) -> Closed:
+    """What of the machine's network the program must not reach."""
+    return Closed() if isolated(run) else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports))
 
 
 def addresses(run: Run) -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from penstock.environments import Uses
 from penstock.images.kinds import in_container
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.records import Records
-from penstock.runtimes.base import Program, Runtime
+from penstock.runtimes.base import Limits, Program, Runtime
 
 
 class Ground(Protocol):
@@ -19,8 +20,8 @@ class Ground(Protocol):
         """Install what the job's code asks for, now that it is there, where this is done beforehand."""
         ...
 
-    def program(self) -> Program:
-        """What is to be run.
+    def program(self, extra: Mapping[str, str], limits: Limits) -> Program:
+        """What is to be run, with `extra` variables and within `limits`.
 
         Raises:
             ClientFailure: Nothing is.
@@ -32,7 +33,7 @@ class Ground(Protocol):
         ...
 
 
-def prepare(run: Run, folder: RunFolder, records: Records, due: Callable[[], bool]) -> Ground:
+def prepare(run: Run, folder: RunFolder, records: Records, due: Callable[[], bool], uses: Uses) -> Ground:
     """Build the environment or pull the image, and note on the record what it is.
 
     Args:
@@ -40,6 +41,7 @@ def prepare(run: Run, folder: RunFolder, records: Records, due: Callable[[], boo
         folder: The run's.
         records: The journal, and the log, which is told what takes time.
         due: Asked again and again whether the run must end.
+        uses: Takes an environment for as long as the run needs it.
 
     Raises:
         Cancelled: It must end.
@@ -51,4 +53,4 @@ def prepare(run: Run, folder: RunFolder, records: Records, due: Callable[[], boo
         return Contained.prepare(run, folder, records, due)
     from penstock.runner.sandboxed import Sandboxed  # noqa: PLC0415 - beside its brother
 
-    return Sandboxed.prepare(run, folder, records, due)
+    return Sandboxed.prepare(run, folder, records, due, uses)

@@ -19,7 +19,7 @@ from typing import Any
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
-from penstock.environments import Cancelled
+from penstock.environments import Cancelled, Uses
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
@@ -27,9 +27,11 @@ from penstock.job.run import Run
 from penstock.runner import contract, mounts
 from penstock.runner.folder import RunFolder
 from penstock.runner.ground import prepare
+from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
 from penstock.runtimes.base import Running
+from penstock.runtimes.limits import sweep
 
 _MESSAGE_BYTES = 1024
 
@@ -87,7 +89,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, records, stop, cache)
+        with Uses() as uses:
+            ended = _run_program(run, folder, records, stop, cache, uses)
         if ended.failure is not None:
             reasons.append(ended.failure.reason)
         elif ended.exit_code != 0 and not ended.halted:
@@ -130,6 +133,7 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
         ).reason
     ]
     records.log.note(reasons[0])
+    sweep()
     try:
         records.journal.phase(Phase.UPLOADING)
         _upload(run, folder, records)
@@ -141,10 +145,12 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
     records.journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
-def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None) -> _Ended:
+def _run_program(
+    run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None, uses: Uses
+) -> _Ended:
     """Everything up to the program's end."""
     records.journal.phase(Phase.PREPARING)
-    ground = prepare(run, folder, records, stop.due)
+    ground = prepare(run, folder, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
@@ -152,9 +158,12 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
         fetched, streams = _fetch(run, folder, records, stop, cache)
     ground.install()
     _leave_if_due(stop)
-    program = ground.program()
-    records.journal.phase(Phase.RUNNING)
-    with continuous.uploading(**_destination(run, folder, records)) as sent:
+    with (
+        allotted(run, folder, records) as share,
+        continuous.uploading(**_destination(run, folder, records)) as sent,
+    ):
+        program = ground.program(share.variables, share.limits)
+        records.journal.phase(Phase.RUNNING)
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
@@ -168,7 +177,11 @@ def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cach
             code, halted = _follow(run, running, records.log, stop, feed, reading)
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
-    return _Ended(code, halted, None if halted else feed.failure, sent)
+    failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
+    if code == 0 or halted:
+        for line in share.remarks(running.exceeded()):
+            records.log.note(line)
+    return _Ended(code, halted, None if halted else failure, sent)
 
 
 def _fetch(

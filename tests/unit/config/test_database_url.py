@@ -40,8 +40,8 @@ def test_a_file_that_others_can_read_is_refused(settings):
 
 
 def test_a_member_that_nobody_knows_is_named_with_its_line(settings):
-    with pytest.raises(ConfigurationError, match=r"line 2: \[database\] has no member 'adress'"):
-        settings("[database]\nadress = 'x'\n")
+    with pytest.raises(ConfigurationError, match=r"line 2: \[database\] has no member 'uri'"):
+        settings("[database]\nuri = 'x'\n")
 
 
 def test_the_password_stays_with_the_server(settings, monkeypatch):

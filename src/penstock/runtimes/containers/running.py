@@ -40,7 +40,7 @@ class Contained:
         identity: str,
         stream: Any,
         output: int,
-        keeper: subprocess.Popen[bytes],
+        reaper: subprocess.Popen[bytes],
         settle: Callable[[], None],
         done: Callable[[], None],
         notes: Sequence[str],
@@ -54,14 +54,14 @@ class Contained:
         self._client = client
         self._lock = threading.Lock()
         self._id = identity
-        self._keeper = keeper
+        self._reaper = reaper
         self._settle = settle
         self._done = done
         self._ended = threading.Event()
         self._code: int | None = None
         self._failure: InternalFailure | None = None
         self._exceeded: frozenset[Resource] = frozenset()
-        # Daemon: a runner that ends before its program leaves the rest to the keeper.
+        # Daemon: a runner that ends before its program leaves the rest to the reaper.
         threading.Thread(target=self._follow, args=(stream, output), name="container", daemon=True).start()
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -108,10 +108,10 @@ class Contained:
             os.close(output)
             self._ended.set()
             stream._response.raw.close()  # noqa: SLF001 - with its connection, which stream.close() leaves open
-            assert self._keeper.stdin is not None
+            assert self._reaper.stdin is not None
             with suppress(BrokenPipeError):
-                self._keeper.stdin.close()  # it removes the container, which nobody need wait for
-            if self._keeper.wait() == 0:
+                self._reaper.stdin.close()  # it removes the container, which nobody need wait for
+            if self._reaper.wait() == 0:
                 self._done()
             self._client.close()
 

@@ -36,7 +36,7 @@ CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "
 #: Container and log have one stream, in the order in which it was written. Engines give two pipes to a program.
 _JOINED = 'exec "$@" 2>&1'
 
-_KEEPER = Path(__file__).with_name("keeper.py")
+_REAPER = Path(__file__).with_name("reaper.py")
 #: The period over which the kernel counts a program's processor time, in microseconds.
 _PERIOD = 100_000
 
@@ -62,21 +62,21 @@ class Container:
             for mount in program.mounts:
                 if mount.writable:
                     _open(mount.source)
-        keeper = _keeper(self.engine)
+        reaper = _reaper(self.engine)
         client = self.engine.client()
         try:
             made = self._create(client, program, mounts)
-            keeper.stdin.write(f"{made}\n".encode())  # type: ignore[union-attr]
-            keeper.stdin.flush()  # type: ignore[union-attr]
+            reaper.stdin.write(f"{made}\n".encode())  # type: ignore[union-attr]
+            reaper.stdin.flush()  # type: ignore[union-attr]
             stream = client.attach_socket(made, {"stdout": 1, "stderr": 1, "stream": 1, "logs": 0})
             client.start(made)
         except (DockerException, OSError) as error:
             client.close()
-            _let_go(keeper)
+            _let_go(reaper)
             raise self._refusal(program, brief(error)) from error
         except BaseException:
             client.close()
-            _let_go(keeper)
+            _let_go(reaper)
             raise
         own = [mount.source for mount in program.mounts if mount.writable]
         return Contained(
@@ -85,7 +85,7 @@ class Container:
             made,
             stream,
             os.dup(output),
-            keeper,
+            reaper,
             self._settle(own),
             self._done,
             self._notes(program),
@@ -217,9 +217,9 @@ def _open(folder: Path) -> None:
     subprocess.run(["chmod", "-R", "a+rwX", "--", str(folder)], check=False, capture_output=True)
 
 
-def _keeper(engine: Engine) -> subprocess.Popen[bytes]:
+def _reaper(engine: Engine) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_KEEPER), engine.socket],
+        [sys.executable, "-I", "-S", str(_REAPER), engine.socket],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -227,8 +227,8 @@ def _keeper(engine: Engine) -> subprocess.Popen[bytes]:
     )
 
 
-def _let_go(keeper: subprocess.Popen[bytes]) -> None:
+def _let_go(reaper: subprocess.Popen[bytes]) -> None:
     with suppress(BrokenPipeError):
-        assert keeper.stdin is not None
-        keeper.stdin.close()
-    keeper.wait()
+        assert reaper.stdin is not None
+        reaper.stdin.close()
+    reaper.wait()

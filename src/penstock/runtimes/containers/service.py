@@ -1,7 +1,7 @@
 """A service of Podman's that ends some seconds after the process that started it.
 
 Executed by its path (`python -I -S service.py LISTENER SOCKET`), with a listening socket as the descriptor LISTENER, a
-process and session of its own. Its stdin comes to an end with whoever started it; keepers then still have work to do.
+process and session of its own. Its stdin comes to an end with whoever started it; reapers then still have work to do.
 """
 
 # ruff: noqa: PTH106, PTH108, PTH120 - pathlib takes longer to import than this to run
@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 
-#: Seconds that keepers have to remove their containers.
+#: Seconds that reapers have to remove their containers.
 _LINGER = 10
 
 

@@ -8,6 +8,7 @@ The dispatcher, the reports, stop and delete, the state machine, the runner's jo
 """
 
 from penstock.testing.simulation.plan import Fault, Plan, Wish, draw
+from penstock.testing.simulation.shrink import shrink
 from penstock.testing.simulation.world import Outcome, run
 
-__all__ = ["Fault", "Outcome", "Plan", "Wish", "draw", "run"]
+__all__ = ["Fault", "Outcome", "Plan", "Wish", "draw", "run", "shrink"]

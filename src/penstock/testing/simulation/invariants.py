@@ -69,7 +69,11 @@ class Watch:
         if before is not None:
             store.apply_events(uid, name, events)
             after = store.host(uid, name)
-            self._need(after == before, "reports are idempotent", f"{uid}/{name}: {before} became {after}")
+            self._need(
+                after == before,
+                "reports are idempotent",
+                f"{uid}/{name}: {_told(before)} became {_told(after)}",
+            )
 
     def started(self, handle: str, living: Sequence[str]) -> None:
         """A runner is started."""
@@ -89,7 +93,7 @@ class Watch:
         """A runner has ended by itself: its server knows how, or knows the job no more."""
         host = self._world.store.host(runner.run.job_uid, runner.run.host)
         known = host is None or host.ended
-        self._need(known, "ends are told", f"{runner.name} has ended, and on record it is {host}")
+        self._need(known, "ends are told", f"{runner.name} has ended; on record {_told(host)}")
 
     def all_on_record(self) -> None:
         """What was accepted is there, as it was last written."""
@@ -212,7 +216,7 @@ class Watch:
         self._hosts[handle] = host
         if before is None or before == host:
             return
-        told = f"{handle}: {before} -> {host}"
+        told = f"{handle}: {_told(before)} became {_told(host)}"
         self._need(not before.ended, "the end is final", told)
         self._need(host.sequence > before.sequence, "reports are idempotent", told)
         self._need(_in_order(host.phases), "times are monotone", told)
@@ -233,3 +237,10 @@ def _in_order(phases: Any) -> bool:
 
 def _place(name: str) -> int:
     return _ORDER.index(Phase(name))
+
+
+def _told(host: Host | None) -> str:
+    """A host in a few words, without its token."""
+    if host is None:
+        return "nothing"
+    return f"{host.phase} by event {host.sequence}, {dict(host.phases)}, {host.outcome}"

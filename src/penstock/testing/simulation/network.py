@@ -62,6 +62,8 @@ class Network:
         if "message lost" in faults:
             world.trace(f"{shown} is lost")
         else:
+            if "message late" in faults:
+                world.trace(f"{shown} will come late")
             world.agenda.after(delay + faults.get("message late", 0), deliver)
         if "message twice" in faults:
             world.trace(f"{shown} will come twice")

@@ -68,6 +68,8 @@ class Plan:
     seed: int
     """What is left to chance within a run (delays, durations) is drawn from it."""
     slots: int = 4
+    pace: int = 0
+    """How long each call of a server may take, in milliseconds: everything else happens in between."""
     wishes: tuple[Wish, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
 
@@ -87,7 +89,8 @@ def draw(seed: int) -> Plan:
     kinds = [kind for group in groups for kind in group if chance.random() < 0.7]
     most = chance.choice((3, 12, 40))
     faults = [_fault(chance, chance.choice(kinds)) for _ in range(chance.randint(0, most))] if kinds else []
-    return Plan(seed, chance.choice((1, 2, 4)), tuple(sorted(wishes)), tuple(sorted(faults)))
+    slots, pace = chance.choice((1, 2, 4)), chance.choice((0, 0, 4, 60))
+    return Plan(seed, slots, pace, tuple(sorted(wishes)), tuple(sorted(set(faults))))
 
 
 def _life(chance: random.Random, name: str) -> list[Wish]:

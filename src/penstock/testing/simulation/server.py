@@ -212,6 +212,8 @@ class Calls:
 
         def call(*args: Any) -> Any:
             self._check_alive()
+            world.take_time()
+            self._check_alive()
             faults = world.faults.call()
             if "meanwhile" in faults:
                 world.trace(f"{self._life.name} is slow before {name}")

@@ -44,18 +44,30 @@ class MemoryStore:
         self.uploads = MemoryUploads()
         self._jobs: dict[str, Job] = {}
         self._hosts: dict[str, dict[str, Host]] = {}
+        self._tags: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:
         """Nothing is to be given back."""
 
+    def add_job(self, job: Job, job_tags: Mapping[str, str]) -> None:
+        """Put a new job on record.
+
+        Raises:
+            Conflict: A job of that name is there.
+        """
+        [conflict] = self.add_jobs([(job, job_tags)])
+        if conflict is not None:
+            raise conflict
+
     def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
-        """Put new jobs on record, and tell of each whether its name was taken. Tags are not kept."""
+        """Put new jobs on record, and tell of each whether its name was taken."""
         fates: list[Conflict | None] = []
-        for job, _ in new:
+        for job, tags in new:
             if job.name in self._jobs:
                 fates.append(Conflict(f"A job named {job.name} exists."))
             else:
                 self._jobs[job.name] = job
+                self._tags[job.arn] = dict(tags)
                 fates.append(None)
         return fates
 
@@ -87,12 +99,21 @@ class MemoryStore:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
         del self._jobs[job.name]
         self._hosts.pop(job.uid, None)
+        self._tags.pop(job.arn, None)
         self.uploads.forget(job.uid)
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""
         active = [job for job in self._jobs.values() if not job.phase.final]
         return sorted(active, key=lambda job: (job.created_at, job.name))
+
+    def active_count(self) -> int:
+        """How many jobs have not ended."""
+        return len(self.active_jobs())
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """A resource's tags, by key."""
+        return dict(sorted(self._tags.get(arn, {}).items()))
 
     def add_hosts(self, job: Job, new: Sequence[Host]) -> None:
         """Store a job's move together with the hosts it now has.

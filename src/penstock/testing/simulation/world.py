@@ -25,6 +25,8 @@ BOUND = 120_000
 #: After how much time without work all that is left of ended jobs must be gone.
 SWEPT = 3_600_000
 _TRIES = 4
+#: How many calls may be under way within each other.
+_DEEPEST = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class World:
         self._programs: set[str] = set()
         self._started = 0
         self._stopping: list[str] = []
+        self._paces = self._chance("paces")
+        self._depth = 0
         self._open = 0
         """How many wishes and timed faults are still to come."""
         self._unexpected: Exception | None = None
@@ -111,9 +115,18 @@ class World:
     def pause(self, milliseconds: int) -> None:
         """Let everything else happen while somebody waits."""
         end = self.clock.true + milliseconds
-        while (action := self.agenda.next(end)) is not None:
-            self._act(action)
+        self._depth += 1
+        try:
+            while (action := self.agenda.next(end)) is not None:
+                self._act(action)
+        finally:
+            self._depth -= 1
         self.clock.true = max(self.clock.true, end)
+
+    def take_time(self) -> None:
+        """A server's call takes a moment, unless it is itself what happens within another one's."""
+        if self.plan.pace and self._depth < _DEEPEST and not self.faults.calm:
+            self.pause(self._paces.randrange(self.plan.pace))
 
     def _at_rest(self) -> bool:
         return not (self._open or self._unfinished())

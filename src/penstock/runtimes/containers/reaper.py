@@ -1,6 +1,6 @@
-"""The keeper of one container: removes it when its runner lets go of it, however the runner ends.
+"""The reaper of one container: removes it when its runner lets go of it, however the runner ends.
 
-Executed by its path (`python -I -S keeper.py SOCKET`), a process and session of its own. On its stdin comes
+Executed by its path (`python -I -S reaper.py SOCKET`), a process and session of its own. On its stdin comes
 the container's id, then nothing until the end of file, which the kernel brings about when the runner has died.
 Of the standard library only what starts fast.
 """
