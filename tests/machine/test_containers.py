@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import podman as support
@@ -10,9 +9,10 @@ import pytest
 from ordinary import run_as_ordinary_user
 from podman import OTHERS, lacking, podman
 
-from penstock.runtimes.base import Limits, Mount
+from penstock.runtimes.base import Mount
 from penstock.runtimes.containers.runtime import Container
-from penstock.testing.scripts import python, run, script, sh
+from penstock.testing.limits import LimitsSuite
+from penstock.testing.scripts import python, run, sh
 from penstock.testing.walls import WallsSuite
 
 pytestmark = [pytest.mark.machine, pytest.mark.skipif(lacking() is not None, reason=str(lacking()))]
@@ -63,40 +63,15 @@ class TestOwners:
         shutil.rmtree(tmp_path / "theirs")
 
 
-class TestLimits:
-    def test_memory(self, engine, runtime):
-        if "memory" not in engine.engine.limits or os.geteuid() != 0:
-            pytest.skip("this engine can't limit memory")
-        with tempfile.TemporaryFile() as output:
-            program = script("x = bytearray(400 << 20)", limits=Limits(memory=100 << 20))
-            running = runtime.start(program, output.fileno())
-            assert running.wait(30) == 137
-            assert running.exceeded() == {"memory"}
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="rootless engines limit only what they are given control groups for"
+)
+class TestLimits(LimitsSuite):
+    folders_in_memory = ("/dev/shm",)
 
-    def test_processes(self, engine, runtime):
-        if "processes" not in engine.engine.limits or os.geteuid() != 0:
-            pytest.skip("this engine can't limit processes")
-        source = """
-            import os, time
-            for count in range(100):
-                try:
-                    if not os.fork():
-                        time.sleep(60)
-                except BlockingIOError:
-                    print(count < 20)
-                    break
-        """
-        assert python(runtime, source, limits=Limits(processes=20)) == (0, b"True\n")
-
-    def test_shared_memory(self, runtime):
-        source = "import os; about = os.statvfs('/dev/shm'); print(about.f_blocks * about.f_frsize >> 20)"
-        assert python(runtime, source, limits=Limits(shared_memory=77 << 20)).output == b"77\n"
-
-    def test_processors(self, engine, runtime):
-        if "cpus" not in engine.engine.limits or os.geteuid() != 0:
-            pytest.skip("this engine can't limit processors")
-        source = "import os; print(os.sched_getaffinity(0))"
-        assert python(runtime, source, limits=Limits(cpus=(0,))).output == b"{0}\n"
+    @pytest.fixture
+    def runtime(self, runtime):
+        return runtime
 
 
 def test_nothing_is_left_at_the_engine(engine, runtime):

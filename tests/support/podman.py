@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from docker.errors import APIError
+
 from penstock.runtimes.containers import engine, image
 from penstock.runtimes.containers.sockets import listens
 from penstock.testing.host_image import write_host_image
@@ -96,7 +98,8 @@ class Podman:
     def __exit__(self, *_):
         client = self.engine.client()
         for one in client.containers(all=True):
-            client.remove_container(one["Id"], force=True, v=True)
+            with contextlib.suppress(APIError):  # its reaper was quicker
+                client.remove_container(one["Id"], force=True, v=True)
         client.close()
         self._service.send_signal(signal.SIGTERM)
         self._service.wait(30)

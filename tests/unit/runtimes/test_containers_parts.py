@@ -7,9 +7,9 @@ import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.runtimes.containers import image, sockets
+from penstock.runtimes.containers.counts import Counts
 from penstock.runtimes.containers.credentials import credentials, files
 from penstock.runtimes.containers.engine import Engine
-from penstock.runtimes.containers.memory import Kills
 from penstock.runtimes.containers.pulling import Pulling
 
 ENGINE = Engine("/none", "Podman", "4.3.1", "1.41", rootless=False, remapped=False, limits=frozenset())
@@ -150,26 +150,27 @@ def test_podmans_log_ins_come_after_dockers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cgroup", "file", "text"),
+    ("cgroup", "file", "text", "resource"),
     [
         (
-            "5:cpu:/a\n3:memory:/box\n0::/x\n",
+            "3:memory:/box\n0::/x\n",
             "memory/box/memory.oom_control",
             "oom_kill_disable 0\noom_kill 2\n",
+            "memory",
         ),
-        ("0::/box\n", "box/memory.events", "low 0\noom 1\noom_kill 1\n"),
+        ("0::/box\n", "box/memory.events", "low 0\noom 1\noom_kill 2\n", "memory"),
+        ("4:pids:/box\n3:memory:/x\n0::/x\n", "pids/box/pids.events", "max 2\n", "processes"),
+        ("0::/box\n", "box/pids.events", "max 2\n", "processes"),
     ],
 )
-def test_kills_are_read_off_either_kind_of_control_group(tmp_path, cgroup, file, text):
+def test_counts_are_read_off_either_kind_of_control_group(tmp_path, cgroup, file, text, resource):
     (tmp_path / "7").mkdir()
     (tmp_path / "7/cgroup").write_text(cgroup)
-    kills = Kills(7, tmp_path, tmp_path / "fs")
-    assert not kills.any()
+    counts = Counts(7, tmp_path, tmp_path / "fs")
+    assert counts.exceeded() == set()
     (tmp_path / "fs" / file).parent.mkdir(parents=True)
     (tmp_path / "fs" / file).write_text(text)
-    assert kills.any()
-    (tmp_path / "fs" / file).write_text(
-        text.replace("oom_kill 2", "oom_kill 0").replace("oom_kill 1", "oom_kill 0")
-    )
-    assert not kills.any()
-    assert not Kills(0, tmp_path).any()
+    assert counts.exceeded() == {resource}
+    (tmp_path / "fs" / file).write_text(text.replace(" 2", " 0"))
+    assert counts.exceeded() == set()
+    assert Counts(0, tmp_path).exceeded() == set()

@@ -18,8 +18,8 @@ from docker.utils.socket import frames_iter
 
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import Resource
+from penstock.runtimes.containers.counts import Counts
 from penstock.runtimes.containers.engine import Engine, brief
-from penstock.runtimes.containers.memory import Kills
 
 #: Seconds between looks at a container whose stream has ended: at first short, since that is its end as a rule.
 _SHORTEST, _LONGEST = 0.002, 0.1
@@ -90,20 +90,20 @@ class Contained:
             self._signal("SIGKILL")
 
     def exceeded(self) -> frozenset[Resource]:
-        """See `Running.exceeded`. Engines tell of memory alone."""
+        """See `Running.exceeded`."""
         return self._exceeded
 
     def _follow(self, stream: Any, output: int) -> None:
         """In a thread of its own: all of the output, then the end."""
-        kills = Kills(self._pid())
+        counts = Counts(self._pid())
         try:
             try:
                 for _, data in frames_iter(stream, tty=False):
                     _write(output, data)
             except OSError:
                 pass  # the engine has gone away; what becomes of the container is asked below
-            killed = kills.any()
-            self._conclude(killed)
+            self._exceeded = counts.exceeded()
+            self._conclude()
         finally:
             os.close(output)
             self._ended.set()
@@ -115,10 +115,11 @@ class Contained:
                 self._done()
             self._client.close()
 
-    def _conclude(self, killed: bool) -> None:
+    def _conclude(self) -> None:
         try:
             state = self._last_state()
-            self._exceeded = frozenset({"memory"} if killed or state.get("OOMKilled") else ())
+            if state.get("OOMKilled"):
+                self._exceeded |= {"memory"}
             self._settle()
         except (DockerException, OSError, KeyError) as error:
             self._failure = InternalFailure(
