@@ -16,6 +16,7 @@ from bench import (
     start,
     transfers,
     trivial,
+    volume,
     walls,
     wire,
 )
@@ -30,6 +31,7 @@ ALL = {
     "inputs": inputs.main,
     "environments": environments.main,
     "limits": limits.main,
+    "volume": volume.main,
     "records": records.main,
     "walls": walls.main,
     "local-mode": local_mode.main,

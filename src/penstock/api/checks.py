@@ -14,6 +14,7 @@ from typing import Any
 from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
 from penstock.images import kinds
+from penstock.images.contents import contents
 from penstock.images.uris import parse
 from penstock.job import local_inputs
 
@@ -146,7 +147,7 @@ def _application(
 
 def _unknown(image: str) -> str | None:
     try:
-        parse(image)
+        contents(parse(image))
     except UnknownImage as error:
         return str(error)
     return None

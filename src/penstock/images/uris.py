@@ -263,11 +263,11 @@ def _check(value: str | None, accepted: Iterable[str], what: str) -> None:
     if value not in options:
         raise ValueError(
             f"Unsupported {what}: {value}. This version of Penstock does not know it; a newer one may. "
-            f"Supported {what}(s), the nearest first: {', '.join(_by_nearness(value or '', options))}."
+            f"Supported {what}(s), the nearest first: {', '.join(by_nearness(value or '', options))}."
         )
 
 
-def _by_nearness(value: str, options: Iterable[str]) -> list[str]:
+def by_nearness(value: str, options: Iterable[str]) -> list[str]:
     """The versions that differ least in their first number first, then in the second; names by their letters."""
 
     def distance(one: str) -> tuple[list[int], float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from penstock.data.inputs import Fetched
 from penstock.environments import Cancelled
 from penstock.job.run import Run
 from penstock.runner import contract
@@ -75,6 +76,10 @@ class Contained:
             limits=limits,
             closed=contract.closed(run),
         )
+
+    def check(self, program: Program, fetched: Sequence[Fetched]) -> str:  # noqa: ARG002 - what an image holds shows in it
+        """See `Ground.check`."""
+        return ""
 
     def runtime(self, *, overlays: bool) -> Runtime:  # noqa: ARG002 - containers have none
         """See `Ground.runtime`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from penstock.data.inputs import Fetched
 from penstock.environments import Uses
 from penstock.images.kinds import in_container
 from penstock.job.run import Run
@@ -25,6 +26,17 @@ class Ground(Protocol):
 
         Raises:
             ClientFailure: Nothing is.
+        """
+        ...
+
+    def check(self, program: Program, fetched: Sequence[Fetched]) -> str:
+        """Refuse a program that can't be executed, as far as that can be seen beforehand.
+
+        Returns:
+            What to add to the FailureReason should it fail; empty: nothing.
+
+        Raises:
+            AlgorithmFailure: It can't.
         """
         ...
 

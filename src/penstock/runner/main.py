@@ -38,7 +38,7 @@ def main(path: Path) -> None:
     run = Run.from_json(folder.run.read_text())
     reporter = Reporter(run, folder, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
-    journal = Journal(folder.journal.open("a+b"), now, reporter.changed)
+    journal = Journal(folder.journal.open("a+b", buffering=0), now, reporter.changed)
     records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
     reporter.start(journal, records.meter)
     with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:

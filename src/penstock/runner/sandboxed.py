@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from penstock.data.inputs import Fetched
 from penstock.environments import Environment, Uses, job_layer, pip_environment
 from penstock.errors import ClientFailure
 from penstock.job.run import Run
-from penstock.runner import contract, surroundings
+from penstock.runner import contract, entrypoint, surroundings
 from penstock.runner.folder import RunFolder
 from penstock.runner.records import Records
 from penstock.runtimes.base import Limits, Mount, Program, Runtime
@@ -35,7 +36,9 @@ class Sandboxed:
         cls, run: Run, folder: RunFolder, records: Records, due: Callable[[], bool], uses: Uses
     ) -> Self:
         """The environment that stands in for the job's image."""
-        return cls(run, folder, records, due, uses, surroundings.prepare_for(run, records, due, uses))
+        environment = surroundings.prepare_for(run, records, due, uses)
+        entrypoint.check_early(run, environment)
+        return cls(run, folder, records, due, uses, environment)
 
     def install(self) -> None:
         """A source folder's requirements, once per content, where no code has to be run for it."""
@@ -46,15 +49,11 @@ class Sandboxed:
     def program(self, extra: Mapping[str, str], limits: Limits) -> Program:
         """See `Ground.program`."""
         run, folder = self.run, self.folder
-        application = run.request["AppSpecification"]
-        argv = (
-            *(application.get("ContainerEntrypoint") or ()),
-            *(application.get("ContainerArguments") or ()),
-        )
+        argv = entrypoint.argv_of(run.request)
         if not argv:
             raise ClientFailure(
                 "The job names no program, and the environment of "
-                f"{application['ImageUri']} has none of its own. Give ContainerEntrypoint."
+                f"{run.request['AppSpecification']['ImageUri']} has none of its own. Give ContainerEntrypoint."
             )
         layer = job_layer(self.environment, folder.layer)
         variables, visible = pip_environment()
@@ -77,6 +76,11 @@ class Sandboxed:
             limits=limits,
             closed=contract.closed(run),
         )
+
+    def check(self, program: Program, fetched: Sequence[Fetched]) -> str:
+        """See `Ground.check`."""
+        view = entrypoint.View(self.environment, self.folder.ml, fetched)
+        return entrypoint.check(program.argv, program.environment["PATH"], view)
 
     def runtime(self, *, overlays: bool) -> Runtime:
         """See `Ground.runtime`."""

@@ -31,6 +31,7 @@ _PROGRAMS = (
         "mkdir",
         "mv",
         "nice",
+        "nproc",
         "od",
     ),
     *("readlink", "rm", "sed", "sh", "sleep", "test", "touch", "true"),

@@ -1,6 +1,7 @@
 """Rules that AWS's documents state and its model does not hold, each with a request that breaks it alone."""
 
 import pytest
+from failure_table import assert_told
 
 from penstock.api.checks import broken_rules, broken_tags
 from penstock.api.local_storage import LOCAL_STORAGE
@@ -163,6 +164,16 @@ def test_local_storage_speaks_of_types_that_exist():
     assert set(LOCAL_STORAGE) <= set(types)
     families = {name.split(".")[1] for name in LOCAL_STORAGE}
     assert {t for t in types if t.split(".")[1] in families} == set(LOCAL_STORAGE)
+
+
+def test_a_program_that_no_kernel_would_start_is_refused_with_its_size():
+    application = {
+        "ImageUri": "python:3.11",
+        "ContainerEntrypoint": ["python3"],
+        "ContainerArguments": ["x" * 30_000] * 60,
+    }
+    [told] = broken_rules(request(AppSpecification=application))
+    assert_told("arguments and variables that no program can be given", told)
 
 
 class TestContainers:
