@@ -5,7 +5,19 @@ python -m bench [NAME ...], with names of `ALL`
 
 import sys
 
-from bench import imports, inputs, listing, local_mode, records, start, transfers, trivial, wire
+from bench import (
+    environments,
+    imports,
+    inputs,
+    limits,
+    listing,
+    local_mode,
+    records,
+    start,
+    transfers,
+    trivial,
+    wire,
+)
 
 ALL = {
     "trivial": trivial.main,
@@ -15,6 +27,8 @@ ALL = {
     "transfers": transfers.main,
     "listing": listing.main,
     "inputs": inputs.main,
+    "environments": environments.main,
+    "limits": limits.main,
     "records": records.main,
     "local-mode": local_mode.main,
 }

@@ -136,7 +136,7 @@ def finished(size):
 def fill(store, size):
     began, rows = time.perf_counter(), finished(size)
     while batch := list(itertools.islice(rows, 20_000)):
-        with store._engine.begin() as c:  # noqa: SLF001 - rows by the million, past the store
+        with store._engine.begin() as c:
             c.execute(insert(jobs), batch)
     print(f"{size:,} jobs filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
@@ -159,7 +159,7 @@ def postgres(size):
         with contextlib.closing(open_postgres(server.url())) as store:
             fill(store, size)
             # As autovacuum does within minutes of so many new rows.
-            with store._dialect.reader.connect() as c:  # noqa: SLF001 - no part of what a store does
+            with store._dialect.reader.connect() as c:
                 c.execute(text("VACUUM ANALYZE"))
         with tempfile.TemporaryDirectory() as home:
             yield home, {"PENSTOCK_DATABASE_URL": server.url()}

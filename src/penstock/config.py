@@ -40,6 +40,9 @@ class Settings:
     """Of buckets that lie elsewhere, whole."""
     s3_bucket: str | None
     walls: str
+    limits: str
+    shm_bytes: int
+    """0: half of a job's memory."""
     strict_versions: bool
     stop_grace: int
     slots: int
@@ -77,6 +80,8 @@ class Settings:
             s3_buckets=s3_buckets,
             s3_bucket=env.get("PENSTOCK_BUCKET") or None,
             walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
+            limits=_choice(env, "PENSTOCK_LIMITS", ("auto", "cgroup", "watch", "off")),
+            shm_bytes=_integer(env, "PENSTOCK_SHM_BYTES", 0, 0, 1 << 60),
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
             stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
             slots=_integer(env, "PENSTOCK_SLOTS", max(4, 2 * (os.cpu_count() or 1)), 1, 10_000),
@@ -115,6 +120,8 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_S3_SESSION_TOKEN": "its session token, for temporary keys",
     "PENSTOCK_BUCKET": "the default bucket (default `sagemaker-<region>-<account>`)",
     "PENSTOCK_WALLS": "`auto`, `bubblewrap` or `unshare` (default `auto`: bubblewrap where it is installed)",
+    "PENSTOCK_LIMITS": "how jobs are kept to their instance type: `auto`, `cgroup`, `watch`, or `off` (default `auto`)",
+    "PENSTOCK_SHM_BYTES": "the size of a job's /dev/shm (default half of its memory)",
     "PENSTOCK_STRICT_VERSIONS": "`1`: an environment that differs from its image is an error, not a note",
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",

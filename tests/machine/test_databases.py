@@ -6,6 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 from postgres_server import PostgresServer
+from store_plans import PlanSuite
 from store_upgrades import StartSuite, UpgradeSuite
 
 from penstock.errors import ConfigurationError
@@ -67,6 +68,10 @@ class TestUpgrades(UpgradeSuite, StartSuite):
     @pytest.fixture
     def bare_address(self, postgres):
         return postgres.new_database()
+
+
+class TestPlans(OnPostgres, PlanSuite):
+    pass
 
 
 def test_what_was_acknowledged_survives_the_end_of_all_processes_of_the_database():

@@ -11,11 +11,16 @@ from ordinary import run_as_ordinary_user
 
 from penstock.runtimes.bubblewrap import Bubblewrap
 from penstock.runtimes.choose import checks
+from penstock.runtimes.groups import nests
 from penstock.runtimes.unshare import Unshare
+from penstock.testing.limits import LimitsSuite
 from penstock.testing.overlays import OverlaySuite
 from penstock.testing.walls import WallsSuite
 
 pytestmark = pytest.mark.machine
+
+#: Groups are for root, on most machines and on that of the tests: an ordinary user has the watch.
+MEANS = ("cgroup", "watch") if nests() else ("watch",)
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
@@ -29,6 +34,19 @@ class TestUnshare(WallsSuite, OverlaySuite):
     @pytest.fixture
     def runtime(self):
         return Unshare()
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+class TestLimitsOfBubblewrap(LimitsSuite):
+    @pytest.fixture(params=MEANS)
+    def runtime(self, request):
+        return Bubblewrap(shutil.which("bwrap"), limits=request.param)
+
+
+class TestLimitsOfUnshare(LimitsSuite):
+    @pytest.fixture(params=MEANS)
+    def runtime(self, request):
+        return Unshare(limits=request.param)
 
 
 def test_doctor_finds_both_fit_here():

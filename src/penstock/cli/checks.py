@@ -37,6 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_system(),
         *_parts(),
         *_walls(settings),
+        _limits(settings),
         _network(),
         *_home(settings),
         *_stores(settings),
@@ -86,6 +87,13 @@ def _walls(settings: Settings) -> Iterator[Finding]:
             yield Finding(label, "weak", " ".join((one.detail, *one.weaker)), one.fix)
         else:
             yield Finding(label, "ok", one.detail + (" It is the one used." if one.runtime == used else ""))
+
+
+def _limits(settings: Settings) -> Finding:
+    from penstock.runtimes.limits import report  # noqa: PLC0415 - only here
+
+    told = report(settings.limits)
+    return Finding("limits", "ok" if told.enforced else "weak", told.detail, told.fix)
 
 
 def _network() -> Finding:

@@ -86,8 +86,16 @@ class Run:
     cache_bytes: int = 0
     local_inputs: tuple[str, ...] = ()
     """Folders of this machine that may be inputs as they lie."""
+    closed_ports: tuple[int, ...] = ()
+    """Of this machine's loopback, which the program is to be kept from, beside the store's inner ones."""
     walls: str = "auto"
+    limits: str = "auto"
+    """By what means programs are kept to their instance type; "off": not at all."""
+    shm_bytes: int = 0
+    """The size of /dev/shm; 0: half of the memory."""
     strict_versions: bool = False
+    lock: str | None = None
+    """The environment's lock (`job/lock.py`), for a job that is to run in the environment of an earlier one."""
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
@@ -111,5 +119,6 @@ class Run:
         data = {k: v for k, v in json.loads(text).items() if k in known}
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
+        data["closed_ports"] = tuple(data.get("closed_ports", ()))
         data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

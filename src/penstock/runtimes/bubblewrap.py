@@ -23,6 +23,7 @@ from penstock.runtimes.system import (
     Link,
     Overlay,
     Step,
+    Tmpfs,
     view,
 )
 from penstock.runtimes.userns import wanted
@@ -33,6 +34,7 @@ class Bubblewrap:
     """The runtime that calls `bwrap`."""
 
     path: str = "/usr/bin/bwrap"
+    limits: str = "auto"
     name: str = field(default="bubblewrap", init=False)
     overlays: bool = field(default=False, init=False)
 
@@ -55,7 +57,7 @@ class Bubblewrap:
                 *("--info-fd", str(channels.info), "--block-fd", str(channels.block)),
                 *("--proc", "/proc", *_proc(), "--dev", "/dev"),
                 *_filter(channels),
-                *(option for step in steps for option in _step(step, channels)),
+                *(option for step in steps for option in _step(step, channels, self.path)),
                 *(option for pair in program.environment.items() for option in ("--setenv", *pair)),
                 *("--chdir", program.working_directory),
             ]
@@ -65,15 +67,24 @@ class Bubblewrap:
 
         # Without new privileges, which a scope needs, a bwrap of the old kind could not do its work.
         set_user_id = bool(Path(self.path).stat().st_mode & stat.S_ISUID)
-        return tree.start(compose, output, program.closed, scoped=not set_user_id)
+        return tree.start(compose, output, program, self.limits, scoped=not set_user_id)
+
+
+def nesting_can_be_refused(path: str) -> bool:
+    """Whether this bwrap knows --disable-userns (0.8 and later)."""
+    return _version(path) >= (0, 8)
+
+
+def _has_sizes(path: str) -> bool:
+    """Whether this bwrap knows --size (0.7 and later)."""
+    return _version(path) >= (0, 7)
 
 
 @cache
-def nesting_can_be_refused(path: str) -> bool:
-    """Whether this bwrap knows --disable-userns (0.8 and later)."""
+def _version(path: str) -> tuple[int, ...]:
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, env={}).stdout
-    version = re.search(r"(\d+)\.(\d+)", said)
-    return version is not None and tuple(map(int, version.groups())) >= (0, 8)
+    found = re.search(r"(\d+)\.(\d+)", said)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
@@ -105,7 +116,7 @@ def _filter(channels: tree.Channels) -> Iterator[str]:
         yield from ("--seccomp", str(channels.data(program)))
 
 
-def _step(step: Step, channels: tree.Channels) -> Sequence[str]:
+def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
     match step:
         case Folder(path, mode):
             return ("--perms", f"{mode:o}", "--dir", path)
@@ -115,6 +126,9 @@ def _step(step: Step, channels: tree.Channels) -> Sequence[str]:
             return ("--perms", "644", "--file", str(channels.data(content)), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
+        case Tmpfs(path, size):
+            sized = ("--size", str(size)) if _has_sizes(bwrap) else ()
+            return ("--perms", "1777", *sized, "--tmpfs", path)
         case Overlay(_, path, _):
             raise InternalFailure(
                 f"{path}: bubblewrap builds no overlays. Set PENSTOCK_WALLS=auto or unshare."

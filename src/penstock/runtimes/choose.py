@@ -45,13 +45,14 @@ class Finding:
     """The command that mends what is wrong or weaker."""
 
 
-def choose(name: str, *, overlays: bool = False) -> Runtime:
+def choose(name: str, *, overlays: bool = False, limits: str = "auto") -> Runtime:
     """The runtime called `name`; "auto" is bubblewrap where it is installed, else unshare.
 
     Args:
         name: "auto" or a runtime's name.
         overlays: Whether a mount with an upper folder is wanted; "auto" then is the first that has `overlays`. A
             runtime called by its name may lack them.
+        limits: By what means it keeps programs within their limits.
 
     Raises:
         ConfigurationError: There is no such runtime, or bubblewrap was asked for and isn't installed.
@@ -59,9 +60,9 @@ def choose(name: str, *, overlays: bool = False) -> Runtime:
     bwrap = shutil.which("bwrap")
     match name:
         case "bubblewrap" | "auto" if bwrap and (Bubblewrap.overlays or not overlays or name != "auto"):
-            return Bubblewrap(bwrap)
+            return Bubblewrap(bwrap, limits)
         case "unshare" | "auto":
-            return Unshare()
+            return Unshare(limits=limits)
         case "bubblewrap":
             raise ConfigurationError(f"bubblewrap (bwrap) is not installed. To install it: {_installation()}")
         case _:

@@ -78,8 +78,9 @@ class Guarded:
 def admit(process: int, closed: Closed) -> Guarded:
     """Guard a process, which does nothing yet, and all that it will start.
 
-    It stays in its group of the unified hierarchy if that is another one than ours; else it gets one below ours. An
-    ordinary user can't, and gets no note: `penstock doctor` tells what closes the network for all their processes.
+    It stays in its group of the unified hierarchy if that is another one than ours, so whoever chooses one for it does
+    so before; else it gets one below ours. An ordinary user can't, and gets no note: `penstock doctor` tells what
+    closes the network for all their processes.
     """
     if os.geteuid() != 0 or closed == Closed():
         return Guarded()
@@ -95,8 +96,8 @@ def admit(process: int, closed: Closed) -> Guarded:
             (made / "cgroup.procs").write_text(str(process))
     except OSError as error:
         guarded = Guarded(
-            "The program can reach the machine's metadata address and the store's inner ports, which ask for "
-            f"certificates: no guard of its network could be set ({error}).",
+            "The program can reach the machine's metadata address and ports that Penstock has for itself: no guard of "
+            f"its network could be set ({error}).",
             made,
         )
         guarded.close()

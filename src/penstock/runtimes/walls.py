@@ -176,6 +176,9 @@ def _carry_out(kind: str, *step: Any) -> None:
                 _folder(os.path.dirname(path), 0o755)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
             _bind(source, path, attributes)
+        case "tmpfs", path, size:
+            _folder(path, 0o1777)
+            _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={size}")
         case "overlay", lower, path, upper:
             _folder(path, 0o755)
             _overlay(_OLD + lower, path, _OLD + upper)

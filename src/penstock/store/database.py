@@ -20,7 +20,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 from penstock.errors import Conflict
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, schema, sqlite, uploads
+from penstock.store import listing, locks, schema, sqlite, uploads
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
@@ -48,6 +48,7 @@ class Store:
             raise
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
+        self.locks = locks.Locks(dialect)
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.
         self._own = self._engine.raw_connection() if dialect.in_process else None
         self._own_lock = threading.Lock()
@@ -253,7 +254,7 @@ class Store:
             if row is None:
                 return None
             host = to_host(row)
-            for happened in events:
+            for happened in self.locks.shortened(c, events):
                 host = apply(host, happened)
             c.execute(update(hosts).where(one).values(host_row(host)))
         return host

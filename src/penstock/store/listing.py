@@ -136,7 +136,8 @@ def _of_way(statement: Select[Any], way: _Way) -> Select[Any]:
 
 
 def _order(query: JobQuery, columns: Columns) -> list[Any]:
-    return _directed(query, [columns[_COLUMNS[query.sort_by].name], columns["name"]])
+    first = [] if query.sort_by == "Name" else [columns[_COLUMNS[query.sort_by].name]]
+    return _directed(query, [*first, columns["name"]])
 
 
 def _directed(query: JobQuery, order: Sequence[Any]) -> list[Any]:
@@ -149,8 +150,8 @@ def _along(query: JobQuery, after: Sequence[Any] | None) -> list[ColumnElement[b
     if query.status is not None:
         conditions.append(jobs.c.status == query.status)
     if after is not None:
-        here = tuple_(_COLUMNS[query.sort_by], jobs.c.name)
-        place = tuple(after)
+        here: Any = jobs.c.name if query.sort_by == "Name" else tuple_(_COLUMNS[query.sort_by], jobs.c.name)
+        place = after[1] if query.sort_by == "Name" else tuple(after)
         conditions.append(here < place if query.descending else here > place)
     return conditions
 

@@ -87,6 +87,13 @@ uploads = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+locks = Table(
+    "locks",
+    metadata,
+    Column("sha256", _key(64), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
 tags = Table(
     "tags",
     metadata,

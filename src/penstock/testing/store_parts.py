@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 
 from penstock.errors import Conflict
-from penstock.job.life import Job, Phase
+from penstock.job.events import HostEvent
+from penstock.job.life import Job, Phase, Started, Succeeded, advance
+from penstock.job.lock import sha256_of
 from penstock.job.uploads import Upload
 from penstock.store.database import Store
+from penstock.store.locks import find
 from penstock.store.metrics import Metric
-from penstock.testing.stores import StoreBase, found, in_threads, new_job
+from penstock.testing.stores import StoreBase, found, in_threads, new_host, new_job
 
 
 class PartsSuite(StoreBase):
@@ -143,6 +146,28 @@ class PartsSuite(StoreBase):
         assert store.metrics.of(component, "m") == []
         with pytest.raises(Conflict):
             store.metrics.put(component, [Metric("m", 1, None, 1.0)])
+
+    def test_locks_are_kept_once_and_outlive_their_jobs(self, store: Store) -> None:
+        """Told by hosts, also by several at once, or put there by themselves."""
+        store.add_job(new_job("a"), {})
+        started = advance(found(store, "a"), Started(), 5)
+        store.add_hosts(started, [new_host("algo-1"), new_host("algo-2")])
+        told = HostEvent(1, "note", 7, {"lock": "the lock é", "environment": {"digest": "d"}})
+
+        def tell(number: int) -> None:
+            store.apply_events("a-u", f"algo-{number + 1}", [told])
+
+        in_threads(tell, 2)
+        name = sha256_of("the lock é")
+        assert [h.notes for h in store.hosts("a-u")] == [{"lock": name, "environment": {"digest": "d"}}] * 2
+        assert store.locks.add("the lock é") == name
+        assert find(store, "a") == find(store, name) == "the lock é"
+        ended = advance(started, Succeeded(), 6)
+        store.save_job(ended)
+        store.delete_job(ended)
+        assert store.locks.get(name) == "the lock é"
+        assert find(store, "a") is None
+        assert store.locks.get("0" * 64) is None
 
 
 def with_component(store: Store, name: str) -> str:

@@ -1,10 +1,8 @@
 import http.server
-import io
 import itertools
 import json
 import os
 import queue
-import tarfile
 import threading
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from penstock.home import Home, ServerRecord
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
 from penstock.job.uploads import read_lines
-from penstock.runner import contract, requirements
+from penstock.runner import contract
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LONGEST, LogWriter
@@ -191,62 +189,6 @@ class TestStop:
         threading.Timer(0.01, asked.ask).start()
         asked.wait()
         assert (asked.due(), asked.asked) == (True, True)
-
-
-class TestRequirements:
-    def archive(self, tmp_path, **files):
-        folder = tmp_path / "processing/input/code"
-        folder.mkdir(parents=True)
-        with tarfile.open(folder / "sourcedir.tar.gz", "w:gz") as tar:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name.replace("__", "/") + ".txt")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-
-    def request(self, *entrypoint):
-        return {"AppSpecification": {"ContainerEntrypoint": list(entrypoint)}}
-
-    def test_they_are_found_with_the_files_that_they_name(self, tmp_path):
-        self.archive(tmp_path, requirements=b"-r more.txt\n", more=b"six\n", sub__requirements=b"no")
-        found = requirements.find(
-            self.request("/bin/bash", "/opt/ml/processing/input/entrypoint/runproc.sh"), tmp_path
-        )
-        saved = found.save(tmp_path / "saved")
-        assert saved.read_bytes() == b"-r more.txt\n"
-        assert sorted(p.name for p in saved.parent.iterdir()) == ["more.txt", "requirements.txt"]
-        assert len(found.sha256) == 64
-
-    @pytest.mark.parametrize(
-        ("files", "contained"),
-        [
-            ({"requirements": b"six\n", "notes": b"./not a requirement\n"}, True),
-            ({"requirements": b"-r more.txt\n", "more": b"six\n"}, True),
-            ({"requirements": b"-r more.txt\n", "more": b"./local\n"}, False),
-            ({"requirements": b"-r sub/more.txt\n"}, False),
-            ({"requirements": b"./local\n"}, False),
-        ],
-    )
-    def test_only_what_comes_from_an_index_is_installed_beforehand(self, tmp_path, files, contained):
-        self.archive(tmp_path, **files)
-        found = requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path)
-        assert found.self_contained is contained
-
-    def test_only_the_sdks_own_script_installs_them(self, tmp_path):
-        self.archive(tmp_path, requirements=b"six\n")
-        assert requirements.find(self.request("python3", "x.py"), tmp_path) is None
-        assert requirements.find(self.request(), tmp_path) is None
-
-    def test_there_may_be_none(self, tmp_path):
-        assert requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path) is None
-        self.archive(tmp_path, other=b"")
-        assert requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path) is None
-
-    def test_a_broken_archive_is_named(self, tmp_path):
-        folder = tmp_path / "processing/input/code"
-        folder.mkdir(parents=True)
-        (folder / "sourcedir.tar.gz").write_bytes(b"no archive")
-        with pytest.raises(ClientFailure, match=r"sourcedir\.tar\.gz"):
-            requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path)
 
 
 class Server:

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 from sqlalchemy.exc import DatabaseError
+from store_plans import PlanSuite
 from store_upgrades import UpgradeSuite
 
 from penstock.testing.store_lists import ListSuite
@@ -34,6 +35,10 @@ class TestLists(ListSuite):
 
 
 class TestUpgrades(UpgradeSuite):
+    pass
+
+
+class TestPlans(PlanSuite):
     pass
 
 
