@@ -1,5 +1,6 @@
 """Containers by a real Podman: the conformance suite, and what is the containers' own."""
 
+import gc
 import os
 import shutil
 import threading
@@ -82,6 +83,7 @@ def test_nothing_is_left_at_the_engine(engine, runtime):
     assert support.wait_for(lambda: engine.containers() == [])
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # docker-py's, where nobody listens
 def test_an_engine_that_is_away_passes_a_signal_on_when_it_is_back(engine, runtime, tmp_path):
     """As when it is updated: a program must not outlive its time limit for that."""
     if OTHERS in os.environ:
@@ -100,6 +102,7 @@ def test_an_engine_that_is_away_passes_a_signal_on_when_it_is_back(engine, runti
         killing.join(30)
     assert running.wait(30) == 137
     assert support.wait_for(lambda: engine.containers() == [])
+    gc.collect()
 
 
 def test_a_user_that_the_image_lacks(engine, tmp_path):
