@@ -75,6 +75,7 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = home.keys()
+        self._store = _open_store(settings)  # first, since another server may have it: nothing runs yet
         self._sockets = [_listen(settings.host, settings.port)]
         host, port = self._sockets[0].getsockname()[:2]
         self._bucket_sources = bucket_sources(settings)
@@ -88,7 +89,6 @@ class _Server:
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._store = _open_store(settings)
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs", _release)
         self._dispatcher = Dispatcher(
