@@ -246,6 +246,13 @@ def test_version(penstock):
     assert penstock("--version").stdout.strip()[0].isdigit()
 
 
+def test_a_script_for_the_shell(penstock, tmp_path):
+    script = tmp_path / "greet.sh"
+    script.write_text('words=("$@"); echo "${#words[@]} for $BASH"\n')
+    assert "2 for /" in penstock("run", str(script), "one", "two").stdout
+    assert "1 for /" in penstock("run", "greet.sh", "one", "--source-dir", str(tmp_path)).stdout
+
+
 def test_source_dir(penstock, tmp_path):
     source = tmp_path / "src"
     source.mkdir()
