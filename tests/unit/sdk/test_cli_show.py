@@ -37,7 +37,9 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     """What people see on a terminal of 40 columns."""
     seen = StringIO()
     monkeypatch.setattr(seen, "isatty", lambda: True)
-    monkeypatch.setattr(show, "out", Console(file=seen, width=40, highlight=False, soft_wrap=True))
+    monkeypatch.setattr(
+        show, "out", Console(file=seen, width=40, color_system=None, highlight=False, soft_wrap=True)
+    )
     return seen
 
 
