@@ -209,7 +209,9 @@ def test_an_sdk_script_after_penstock_env_needs_no_role(address, script, tmp_pat
         (("run", "{script}", "--output", "o=S3://b/x"), "s3://BUCKET/PREFIX"),
         (("run", "{script}", "--output", "o=s3://"), "s3://BUCKET/PREFIX"),
         (("run", "{script}", "--output", "o=http://b/x"), "s3://BUCKET/PREFIX"),
-        (("run", "{script}", "--output", "=out"), "NAME=DESTINATION"),
+        (("run", "{script}", "--output", "=out"), "NAME=DESTINATION, such as train=out"),
+        (("run", "{script}", "--output", "s3://b/x"), "NAME=DESTINATION, such as train=s3://b/x"),
+        (("run", "{script}", "--output", "/tmp/x"), "NAME=DESTINATION, such as train=/tmp/x"),
         (("run", "{script}", "--input", "s3://no-such-bucket/x"), "no bucket no-such-bucket"),
         (
             ("run", "{script}", "--source-dir", "no-such-folder"),

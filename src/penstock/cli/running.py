@@ -255,8 +255,10 @@ def _output(text: str) -> tuple[ProcessingOutput, Path | None]:
     from penstock.processing import ProcessingOutput  # noqa: PLC0415
 
     name, _, destination = text.partition("=")
-    if not name:
-        raise PenstockError(f"--output {text}: give NAME or NAME=DESTINATION.")
+    if not name or "/" in name:
+        raise PenstockError(
+            f"--output {text}: give NAME or NAME=DESTINATION, such as train={destination or text}."
+        )
     folder = _folder(text, destination)
     remote = destination if destination and folder is None else None
     return ProcessingOutput(output_name=name, source=f"{_OUTPUT}/{name}", destination=remote), folder
