@@ -17,6 +17,7 @@ from bench import (
     transfers,
     trivial,
     volume,
+    walls,
     wire,
 )
 
@@ -32,6 +33,7 @@ ALL = {
     "limits": limits.main,
     "volume": volume.main,
     "records": records.main,
+    "walls": walls.main,
     "local-mode": local_mode.main,
 }
 

@@ -29,6 +29,10 @@ class Context:
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
     local_inputs: Sequence[str] = ()
     """Folders of this machine that may be inputs as they lie."""
+    runtime: str = "sandbox"
+    """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
+    no_engine: Callable[[], str | None] = lambda: None
+    """Why no container can be run here and what to do; None: one can. It answers at once."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""

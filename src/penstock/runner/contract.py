@@ -12,10 +12,13 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from penstock.errors import ClientFailure
 from penstock.job.run import Run
+from penstock.runtimes.base import Closed
+from penstock.runtimes.guard import METADATA
 
 _MESSAGE_BYTES = 1024
 
@@ -28,8 +31,6 @@ BASE_ENVIRONMENT: Mapping[str, str] = {
     "PYTHONUNBUFFERED": "1",
     # The walls map a single user, named root; tar as root would try to give files to others.
     "TAR_OPTIONS": "--no-same-owner",
-    # AWS's clients ask there for the machine's own credentials when they find no others.
-    "AWS_EC2_METADATA_DISABLED": "true",
 }
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -103,10 +104,19 @@ def resource_config(run: Run) -> dict[str, Any]:
 
 def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
     """All variables of the program: the base, the environment's own (`extra`), then the request's, which win."""
-    given = run.request.get("Environment") or {}
     return {
         **BASE_ENVIRONMENT,
         "PATH": ":".join((*path, *SYSTEM_PATH)),
+        **own_variables(run, extra),
+    }
+
+
+def own_variables(run: Run, extra: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """What tells a program of its job and leads it to the server, `extra`, then the request's own, which win."""
+    given = run.request.get("Environment") or {}
+    return {
+        # AWS's clients ask there for the machine's own credentials when they find no others.
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REGION": run.region,
         "AWS_DEFAULT_REGION": run.region,
         "PROCESSING_JOB_NAME": run.job_name,
@@ -120,6 +130,11 @@ def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict
 def isolated(run: Run) -> bool:
     """Whether the program has no network."""
     return bool((run.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation", False))
+
+
+def closed(run: Run) -> Closed:
+    """What of the machine's network the program must not reach."""
+    return Closed() if isolated(run) else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports))
 
 
 def addresses(run: Run) -> dict[str, str]:

@@ -13,15 +13,13 @@ from penstock.data.local import has_mounts_below
 from penstock.errors import InternalFailure
 from penstock.runner.folder import RunFolder
 from penstock.runtimes.base import Mount, Program, Running, Runtime
-from penstock.runtimes.choose import choose
 
 #: Where the code of a job lies; `requirements` reads it before there are any mounts.
 CODE = "/opt/ml/processing/input/code"
 
 
 def start(
-    walls: str,
-    limits: str,
+    choose: Callable[..., Runtime],
     program: Program,
     fetched: Sequence[Fetched],
     folder: RunFolder,
@@ -34,8 +32,7 @@ def start(
         The program, and the inputs that are mounted; the number of each in this list names its folder in `uppers`.
 
     Args:
-        walls: The name of the runtime, or "auto".
-        limits: By what means the program's limits are kept.
+        choose: Chooses the runtime, told by `overlays` whether some are wanted.
         program: Without its inputs.
         fetched: All inputs.
         folder: The run's.
@@ -52,7 +49,7 @@ def start(
         return running, _shared(fetched, overlays=overlays)
 
     if any(one.mount for one in fetched):
-        runtime = choose(walls, overlays=True, limits=limits)
+        runtime = choose(overlays=True)
         refusal = f"{runtime.name} has no overlay mounts"
         if runtime.overlays:
             try:
@@ -61,7 +58,7 @@ def start(
                 refusal = str(failure)
         note(f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}.")
         copy_in(fetched, folder)
-    return begin(choose(walls, limits=limits), overlays=False)
+    return begin(choose(overlays=False), overlays=False)
 
 
 def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: bool) -> list[Mount]:

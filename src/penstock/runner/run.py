@@ -11,7 +11,6 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,19 @@ from penstock import disk
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
-from penstock.environments import Cancelled, Environment, Uses, job_layer, pip_environment
-from penstock.errors import AlgorithmFailure, ClientFailure, InternalFailure, JobFailure, PenstockError
+from penstock.environments import Cancelled, Uses
+from penstock.errors import AlgorithmFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, entrypoint, mounts, scarcity, surroundings
+from penstock.runner import contract, mounts, scarcity
 from penstock.runner.folder import RunFolder
+from penstock.runner.ground import prepare
 from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
 from penstock.runner.volume import Volume, size_of
-from penstock.runtimes.base import Closed, Limits, Mount, Program, Running
-from penstock.runtimes.guard import METADATA
+from penstock.runtimes.base import Running
 from penstock.runtimes.limits import sweep
 
 
@@ -162,29 +161,27 @@ def _run_program(
 ) -> _Ended:
     """Everything up to the program's end."""
     records.journal.phase(Phase.PREPARING)
-    environment = surroundings.prepare_for(run, records, stop.due, uses)
-    entrypoint.check_early(run, environment)
+    ground = prepare(run, folder, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
-    environment, variables = surroundings.with_requirements(run, folder, environment, records, stop.due, uses)
+    ground.install()
     _leave_if_due(stop)
     with (
         allotted(run, folder, records) as share,
         continuous.uploading(**_destination(run, folder, records)) as sent,
     ):
-        program = _program(run, folder, environment, {**variables, **share.variables}, share.limits)
-        view = entrypoint.View(environment, folder.ml, fetched)
-        hint = entrypoint.check(program.argv, program.environment["PATH"], view)
+        program = ground.program(share.variables, share.limits)
+        hint = ground.check(program, fetched)
         volume = Volume(size_of(run.request), folder, fetched)
         records.journal.phase(Phase.RUNNING)
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
                 running, mounted = mounts.start(
-                    run.walls, run.limits, program, fetched, folder, writing, records.log.note
+                    ground.runtime, program, fetched, folder, writing, records.log.note
                 )
             finally:
                 os.close(writing)
@@ -240,38 +237,6 @@ def _fetch(
     # The folder that is mounted is of no use to anybody else.
     records.journal.note(inputs=[asdict(replace(one, mount=None)) for one in fetched])
     return fetched, streams
-
-
-def _program(
-    run: Run, folder: RunFolder, environment: Environment, extra: Mapping[str, str], limits: Limits
-) -> Program:
-    argv = entrypoint.argv_of(run.request)
-    if not argv:
-        raise ClientFailure(
-            "The job names no program, and the environment of "
-            f"{run.request['AppSpecification']['ImageUri']} has none of its own. Give ContainerEntrypoint."
-        )
-    layer = job_layer(environment, folder.layer)
-    variables, visible = pip_environment()
-    folder.scratch.mkdir(exist_ok=True)
-    (folder.ml / "output").mkdir(parents=True, exist_ok=True)
-    return Program(
-        argv=argv,
-        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables, **extra}),
-        mounts=(
-            *layer.mounts,
-            *(Mount(Path(path), path) for path in visible),
-            Mount(folder.scratch, "/tmp", writable=True),  # noqa: S108 - the job's own
-            Mount(folder.ml, "/opt/ml", writable=True),
-        ),
-        hostname=run.host,
-        hosts=contract.addresses(run),
-        network=not contract.isolated(run),
-        limits=limits,
-        closed=Closed()
-        if contract.isolated(run)
-        else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports)),
-    )
 
 
 def _follow(

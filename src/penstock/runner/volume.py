@@ -67,6 +67,7 @@ class Volume:
         self._folder = folder
         self._fetched = fetched
         self._elsewhere: Sequence[Fetched] = ()
+        self._used = self.look()  # before the program starts: its first writes count, too
 
     def leave_out(self, mounted: Sequence[Fetched]) -> None:
         """Those inputs lie elsewhere; what is changed of them lies in the run's `uppers`, by their numbers."""
@@ -76,7 +77,7 @@ class Volume:
         """Return when the program has ended; end it when its files take more than the quota."""
         # What inputs take is known without a walk; an environment's layer is next to nothing.
         left = self.limit - sum(one.bytes or 0 for one in self._fetched if not one.local)
-        used = self.look()
+        used = self._used
         walked, took = time.monotonic(), 0.0
         grown = 0
         while running.wait(min(_LONGEST, max(_SHORTEST, (left - grown) / _FASTEST))) is None:
