@@ -221,6 +221,6 @@ def test_no_image_is_suggested_that_only_looks_a_little_alike():
 
 def test_of_versions_that_are_all_lower_or_higher_the_next_one_is_nearest():
     options = ["1.2", "2.0", "2.8", "2.8.1", "2.5"]
-    assert by_nearness("9", options)[:4] == ["2.8.1", "2.8", "2.5", "2.0"]
+    assert by_nearness("9", options)[:4] == ["2.8", "2.8.1", "2.5", "2.0"]
     assert by_nearness("2.6", options)[:3] == ["2.5", "2.8", "2.8.1"]
     assert by_nearness("0.9", options)[:2] == ["1.2", "2.0"]
