@@ -38,6 +38,9 @@ _MACHINES = {3: "x86 (32 bit)", 21: "ppc64", 22: "s390x", 40: "ARM (32 bit)", 62
 _X86, _X86_64 = 3, 62
 _EMULATORS = Path("/proc/sys/fs/binfmt_misc")
 _SHELLS = ("bash", "sh", "dash")
+#: How much of a shell's script is read for its line ends.
+_LOOKED_AT = 64 << 10
+_UNIX_LINES = "Save the file with Unix line ends (`dos2unix`, or `* text eol=lf` in .gitattributes)."
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def check(argv: Sequence[str], search: str, view: View) -> str:
 
     Returns:
         What to add when it ends with an error, for its cause may well be seen by now: the script that it is to run
-        is not there, say. Empty when there is nothing.
+        is not there, or has the line ends of Windows. Empty when there is nothing.
 
     Raises:
         AlgorithmFailure: It is not there, or can't be executed.
@@ -116,7 +119,7 @@ def check(argv: Sequence[str], search: str, view: View) -> str:
     if file is None or (path.is_relative_to(_ML) and os.path.islink(file)):
         return ""
     hint = _look(path, file, search, view)
-    return hint or _missing_script(argv, path, view)
+    return hint or _of_script(argv, path, view)
 
 
 def argv_of(request: Mapping[str, Any]) -> tuple[str, ...]:
@@ -235,7 +238,7 @@ def _check_interpreter(path: PurePosixPath, head: bytes, search: str, view: View
         raise _failure(
             _NOT_FOUND,
             f"the first line of {path}, '#!{line.strip()}', ends in CR LF, so its interpreter is looked for under a "
-            "name with a CR. Save the file with Unix line ends (`dos2unix`, or `* text eol=lf` in .gitattributes).",
+            f"name with a CR. {_UNIX_LINES}",
         )
     words = line.split()
     interpreter = _absolute(words[0] if words else "")
@@ -257,17 +260,31 @@ def _check_interpreter(path: PurePosixPath, head: bytes, search: str, view: View
             ) from None
 
 
-def _missing_script(argv: Sequence[str], path: PurePosixPath, view: View) -> str:
-    """What to say of an interpreter's script that is not among the job's files."""
+def _of_script(argv: Sequence[str], path: PurePosixPath, view: View) -> str:
+    """What to say of an interpreter's script: it is not among the job's files, or no shell reads its lines well."""
     if not (path.name.startswith("python") or path.name in _SHELLS):
         return ""
     script = _absolute(next((word for word in argv[1:] if not word.startswith("-")), ""))
     file = view.machine(script)
     if "-c" in argv or "-m" in argv or not script.is_relative_to(_ML / "processing"):
         return ""
-    if file is None or os.path.lexists(file):
+    if file is None:
         return ""
-    return f"{script} is not there. {_beside(script, view)}"
+    if not os.path.lexists(file):
+        return f"{script} is not there. {_beside(script, view)}"
+    if path.name in _SHELLS and _has_windows_lines(file):
+        return f"{script} has lines that end in CR LF, and {path.name} takes the CR for a part of them. {_UNIX_LINES}"
+    return ""
+
+
+def _has_windows_lines(file: Path) -> bool:
+    if file.is_symlink() or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as script:
+            return b"\r\n" in script.read(_LOOKED_AT)
+    except OSError:
+        return False
 
 
 def _beside(path: PurePosixPath, view: View) -> str:

@@ -99,6 +99,18 @@ def test_a_script_that_is_not_there_is_a_hint_for_when_it_has_failed(view):
     )
 
 
+def test_a_shell_s_script_with_windows_lines_is_one_too(view):
+    script = put(view, b"echo\r\nfalse\r\n")
+    hint = entrypoint.check(("bash", "-e", script), PATH, view)
+    assert_told(
+        "a script of bash has lines that end in CR LF",
+        f"AlgorithmError: , exit code: 1. {hint.removesuffix('.')}",
+    )
+    assert entrypoint.check(("python3", script), PATH, view) == ""  # which reads such lines
+    put(view, b"echo\n")
+    assert entrypoint.check(("bash", script), PATH, view) == ""
+
+
 def test_a_script_that_the_shell_runs_for_want_of_a_first_line_is_one_too(view):
     hint = entrypoint.check((put(view, b"exit 3\n"),), PATH, view)
     assert_told("a script without a first line fails", f"AlgorithmError: , exit code: 3. {hint}")
