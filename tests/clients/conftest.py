@@ -52,6 +52,7 @@ def environ(tmp_path_factory):
         "PENSTOCK_ENVIRONMENTS": os.environ.get("PENSTOCK_ENVIRONMENTS") or str(ROOT / ".cache/environments"),
         "PENSTOCK_PORT": "11560",
         "PENSTOCK_SLOTS": "16",
+        "PENSTOCK_RUNTIME": "sandbox",
         "PENSTOCK_STOP_GRACE": "5",
     }
     yield environ

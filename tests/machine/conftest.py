@@ -24,6 +24,7 @@ def home(tmp_path_factory):
         PENSTOCK_ENVIRONMENTS=str(ENVIRONMENTS),
         PENSTOCK_STOP_GRACE="5",
         PENSTOCK_PORT="11550",
+        PENSTOCK_RUNTIME="sandbox",  # whatever container engine the machine has
     )
     yield path
     stop_server(path)
