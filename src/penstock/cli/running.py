@@ -16,7 +16,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
-from penstock.job.lock import VARIABLE, EnvironmentLock
+from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 
 if TYPE_CHECKING:
     from penstock.cli.session import HomeSession
@@ -178,7 +178,7 @@ def _lock(text: str) -> tuple[str, str | None]:
     address = local_server.ensure()
     path = Path(text)
     if path.is_file():
-        read = path.read_text("utf-8")
+        read = decoded(path.read_bytes())
         name = record.keep_lock(address, read)
     elif "/" in text or path.suffix:
         raise PenstockError(f"The lock {text} does not exist.")
