@@ -12,7 +12,7 @@ from typing import Any
 from penstock.api.context import Context
 from penstock.api.translate import invalid
 from penstock.errors import ClientFailure
-from penstock.job.lock import LARGEST, VARIABLE, EnvironmentLock
+from penstock.job.lock import LARGEST, VARIABLE, EnvironmentLock, decoded
 from penstock.store.locks import find
 from penstock.wire.faults import access_denied
 
@@ -51,10 +51,8 @@ def _read(body: bytes) -> str:
     if len(body) > LARGEST:
         raise invalid(f"A lock has at most {LARGEST} bytes.")
     try:
-        text = body.decode("utf-8")
+        text = decoded(body)
         EnvironmentLock.read(text)
-    except UnicodeDecodeError as error:
-        raise invalid("A lock is UTF-8 text.") from error
     except ClientFailure as failure:
         raise invalid(str(failure)) from failure
     return text

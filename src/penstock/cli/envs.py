@@ -90,7 +90,7 @@ def build(
 ) -> None:
     """Build an environment ahead of the jobs that will need it."""
     from penstock.environments import Uses, add_requirements, prepare, prepare_exact  # noqa: PLC0415
-    from penstock.job.lock import EnvironmentLock  # noqa: PLC0415
+    from penstock.job.lock import EnvironmentLock, decoded  # noqa: PLC0415
 
     if (lock is None) == (image is None) or (lock and requirements):
         raise PenstockError("Give a framework or an image, with or without --requirements; or --lock alone.")
@@ -102,7 +102,7 @@ def build(
     common: dict[str, Any] = {"progress": show.note, "who": "penstock envs build"}
     with Uses() as uses:
         if lock is not None:
-            wanted = EnvironmentLock.read(lock.read_text("utf-8"))
+            wanted = EnvironmentLock.read(decoded(lock.read_bytes()))
             environment = prepare_exact(wanted, folder, strict=settings.strict_versions, uses=uses, **common)
         else:
             uri = _uri(str(image))

@@ -16,7 +16,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
-from penstock.job.lock import VARIABLE, EnvironmentLock
+from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 
 if TYPE_CHECKING:
     from penstock.cli.session import HomeSession
@@ -193,9 +193,9 @@ def _lock(text: str) -> tuple[str, str | None]:
 def _read_lock(path: Path) -> str:
     """The text of a lock's file; what is none is refused with the file's name."""
     try:
-        text = path.read_text("utf-8")
+        text = decoded(path.read_bytes())
         EnvironmentLock.read(text)
-    except (PenstockError, ValueError, OSError) as error:
+    except (PenstockError, OSError) as error:
         raise PenstockError(f"The lock {path} can't be read: {error}") from error
     return text
 

@@ -57,7 +57,9 @@ def lock_name(told: dict[str, Any]) -> str:
     """
     found = next((str(host["lock"]) for host in told["hosts"] if host.get("lock")), None)
     if found is None:
-        raise PenstockError(f"The job {told['name']} has no environment on record: it did not come so far.")
+        raise PenstockError(
+            f"The job {told['name']} has no environment on record: it runs in a container, or did not come so far."
+        )
     return found
 
 

@@ -96,6 +96,18 @@ class EnvironmentLock:
         return cls(pins="\n".join(pins) + "\n", **about)
 
 
+def decoded(data: bytes) -> str:
+    """The text of a lock's file.
+
+    Raises:
+        ClientFailure: It is no text.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ClientFailure("This is no lock of an environment: it is not UTF-8.") from None
+
+
 def sha256_of(text: str) -> str:
     """The name by which a lock is known (hex)."""
     return hashlib.sha256(text.encode()).hexdigest()

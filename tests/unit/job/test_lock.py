@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.errors import ClientFailure
-from penstock.job.lock import EnvironmentLock, sha256_of
+from penstock.job.lock import EnvironmentLock, decoded, sha256_of
 
 PINS = (
     "numpy==1.24.1 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
@@ -52,3 +52,8 @@ def test_what_is_no_lock_is_refused_by_its_line(text, words):
     with pytest.raises(ClientFailure) as caught:
         EnvironmentLock.read(text)
     assert words in str(caught.value)
+
+
+def test_what_is_no_text_is_no_lock():
+    with pytest.raises(ClientFailure, match="not UTF-8"):
+        decoded(b"\xff\xfe")
