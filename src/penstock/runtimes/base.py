@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+#: What a program can run into: `memory`, a process of it was killed for using too much; `processes`, it was refused
+#: another one.
+Resource = Literal["memory", "processes"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,22 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a program, together with all that it starts, may use of the machine. None: whatever there is."""
+
+    cpus: tuple[int, ...] | None = None
+    """The processors that it may run on, by the kernel's numbers. It gets no more time than these have, either."""
+    memory: int | None = None
+    """Bytes, with all of its files in memory (/dev/shm) and without swapping."""
+    processes: int | None = None
+    """Processes and threads, as the kernel counts them."""
+    shared_memory: int | None = None
+    """The size of /dev/shm in bytes; None: the runtime's own default."""
+    gpus: tuple[int, ...] | None = None
+    """The graphics cards that it sees, by the numbers of /dev/nvidia*; (): none, and nothing of their driver."""
+
+
+@dataclass(frozen=True)
 class Program:
     """What is to be run, and all that it may see beyond the read-only system."""
 
@@ -45,6 +65,7 @@ class Program:
     """Lines of `/etc/hosts` beyond localhost: name -> address. The program's own name is 127.0.0.1 unless said here."""
     network: bool = True
     """True: the machine's, with its loopback and its abstract Unix sockets. False: a loopback of its own alone."""
+    limits: Limits = Limits()
 
 
 class Running(Protocol):
@@ -63,6 +84,13 @@ class Running(Protocol):
 
     def kill(self) -> None:
         """End the whole process tree at once. No effect after its end."""
+        ...
+
+    def exceeded(self) -> frozenset[Resource]:
+        """The limits that the program, or whatever it started, has run into so far; complete once it has ended.
+
+        That a process was killed for its memory need not have ended the program.
+        """
         ...
 
 

@@ -30,6 +30,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from penstock.errors import InternalFailure
+from penstock.runtimes.base import Resource
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
@@ -121,6 +122,10 @@ class Tree:
         """See `Running.kill`."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._first_handle, signal.SIGKILL)
+
+    def exceeded(self) -> frozenset[Resource]:
+        """See `Running.exceeded`."""
+        return frozenset()
 
     def _program(self) -> int | None:
         """The main program's number as seen from here; None while there is none.

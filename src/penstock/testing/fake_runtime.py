@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 from penstock.errors import JobFailure
-from penstock.runtimes.base import Program
+from penstock.runtimes.base import Program, Resource
 
 
 @dataclass
@@ -22,6 +22,8 @@ class FakeRuntime:
     exit_code: int | None = 0
     on_terminate: int | None = 143
     """The exit code that `terminate` leads to: 143 as without a handler; None: it is ignored."""
+    exceeded: frozenset[Resource] = frozenset()
+    """The limits that it claims to have run into."""
     failure: JobFailure | None = None
     name: str = "fake"
     overlays: bool = True
@@ -34,7 +36,7 @@ class FakeRuntime:
         """See `Runtime.start`. A pipe must have room for `output`, since nobody else writes it."""
         if self.failure is not None:
             raise self.failure
-        started = FakeRunning(output, self.output, self.exit_code, self.on_terminate)
+        started = FakeRunning(output, self.output, self.exit_code, self.on_terminate, self.exceeded)
         self.programs.append(program)
         self.running.append(started)
         return started
@@ -43,10 +45,18 @@ class FakeRuntime:
 class FakeRunning:
     """A program that isn't there. Its methods may be called from any thread."""
 
-    def __init__(self, output: int, says: bytes, exit_code: int | None, on_terminate: int | None) -> None:
+    def __init__(
+        self,
+        output: int,
+        says: bytes,
+        exit_code: int | None,
+        on_terminate: int | None,
+        exceeded: frozenset[Resource] = frozenset(),
+    ) -> None:
         """Write what it `says` to `output`, and end if it has an `exit_code` already."""
         self.signals: list[str] = []
         self._on_terminate = on_terminate
+        self._exceeded = exceeded
         self._code: int | None = None
         self._ended = threading.Event()
         self._output = os.dup(output)
@@ -70,6 +80,10 @@ class FakeRunning:
         """See `Running.kill`."""
         self.signals.append("kill")
         self.end(137)
+
+    def exceeded(self) -> frozenset[Resource]:
+        """See `Running.exceeded`."""
+        return self._exceeded
 
     def end(self, code: int) -> None:
         """Let the program end by itself; without effect once it has ended."""
