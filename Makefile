@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-clients client-results conformance check fix unit lock bench models
+.PHONY: install demo test test-clients client-results conformance check fix unit lock bench models simulate
 
 install: $(STAMP)
 
@@ -42,6 +42,11 @@ fix: install  ## mend what can be mended by machine
 
 bench: install  ## measure; prints tables with ratios
 	@$(BIN)/python -m bench
+
+SEEDS ?= 100000
+FIRST ?= 0
+simulate: install  ## look for seeds that break a promise, on all cores
+	@$(BIN)/python -m penstock.testing.simulation $(SEEDS) $(FIRST)
 
 models: install  ## cut the service models out of the installed botocore again
 	$(BIN)/python tools/trim_models.py

@@ -1,11 +1,23 @@
 """Runs the measurements and prints them as tables.
 
-python -m bench [trivial] [start] [imports] [wire] [transfers] [listing] [inputs]
+python -m bench [NAME ...], with names of `ALL`
 """
 
 import sys
 
-from bench import imports, inputs, listing, start, transfers, trivial, wire
+from bench import (
+    environments,
+    imports,
+    inputs,
+    limits,
+    listing,
+    local_mode,
+    records,
+    start,
+    transfers,
+    trivial,
+    wire,
+)
 
 ALL = {
     "trivial": trivial.main,
@@ -15,6 +27,10 @@ ALL = {
     "transfers": transfers.main,
     "listing": listing.main,
     "inputs": inputs.main,
+    "environments": environments.main,
+    "limits": limits.main,
+    "records": records.main,
+    "local-mode": local_mode.main,
 }
 
 for name in sys.argv[1:] or ALL:

@@ -117,19 +117,18 @@ def one(port, data):
 
 
 def create(port, keys, name):
-    return request(
-        port,
-        keys,
-        "CreateProcessingJob",
-        {
-            "ProcessingJobName": name,
-            "RoleArn": "arn:aws:iam::000000000000:role/r",
-            "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["true"]},
-            "ProcessingResources": {
-                "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
-            },
+    return request(port, keys, "CreateProcessingJob", new_job(name))
+
+
+def new_job(name):
+    return {
+        "ProcessingJobName": name,
+        "RoleArn": "arn:aws:iam::000000000000:role/r",
+        "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["true"]},
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
         },
-    )
+    }
 
 
 def request(port, keys, operation, params):
@@ -144,20 +143,21 @@ def request(port, keys, operation, params):
 
 
 @contextlib.contextmanager
-def penstock(home):
+def penstock(home, at=OURS, **more):
     """A server whose jobs wait: what is measured is the acknowledgement, on disk, and not the running."""
     # An S3 that is not there keeps the dispatcher from starting what is created.
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))},
         "PENSTOCK_HOME": home,
-        "PENSTOCK_PORT": str(OURS),
+        "PENSTOCK_PORT": str(at),
         "PENSTOCK_S3_ENDPOINT": "http://127.0.0.1:9",
         "PENSTOCK_S3_ACCESS_KEY_ID": "id",
         "PENSTOCK_S3_SECRET_ACCESS_KEY": "secret",
+        **more,
     }
     server = subprocess.Popen([sys.executable, "-m", "penstock.server"], env=env, stderr=subprocess.DEVNULL)
     try:
-        wait_for(f"http://127.0.0.1:{OURS}/penstock/status")
+        wait_for(f"http://127.0.0.1:{at}/penstock/status")
         keys = json.loads((Path(home) / "keys.json").read_text())
         yield Credentials(keys["access_key_id"], keys["secret_access_key"])
     finally:

@@ -102,7 +102,7 @@ taken and without effect, which is told. Sources are named at the end.
 What will surprise you first:
 
 - An image is played by an environment with the same framework and packages; images of one's own and Spark are refused.
-- Instance types are taken and not imitated: the job has the processors and the memory of this machine.
+- A job has the processors, memory and graphics cards of its instance type, but no more than this machine has.
 - Roles, VPCs, volumes and KMS keys are checked, kept and shown; nothing is enforced by them.
 - DatasetDefinition and FeatureStoreOutput move nothing.
 - Training, pipelines, models and endpoints are not there: Penstock is Processing."""

@@ -22,6 +22,7 @@ __all__ = [
     "ScriptProcessor",
     "Session",
     "__version__",
+    "as_sagemaker",
     "get_execution_role",
 ]
 
@@ -37,9 +38,25 @@ _HOMES = {
 _MODULES = ("exceptions", "image_uris", "local", "network", "processing", "s3", "session")
 
 
-def __getattr__(name: str) -> Any:
+def as_sagemaker() -> None:
+    """From now on `import sagemaker` is Penstock, and boto3 reaches the local server: the first line of a notebook.
+
+    Raises:
+        ConfigurationError: SageMaker's own SDK has been imported already.
+        ServerUnavailable: No server runs, and none could be started.
+    """
+    importlib.import_module("penstock.client.alias").as_sagemaker()
+
+
+def _find(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"penstock.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __getattr__(name: str) -> Any:
+    from penstock.client import absent  # noqa: PLC0415 - keeps the import light
+
+    return absent.getter(__name__, _find)(name)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from penstock.config_file import ConfigFile
 from penstock.errors import ConfigurationError
 from penstock.s3_settings import MEMBERS, S3Settings, for_bucket, read
 
@@ -39,6 +40,9 @@ class Settings:
     """Of buckets that lie elsewhere, whole."""
     s3_bucket: str | None
     walls: str
+    limits: str
+    shm_bytes: int
+    """0: half of a job's memory."""
     strict_versions: bool
     stop_grace: int
     slots: int
@@ -46,6 +50,8 @@ class Settings:
     aws_limits: str
     cache_bytes: int
     local_inputs: tuple[str, ...]
+    database_url: str | None = field(repr=False)
+    """A PostgreSQL database, with its password maybe; None: SQLite in the home."""
 
     @property
     def bucket(self) -> str:
@@ -61,7 +67,9 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         home = home_folder(env)
-        s3, s3_buckets = _stores(env, home / CONFIG)
+        file = ConfigFile.load(home / CONFIG)
+        file.expect(file.tables, (), {"s3": dict, "database": dict})
+        s3, s3_buckets = _stores(env, file)
         return cls(
             home=home,
             host=env.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -72,6 +80,8 @@ class Settings:
             s3_buckets=s3_buckets,
             s3_bucket=env.get("PENSTOCK_BUCKET") or None,
             walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
+            limits=_choice(env, "PENSTOCK_LIMITS", ("auto", "cgroup", "watch", "off")),
+            shm_bytes=_integer(env, "PENSTOCK_SHM_BYTES", 0, 0, 1 << 60),
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
             stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
             slots=_integer(env, "PENSTOCK_SLOTS", max(4, 2 * (os.cpu_count() or 1)), 1, 10_000),
@@ -81,6 +91,7 @@ class Settings:
             aws_limits=_choice(env, "PENSTOCK_AWS_LIMITS", ("strict", "relaxed")),
             cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
             local_inputs=_folders(env, "PENSTOCK_LOCAL_INPUTS"),
+            database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
         )
 
 
@@ -109,6 +120,8 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_S3_SESSION_TOKEN": "its session token, for temporary keys",
     "PENSTOCK_BUCKET": "the default bucket (default `sagemaker-<region>-<account>`)",
     "PENSTOCK_WALLS": "`auto`, `bubblewrap` or `unshare` (default `auto`: bubblewrap where it is installed)",
+    "PENSTOCK_LIMITS": "how jobs are kept to their instance type: `auto`, `cgroup`, `watch`, or `off` (default `auto`)",
+    "PENSTOCK_SHM_BYTES": "the size of a job's /dev/shm (default half of its memory)",
     "PENSTOCK_STRICT_VERSIONS": "`1`: an environment that differs from its image is an error, not a note",
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",
@@ -116,12 +129,14 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
     "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
+    "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
 }
 
 
-def _stores(env: Mapping[str, str], path: Path) -> tuple[S3Settings | None, Mapping[str, S3Settings]]:
+def _stores(env: Mapping[str, str], file: ConfigFile) -> tuple[S3Settings | None, Mapping[str, S3Settings]]:
     """The user's own store, by variables first, and the buckets that lie elsewhere."""
-    default, buckets = read(path)
+    path = file.path
+    default, buckets = read(file)
     given = {name: f"PENSTOCK_S3_{name.upper()}" for name in MEMBERS}
     said: dict[str, Any] = {
         n: _flag(env, v) if MEMBERS[n] is bool else env[v] for n, v in given.items() if env.get(v)
@@ -133,6 +148,14 @@ def _stores(env: Mapping[str, str], path: Path) -> tuple[S3Settings | None, Mapp
     for name, table in whole.items():
         table.check(f'The table [s3.buckets."{name}"] of {path}')
     return default if default.names_a_store else None, whole
+
+
+def _database(file: ConfigFile) -> str | None:
+    table = file.tables.get("database", {})
+    file.expect(table, ("database",), {"url": str})
+    if table:
+        file.must_be_closed("a database's password")
+    return table.get("url") or None
 
 
 def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

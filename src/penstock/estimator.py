@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from penstock import image_uris
+from penstock.client import absent
 
 if TYPE_CHECKING:
     from penstock.session import Session
@@ -111,3 +112,6 @@ class Framework:
             "Penstock is SageMaker Processing and has no training jobs. Run the training script as a processing job: "
             "FrameworkProcessor(...).run(code=..., source_dir=...), with the model's folder as a ProcessingOutput."
         )
+
+
+absent.explain(__name__)

@@ -296,6 +296,7 @@ class FrameworkProcessor(ScriptProcessor):
         experiment_config: dict[str, str] | None = None,
         kms_key: str | None = None,
         codeartifact_repo_arn: str | None = None,
+        requirements: str | None = None,
     ) -> None:
         """Start a job that runs `code`. What is not named here is as in `Processor.run`.
 
@@ -303,7 +304,8 @@ class FrameworkProcessor(ScriptProcessor):
             code: The script: relative to `source_dir` if there is one, else a local file. An S3 URI is taken
                 for a shell script that starts everything by itself.
             source_dir: The folder whose contents come along, or the S3 URI of a `sourcedir.tar.gz`. If it
-                has a `requirements.txt`, its packages are installed before the script is started.
+                has a `requirements.txt`, its packages are installed before the script is started; else what
+                its `uv.lock` says, exactly, or the dependencies of its `pyproject.toml`.
             dependencies: More files and folders, which come along under their last name.
             git_config: A repository from which all of these are taken: `repo`, `branch`, `commit`,
                 `2FA_enabled`, `username`, `password`, `token`.
@@ -316,6 +318,8 @@ class FrameworkProcessor(ScriptProcessor):
             experiment_config: The experiment it belongs to.
             kms_key: The key that encrypts what is uploaded.
             codeartifact_repo_arn: The CodeArtifact repository that pip shall use.
+            requirements: The requirements file's path in the source folder, in the place of
+                `requirements.txt` (as in SageMaker's SDK v3).
 
         Raises:
             ValueError: The script is not in the folder, or source or inputs that can't be.
@@ -324,7 +328,15 @@ class FrameworkProcessor(ScriptProcessor):
             botocore.exceptions.ClientError: The server refuses the request.
         """
         start, inputs, job_name = self._pack_and_upload_code(
-            code, source_dir, dependencies, git_config, job_name, inputs, kms_key, codeartifact_repo_arn
+            code,
+            source_dir,
+            dependencies,
+            git_config,
+            job_name,
+            inputs,
+            kms_key,
+            codeartifact_repo_arn,
+            requirements,
         )
         self._start(start, inputs, outputs, arguments, wait, logs, job_name, experiment_config, kms_key)
 
@@ -338,6 +350,7 @@ class FrameworkProcessor(ScriptProcessor):
         inputs: list[ProcessingInput] | None,
         kms_key: str | None = None,
         codeartifact_repo_arn: str | None = None,
+        requirements: str | None = None,
     ) -> tuple[str, list[ProcessingInput] | None, str | None]:
         """Upload archive and shell script; returns the script's URI, all inputs, and the job's name."""
         if is_s3(code):
@@ -347,7 +360,9 @@ class FrameworkProcessor(ScriptProcessor):
         name_inputs(inputs or [])
         job_name = job_name or self._generate_current_job_name()
         source = Source(_local(code), _local(source_dir), tuple(_local(path) for path in dependencies or ()))
-        script = start_script(source.entry, self.command or [], codeartifact_repo_arn)
+        script = start_script(
+            source.entry, self.command or [], codeartifact_repo_arn, requirements or "requirements.txt"
+        )
         if source_dir is not None and is_s3(source_dir):
             archive = source_dir
             if "/sourcedir.tar.gz" not in archive:

@@ -16,13 +16,13 @@ endpoint are not used at another.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.config_file import ConfigFile
 from penstock.errors import ConfigurationError
 
 
@@ -99,35 +99,24 @@ _IDENTITY = ("anonymous", "profile", "access_key_id", "secret_access_key", "sess
 _SECRET = ("secret_access_key", "session_token")
 
 
-def read(path: Path) -> tuple[S3Settings, Mapping[str, S3Settings]]:
-    """What a `config.toml` says: of the store, and of single buckets. Nothing when there is no such file.
+def read(file: ConfigFile) -> tuple[S3Settings, Mapping[str, S3Settings]]:
+    """What a `config.toml` says: of the store, and of single buckets. Nothing when it has no table `[s3]`.
 
     Raises:
-        ConfigurationError: It can't be read, has a member that nobody knows, or holds keys and is open to others;
-            the message names file and line.
+        ConfigurationError: It has a member that nobody knows, or holds keys and is open to others; the message names
+            file and line.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            open_to_others = path.stat().st_mode & 0o077
-            text = file.read()
-        told = tomllib.loads(text)
-    except (FileNotFoundError, NotADirectoryError):
-        return S3Settings(), {}
-    except (OSError, ValueError) as error:  # TOMLDecodeError tells the line
-        raise ConfigurationError(f"{path} can't be read: {error}") from error
-    document = _Document(path, text)
-    document.expect(told, (), {"s3": dict})
-    given = told.get("s3", {})
-    document.expect(given, ("s3",), {**MEMBERS, "buckets": dict})
+    given = dict(file.tables.get("s3", {}))
+    file.expect(given, ("s3",), {**MEMBERS, "buckets": dict})
     given_buckets = given.pop("buckets", {})
-    document.expect(given_buckets, ("s3", "buckets"), dict.fromkeys(given_buckets, dict))
+    file.expect(given_buckets, ("s3", "buckets"), dict.fromkeys(given_buckets, dict))
     for name, table in given_buckets.items():
-        document.expect(table, ("s3", "buckets", name), MEMBERS)
-    if open_to_others and any(
-        table.get(name) for table in (given, *given_buckets.values()) for name in _SECRET
-    ):
-        raise ConfigurationError(f"{path} holds keys, and others can read it: `chmod 600 {path}`.")
-    return _settings(path, given), {name: _settings(path, table) for name, table in given_buckets.items()}
+        file.expect(table, ("s3", "buckets", name), MEMBERS)
+    if any(table.get(name) for table in (given, *given_buckets.values()) for name in _SECRET):
+        file.must_be_closed("keys")
+    return _settings(file.path, given), {
+        name: _settings(file.path, table) for name, table in given_buckets.items()
+    }
 
 
 def for_bucket(own: S3Settings, default: S3Settings) -> S3Settings:
@@ -141,43 +130,3 @@ def _settings(path: Path, table: Mapping[str, Any]) -> S3Settings:
     if settings.ca_bundle is None:
         return settings
     return replace(settings, ca_bundle=str(path.parent / Path(settings.ca_bundle).expanduser()))
-
-
-@dataclass(frozen=True)
-class _Document:
-    path: Path
-    text: str
-
-    def expect(self, table: Mapping[str, Any], place: tuple[str, ...], members: Mapping[str, type]) -> None:
-        """Refuse members that are not known, or of another type."""
-        title = f"[{'.'.join(place)}]" if place else "the file"
-        for name, value in table.items():
-            kind = members.get(name)
-            if kind is None:
-                known = ", ".join(members)
-                problem = f"{title} has no member {name!r}. It has: {known}."
-            elif not isinstance(value, kind):
-                wanted = {bool: "true or false", str: "a text in quotes", dict: "a table"}[kind]
-                problem = f"{name} in {title} must be {wanted}."
-            else:
-                continue
-            raise ConfigurationError(f"{self.path}{self._line((*place, name))}: {problem}")
-
-    def _line(self, place: tuple[str, ...]) -> str:
-        """`, line N` of a member or table; nothing where it is written in a way that one line does not tell."""
-        header: tuple[str, ...] = ()
-        for number, line in enumerate(self.text.splitlines(), 1):
-            try:
-                found = tomllib.loads(line)
-            except tomllib.TOMLDecodeError:
-                continue
-            names: tuple[str, ...] = ()
-            inner: Any = found
-            while isinstance(inner, dict) and len(inner) == 1:
-                ((name, inner),) = inner.items()
-                names += (name,)
-            if line.lstrip().startswith("["):
-                header, names = names, ()
-            if (header + names)[: len(place)] == place:
-                return f", line {number}"
-        return ""

@@ -32,10 +32,13 @@ from penstock.engines.local import LocalEngine
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.home import AlreadyServed, Home, ServerRecord
 from penstock.job.life import Job
+from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
-from penstock.store.database import open_sqlite
+from penstock.store import locks
+from penstock.store.database import Store, open_postgres, open_sqlite
+from penstock.store.local_ports import local_ports
 from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
 
@@ -83,7 +86,7 @@ class _Server:
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._store = open_sqlite(settings.home / "penstock.db")
+        self._store = _open_store(settings)
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs")
         self._dispatcher = Dispatcher(
@@ -223,11 +226,25 @@ class _Server:
             cache=str(self._home.cache) if self._settings.cache_bytes else None,
             cache_bytes=self._settings.cache_bytes,
             local_inputs=self._settings.local_inputs,
+            closed_ports=local_ports(self._settings.database_url),
             walls=self._settings.walls,
+            limits=self._settings.limits,
+            shm_bytes=self._settings.shm_bytes,
             strict_versions=self._settings.strict_versions,
+            lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
             aws=self._lender.variables(job.uid, self._inner_endpoint),
         )
+
+    def _lock(self, job: Job) -> str | None:
+        """The lock that a job's Environment names; that there is one was looked at when the job was made."""
+        said = (job.request.get("Environment") or {}).get(VARIABLE)
+        if said is None:
+            return None
+        text = locks.find(self._store, said)
+        if text is None:
+            raise ConfigurationError(f"The lock {said!r} ({VARIABLE}) is no longer there.")
+        return text
 
     def _record(self) -> ServerRecord:
         access = self._objects.access
@@ -246,6 +263,23 @@ class _Server:
             s3_buckets={name: said.endpoint for name, said in self._settings.s3_buckets.items()},
             local_inputs=self._settings.local_inputs,
         )
+
+
+def _open_store(settings: Settings) -> Store:
+    """The Store, this server's alone.
+
+    Raises:
+        ConfigurationError: The database can't be used, or another server does.
+    """
+    if settings.database_url is None:
+        return open_sqlite(settings.home / "penstock.db")  # the home is ours alone, and so is the file
+    store = open_postgres(settings.database_url)
+    try:
+        store.hold()
+    except ConfigurationError:
+        store.close()
+        raise
+    return store
 
 
 def _url(host: str, port: int) -> str:

@@ -34,7 +34,7 @@ class Session:
 
     Attributes:
         local_mode: True for a LocalSession.
-        config: Settings of local mode; may be set, and changes nothing here: all jobs run alike.
+        config: Settings of local mode; may be set, and changes nothing: see LocalSession.
     """
 
     local_mode = False

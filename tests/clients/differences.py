@@ -35,7 +35,7 @@ NAMES = "The API refuses these characters in a job's name, so that the official 
 NO_KMS = (
     "The local store has neither a KMS nor other owners, and would have to refuse or ignore these headers."
 )
-ONE_ENGINE = "The local server runs jobs of every instance type alike, and the API has no type `local`."
+WHOLE = "The API has no type `local`; the largest types give a job all of the machine, as local mode does."
 WORDS = "Of the same type; the text says what is wrong, where, and what to do."
 ACCIDENT = "The official error is an accident (None is used as something); this one says what is wrong."
 VERSIONS = (
@@ -111,13 +111,13 @@ MEANT = (
         None,
     ),
     Meant(
-        ONE_ENGINE,
+        WHOLE,
         (*LOCAL, "local, with another session"),
         "requests.0.*.InstanceType",
         "local",
-        "ml.m5.xlarge",
+        "ml.m8i.96xlarge",
     ),
-    Meant(ONE_ENGINE, ("local with GPU",), "requests.0.*.InstanceType", "local_gpu", "ml.g5.xlarge"),
+    Meant(WHOLE, ("local with GPU",), "requests.0.*.InstanceType", "local_gpu", "ml.g6e.48xlarge"),
     # Errors
     Meant(
         ACCIDENT,

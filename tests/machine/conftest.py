@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 from machine_home import ENVIRONMENTS, stop_server
+from postgres_server import PostgresServer
 
 from penstock.client import local_server, record
 from penstock.config import Settings
@@ -28,6 +29,14 @@ def home(tmp_path_factory):
     stop_server(path)
     os.environ.clear()
     os.environ.update(kept)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL; fsync is left out, since nothing but the loss of power shows the difference."""
+    server = PostgresServer(fsync=False)
+    yield server
+    server.close()
 
 
 @pytest.fixture

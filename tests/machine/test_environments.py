@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from package_index import wheel
 
 from penstock.environments import Cancelled, Environment, NeedsBuilding, add_requirements, job_layer, prepare
 from penstock.environments.cache import cached
@@ -57,24 +58,6 @@ def ask(environment, code):
     python = environment.prefix / "bin/python"
     done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.strip()
-
-
-def wheel(folder, name, version, body=""):
-    """A wheel of one module, with a console script that prints the module's `x`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"x = {version!r}\n{body}\ndef main():\n    print(x)\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\n{name}={name}:main\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file, text in files.items():
-            archive.writestr(file, text)
-    return path
 
 
 def test_a_plain_python_with_pip_and_nothing_else(plain):
@@ -329,7 +312,7 @@ def test_the_uv_of_a_killed_builder_hinders_nobody_and_keeps_its_folder_to_its_e
     from pathlib import Path
     from penstock.environments.cache import cached
     from penstock.environments.uv import uv
-    def build(work, hold):
+    def build(work, hold, progress):
         uv("pip", "compile", "-", folder=work, stdin="x", hold=hold)
     cached(Path({str(environments)!r}), "key", build, progress=print)
     """
@@ -340,7 +323,7 @@ def test_the_uv_of_a_killed_builder_hinders_nobody_and_keeps_its_folder_to_its_e
     first.wait(20)
     (left,) = (environments / "building").iterdir()
 
-    def build(work, hold):
+    def build(work, hold, progress):
         (work / "venv").mkdir()
         (work / "venv/pyvenv.cfg").touch()
         return Environment("d", environments / "d/venv", "3.11.1", sys.executable, (), {})

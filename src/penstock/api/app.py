@@ -29,6 +29,7 @@ from penstock.api import (
     callers,
     filter_logs,
     identity,
+    locks,
     logs,
     metrics,
     permissions,
@@ -150,6 +151,9 @@ class Application:
             body = await _bounded_body(receive)
             self._callers.verify(signed_request(scope, body), claimed, who)
             context = self._context if who.job is None else replace(self._context, caller=who.job)
+            if service == "sagemaker" and scope["path"].startswith(locks.PATH):
+                args = context, scope["method"], scope["path"], body
+                return reply.document(await run_in_threadpool(locks.serve, *args), request_id)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
                 record = await run_in_threadpool(_own_record, context, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)

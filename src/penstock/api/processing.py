@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.api import locks
 from penstock.api.checks import broken_rules
 from penstock.api.context import Context
 from penstock.api.translate import description, invalid, place, summary, token, with_defaults
 from penstock.errors import Conflict, IllegalMove
 from penstock.job.life import Job, Phase, StopAsked, advance
+from penstock.job.lock import VARIABLE
 from penstock.store.listing import JobQuery
 from penstock.wire.faults import Fault, resource_in_use
 
@@ -24,6 +27,8 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     The one operation that is not plain: it waits for the disk together with others (`admission.py`).
     """
     broken = broken_rules(params, context.local_inputs)
+    if VARIABLE in (params.get("Environment") or {}):
+        broken += filter(None, [await asyncio.to_thread(locks.broken_rule, context, params)])
     if broken:
         raise invalid(" ".join(broken))
     at = context.clock()

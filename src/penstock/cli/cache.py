@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,16 +9,14 @@ import typer
 
 from penstock import units
 from penstock.cli import show
+from penstock.cli.amounts import read_bytes
 from penstock.config import Settings
 from penstock.data import pruning
-from penstock.errors import ConfigurationError
 from penstock.home import Home
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app = typer.Typer(help="Inputs that are kept for later jobs: list, remove, verify.", no_args_is_help=True)
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 @app.command("ls")
@@ -62,7 +59,7 @@ def prune(
 ) -> None:
     """Remove what was used least recently; what running jobs use stays."""
     folder = Home(Settings.read().home).cache
-    show.note(f"{units.size(pruning.prune(folder, _bytes(to)))} are left in {folder}.")
+    show.note(f"{units.size(pruning.prune(folder, read_bytes(to)))} are left in {folder}.")
 
 
 @app.command("verify")
@@ -77,10 +74,3 @@ def verify(json: Json = False) -> None:
             show.note(f"{verdict.trees_in_use} damaged input(s) are in use by running jobs: run those again.")
     if verdict.damaged or verdict.trees_removed or verdict.trees_in_use:
         raise typer.Exit(1)
-
-
-def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMGT]?)(i?B)?", text, re.IGNORECASE)
-    if match is None:
-        raise ConfigurationError(f"{text!r} is no number of bytes. Write it as 500M or 2G.")
-    return int(match[1]) * _UNITS[match[2].upper()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import shutil
@@ -36,6 +37,8 @@ def examine(settings: Settings) -> list[Finding]:
         *_system(),
         *_parts(),
         *_walls(settings),
+        _limits(settings),
+        _network(),
         *_home(settings),
         *_stores(settings),
         *_interpreters(settings),
@@ -84,6 +87,34 @@ def _walls(settings: Settings) -> Iterator[Finding]:
             yield Finding(label, "weak", " ".join((one.detail, *one.weaker)), one.fix)
         else:
             yield Finding(label, "ok", one.detail + (" It is the one used." if one.runtime == used else ""))
+
+
+def _limits(settings: Settings) -> Finding:
+    from penstock.runtimes.limits import report  # noqa: PLC0415 - only here
+
+    told = report(settings.limits)
+    return Finding("limits", "ok" if told.enforced else "weak", told.detail, told.fix)
+
+
+def _network() -> Finding:
+    """Whether programs are kept from the machine's own credentials, where it is one of a cloud's."""
+    from penstock.runtimes import guard  # noqa: PLC0415 - tries it
+
+    label = "network of programs"
+    if os.geteuid() != 0:
+        return Finding(
+            label,
+            "weak",
+            "a job without EnableNetworkIsolation can reach the metadata address, at which a machine in a cloud has "
+            "keys. The rule closes it for all that your user starts",
+            guard.firewall_rule(getpass.getuser()),
+        )
+    hindrance = guard.try_out()
+    if hindrance:
+        return Finding(label, "weak", f"jobs can reach the metadata address of a cloud: {hindrance}")
+    return Finding(
+        label, "ok", "the metadata address and the object store's inner ports are closed to programs"
+    )
 
 
 def _home(settings: Settings) -> Iterator[Finding]:

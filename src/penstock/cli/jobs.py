@@ -66,9 +66,24 @@ def jobs(
         show.note("There are no jobs. Run one: penstock run SCRIPT --framework python==3.11")
 
 
-def describe(name: str, json: Json = False) -> None:
+def describe(
+    name: str,
+    lock: Annotated[
+        bool,
+        typer.Option("--lock", help="Print its environment's lock, a requirements file, for run --lock."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show all that is known of a job: phases, environment, inputs, outputs."""
-    told = record.fetch(local_server.ensure(), name)
+    address = local_server.ensure()
+    told = record.fetch(address, name)
+    if lock:
+        text = record.lock_of(told, address)
+        if json:
+            show.as_json({"sha256": record.lock_name(told), "lock": text})
+        else:
+            print(text, end="")
+        return
     if json:
         show.as_json(told)
         return
@@ -181,6 +196,8 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         )
         for deviation in environment["deviations"]:
             show.out.print(f"  note: {deviation}", markup=False)
+    if host.get("limits"):
+        show.out.print(f"limits: {limits_of(host['limits'])}")
     rows = [
         ("in", one["name"], *_amount(one), one["uri"])
         for one in [*(host.get("inputs") or []), *(host.get("streams") or [])]
@@ -191,6 +208,22 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     ]
     if rows:
         show.table(("", "NAME", "", "SIZE", "S3"), rows)
+
+
+def limits_of(record: Mapping[str, Any]) -> str:
+    """What a program gets of its machine, in words."""
+    cpus, gpus = record["cpus"], record["gpus"]
+    parts = [
+        f"CPUs {', '.join(map(str, cpus))}" if cpus is not None else "all CPUs",
+        f"{units.size(record['memory_bytes'])} of memory" if record["memory_bytes"] else "all memory",
+    ]
+    if record["shm_bytes"]:
+        parts.append(f"{units.size(record['shm_bytes'])} of /dev/shm")
+    if record["processes"]:
+        parts.append(f"{record['processes']} processes")
+    if gpus:
+        parts.append(f"GPUs {', '.join(map(str, gpus))}")
+    return ", ".join(parts)
 
 
 def _amount(one: Mapping[str, Any]) -> tuple[str, str]:

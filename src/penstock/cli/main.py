@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from penstock._version import __version__
-from penstock.cli import cache, jobs, running, serving, show
+from penstock.cli import cache, envs, jobs, running, serving, show
 from penstock.errors import PenstockError
 
 app = typer.Typer(
@@ -30,13 +30,14 @@ app.command(rich_help_panel=_JOBS)(jobs.describe)
 app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)
 app.command(rich_help_panel=_JOBS)(jobs.stop)
-app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON)(serving.python)
+app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON, cls=serving.PythonCommand)(serving.python)
 app.command(rich_help_panel=_SERVER)(serving.up)
 app.command(rich_help_panel=_SERVER)(serving.down)
 app.command(rich_help_panel=_SERVER)(serving.status)
 app.command(rich_help_panel=_SERVER)(serving.env)
 app.command(rich_help_panel=_SERVER)(serving.serve)
 app.command(rich_help_panel=_SERVER)(serving.doctor)
+app.add_typer(envs.app, name="envs", rich_help_panel=_SERVER)
 app.add_typer(cache.app, name="cache", rich_help_panel=_SERVER)
 
 

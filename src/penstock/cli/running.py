@@ -16,6 +16,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
+from penstock.job.lock import VARIABLE, EnvironmentLock
 
 if TYPE_CHECKING:
     from penstock.cli.session import HomeSession
@@ -49,6 +50,10 @@ def run(
         typer.Option(help="The environment, as sklearn==1.2-1; python==3.11 when nothing is said."),
     ] = None,
     image: Annotated[str | None, typer.Option(help="An image URI in the place of --framework.")] = None,
+    lock: Annotated[
+        str | None,
+        typer.Option(help="The environment of an earlier job again: a lock's file, or the job's name."),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         typer.Option(
@@ -93,9 +98,14 @@ def run(
     job_inputs = [_input(text) for text in inputs or []]
     job_outputs = [_output(text) for text in outputs or []]
     session = HomeSession()
+    given = _pairs(variables or [])
+    if lock:
+        sha256, of_lock = _lock(lock)
+        given[VARIABLE] = sha256
+        framework = framework or (None if image else of_lock)
     processor = _processor(
         session, _image(session, framework, image), source_dir, instance_type, instance_count,
-        _base_name(script), max_runtime, _pairs(variables or []), network,
+        _base_name(script), max_runtime, given, network,
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
@@ -161,6 +171,21 @@ def _image(session: HomeSession, framework: str | None, image: str | None) -> st
     if image and framework:
         raise PenstockError("Give --framework or --image, not both.")
     return image or parse_framework(framework or "python==3.11", session.boto_region_name)
+
+
+def _lock(text: str) -> tuple[str, str | None]:
+    """By which name the server keeps the lock of a file or a job, and for what framework it is."""
+    address = local_server.ensure()
+    path = Path(text)
+    if path.is_file():
+        read = path.read_text("utf-8")
+        name = record.keep_lock(address, read)
+    elif "/" in text or path.suffix:
+        raise PenstockError(f"The lock {text} does not exist.")
+    else:
+        told = record.fetch(address, text)
+        read, name = record.lock_of(told, address), record.lock_name(told)
+    return name, EnvironmentLock.read(read).framework or None
 
 
 def _processor(

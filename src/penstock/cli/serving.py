@@ -8,9 +8,10 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from penstock.cli import show
 from penstock.client import alias, local_server
@@ -134,14 +135,46 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+class PythonCommand(TyperCommand):
+    """A command where, as with Python itself, all that follows `-m MODULE` belongs to the module."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of every command."""
+        for place, word in enumerate(args):
+            if word == "-m" and place + 1 < len(args):
+                args = [*args[: place + 2], "--", *args[place + 2 :]]
+                break
+            if word == "--" or not word.startswith("-"):
+                break
+        return super().parse_args(ctx, args)
+
+
 def python(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="The script to run.")],
+    script: Annotated[str | None, typer.Argument(help="The script to run.")] = None,
+    module: Annotated[
+        str | None,
+        typer.Option("-m", metavar="MODULE", help="Run a module or package in the place of SCRIPT."),
+    ] = None,
+    own_sdk: Annotated[
+        bool,
+        typer.Option("--own-sdk", help="Use Penstock's SDK also where SageMaker's is installed."),
+    ] = False,
 ) -> None:
-    """Run a script that says `from sagemaker...` on Penstock's SDK, unless the official one is installed."""
-    if not script.is_file():
+    """Run a script that says `from sagemaker...` on Penstock's SDK, unless the official one is installed.
+
+    What follows SCRIPT or -m MODULE are its own arguments.
+    """
+    if module is not None:
+        # The word that would have been the script is the module's first argument.
+        words = [*([] if script is None else [script]), *context.args]
+        alias.run_module(module, words, own_sdk=own_sdk)
+        return
+    if script is None:
+        raise typer.BadParameter("Give a SCRIPT, or -m MODULE.")
+    if not Path(script).is_file():
         raise PenstockError(f"The script {script} does not exist.")
-    alias.run_script(str(script), context.args)
+    alias.run_script(script, context.args, own_sdk=own_sdk)
 
 
 def _status(record: ServerRecord | None) -> dict[str, object]:

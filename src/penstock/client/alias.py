@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from penstock.client import local_server
+from penstock.client import absent, local_server
 from penstock.client.local_server import Address
 from penstock.errors import ConfigurationError
 
@@ -79,7 +79,29 @@ def official_is_installed() -> bool:
     )
 
 
-def run_script(path: str, args: Sequence[str], address: Address | None = None) -> None:
+def as_sagemaker() -> None:
+    """From now on `import sagemaker` is Penstock, and boto3 reaches the local server: the first line of a notebook.
+
+    Finds the server or starts it. Also where SageMaker's own SDK is installed, whose local mode calls Docker.
+
+    Raises:
+        ConfigurationError: SageMaker's own SDK has been imported already.
+    """
+    loaded = sys.modules.get(OFFICIAL)
+    if loaded is not None and loaded.__name__ == OFFICIAL:
+        raise ConfigurationError(
+            "SageMaker's own SDK has been imported already. Restart the kernel, and call penstock.as_sagemaker() "
+            "before the first `import sagemaker`."
+        )
+    _lead(local_server.ensure())
+    install()
+    if boto3 := sys.modules.get("boto3"):
+        vars(boto3)["DEFAULT_SESSION"] = None  # it may have been made with other keys
+
+
+def run_script(
+    path: str, args: Sequence[str], address: Address | None = None, *, own_sdk: bool = False
+) -> None:
     """Run a script that says `from sagemaker.processing import ...`, as `python path args` would.
 
     It runs on Penstock's SDK; or, where SageMaker's own is installed, on that one. In both cases the process's
@@ -89,6 +111,7 @@ def run_script(path: str, args: Sequence[str], address: Address | None = None) -
         path: The script.
         args: Its arguments.
         address: The server; found or started when None.
+        own_sdk: Use Penstock's SDK even where SageMaker's own is installed.
 
     Raises:
         ConfigurationError: There is no such script.
@@ -97,13 +120,7 @@ def run_script(path: str, args: Sequence[str], address: Address | None = None) -
     script = Path(path)
     if not script.is_file():
         raise ConfigurationError(f"The script {path} does not exist, or is no file.")
-    os.environ.update(variables(address or local_server.ensure()))
-    os.environ.pop("AWS_PROFILE", None)  # it may name a profile that this machine does not have
-    if official_is_installed():
-        os.environ["PYTHONPATH"] = hooked_path()  # for the programs that the script starts
-        runpy.run_path(str(HOOK / "sitecustomize.py"))["install"]()
-    else:
-        install()
+    _prepare(address, own_sdk)
     sys.argv = [path, *args]
     sys.path.insert(0, str(script.absolute().parent))
     try:
@@ -111,6 +128,48 @@ def run_script(path: str, args: Sequence[str], address: Address | None = None) -
     except Exception as error:  # noqa: BLE001 - whatever the script has not caught
         _print_error(error, path)
         sys.exit(1)
+
+
+def run_module(
+    name: str, args: Sequence[str], address: Address | None = None, *, own_sdk: bool = False
+) -> None:
+    """Run a module or package as `python -m name args` would; the rest is as in `run_script`.
+
+    Raises:
+        ConfigurationError: There is no such module.
+        SystemExit: The module has ended itself, or by an error, which has then been printed.
+    """
+    _prepare(address, own_sdk)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = importlib.util.find_spec(name)
+        if found is not None and found.submodule_search_locations is not None:
+            found = importlib.util.find_spec(f"{name}.__main__")
+    except ModuleNotFoundError:  # of a package above it
+        found = None
+    if found is None or found.origin is None:
+        raise ConfigurationError(f"There is no module {name} to run; a package needs a module __main__.")
+    sys.argv = [found.origin, *args]
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except Exception as error:  # noqa: BLE001 - whatever the module has not caught
+        _print_error(error, found.origin)
+        sys.exit(1)
+
+
+def _prepare(address: Address | None, own_sdk: bool) -> None:
+    """Lead this process to the server, and `import sagemaker` to the SDK that shall be used."""
+    _lead(address or local_server.ensure())
+    if official_is_installed() and not own_sdk:
+        os.environ["PYTHONPATH"] = hooked_path()  # for the programs that the script starts
+        runpy.run_path(str(HOOK / "sitecustomize.py"))["install"]()
+    else:
+        install()
+
+
+def _lead(address: Address) -> None:
+    os.environ.update(variables(address))
+    os.environ.pop("AWS_PROFILE", None)  # it may name a profile that this machine does not have
 
 
 def _print_error(error: Exception, path: str) -> None:
@@ -157,6 +216,8 @@ class _Finder(MetaPathFinder):
         if top != OFFICIAL:
             return None
         if name not in MODULES:
+            if words := absent.module(name):
+                raise ModuleNotFoundError(f"No module named {fullname!r}: it {words}", name=fullname)
             raise ModuleNotFoundError(
                 f"No module named {fullname!r}: Penstock covers SageMaker Processing, and stands in for "
                 f"{', '.join(f'sagemaker.{name}' for name in sorted(MODULES) if name and '.' not in name)}.",

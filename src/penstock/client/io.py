@@ -97,7 +97,7 @@ class ProcessingOutput:
         source: The absolute path in the job, under `/opt/ml/processing/`.
         destination: An S3 prefix. When it is anything else, the output goes to
             `s3://<default bucket>/<job>/output/<output name>`; from there, a `file://` folder is filled once the
-            job has been waited for.
+            job has been waited for, however it ended.
         output_name: Its name; `output-<n>` when not given, n being its place in the list from 1.
         s3_upload_mode: `EndOfJob` or `Continuous`.
         app_managed: The program itself stores the data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,8 +12,11 @@ if TYPE_CHECKING:
     from penstock.processing import Processor
     from penstock.session import Session
 
-#: What goes over the wire for SageMaker's local mode, which the API has no instance type for.
-LOCAL_INSTANCE_TYPES = {"local": "ml.m5.xlarge", "local_gpu": "ml.g5.xlarge"}
+logger = logging.getLogger("penstock")
+
+#: What goes over the wire for SageMaker's local mode, which the API has no instance type for: the largest there are.
+#: A job gets what its type has, or what there is when that is less; so these get all of the machine.
+LOCAL_INSTANCE_TYPES = {"local": "ml.m8i.96xlarge", "local_gpu": "ml.g6e.48xlarge"}
 
 
 class ProcessingJob:
@@ -61,6 +65,12 @@ class ProcessingJob:
         session = processor.sagemaker_session
         name = processor.current_job_name
         limit = processor.max_runtime_in_seconds
+        volume_key = processor.volume_kms_key
+        if volume_key is not None and processor.instance_type == "local_gpu":
+            logger.warning("The volume of a local job is not encrypted; volume_kms_key is left out.")
+            volume_key = (
+                None  # AWS's types with so many graphics cards have disks of their own, which take no key
+            )
         session.process(
             inputs=[item._to_request_dict() for item in inputs],  # noqa: SLF001 - of this package
             output_config=cls.prepare_output_config(
@@ -71,7 +81,7 @@ class ProcessingJob:
             resources=cls.prepare_processing_resources(
                 processor.instance_count,
                 LOCAL_INSTANCE_TYPES.get(processor.instance_type or "", processor.instance_type),
-                processor.volume_kms_key,
+                volume_key,
                 processor.volume_size_in_gb,
             ),
             stopping_condition=None if limit is None else cls.prepare_stopping_condition(limit),

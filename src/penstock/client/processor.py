@@ -12,6 +12,7 @@ from penstock.client.io import ProcessingInput, ProcessingOutput, name_inputs
 from penstock.client.job import ProcessingJob
 from penstock.client.names import image_base, is_s3, job_name, local_path, s3_path_join, tag_list
 from penstock.dataset_definition.inputs import S3Input
+from penstock.exceptions import UnexpectedStatusException
 from penstock.local import LocalSession
 from penstock.network import NetworkConfig
 from penstock.s3 import S3Downloader, S3Uploader
@@ -85,7 +86,10 @@ class Processor:
         self._folders: dict[str, Path] = {}
 
         wants_local = instance_type in {"local", "local_gpu"}
-        if wants_local and not isinstance(sagemaker_session, LocalSession):
+        if wants_local and (
+            sagemaker_session is None or not (sagemaker_session.local_mode or sagemaker_session.is_local)
+        ):
+            # SageMaker's does the same: local mode never goes to the account of a session that leads to AWS.
             sagemaker_session = LocalSession(disable_local_code=True)
         self.sagemaker_session: Session = sagemaker_session or Session()
         config = self.sagemaker_session.sagemaker_config
@@ -121,8 +125,8 @@ class Processor:
 
         Args:
             inputs: What it gets. Local sources are uploaded first.
-            outputs: What it yields. On the local server, an output whose destination is a `file://` URL is
-                fetched to that folder once the job has been waited for and is Completed.
+            outputs: What it yields. On the local server, and with a LocalSession, an output whose destination is a
+                `file://` URL is fetched to that folder once the job has been waited for, however it ended.
             arguments: The program's arguments.
             wait: Return only when the job has ended.
             logs: Print the log meanwhile.
@@ -164,9 +168,8 @@ class Processor:
         self.jobs.append(job)
         if wait:
             job.wait(logs=logs)
-        elif job.folders:
-            folders = ", ".join(map(str, job.folders.values()))
-            logger.warning("The outputs for %s are fetched by `wait()` of the job %s.", folders, job.name)
+        else:
+            job.say_what_is_fetched_later()
 
     def _normalize_args(
         self,
@@ -237,11 +240,19 @@ class Processor:
             if output.output_name is None:
                 output.output_name = f"output-{place}"
             wanted = output.destination or ""
-            if not is_s3(wanted):
-                output.destination = self._place("output", output.output_name)
-                folder = local_path(wanted)
-                if "://" in wanted and folder and self.sagemaker_session.is_local:
-                    self._folders[output.destination] = Path(folder)
+            if is_s3(wanted):
+                continue
+            output.destination = self._place("output", output.output_name)
+            folder = local_path(wanted)
+            session = self.sagemaker_session
+            if "://" in wanted and folder and (session.is_local or session.local_mode):
+                self._folders[output.destination] = Path(folder)
+            elif wanted:
+                logger.warning(
+                    "The output %s goes to %s: its destination %s is neither an S3 URI nor a `file://` folder that "
+                    "this session fetches to.",
+                    output.output_name, output.destination, wanted,
+                )  # fmt: skip
         return list(outputs or [])
 
     def _place(self, *path: str | None) -> str:
@@ -258,12 +269,32 @@ class _StartedJob(ProcessingJob):
     folders: Mapping[str, Path]
 
     def wait(self, logs: bool = True) -> None:
-        """As of every job; then fetches those outputs, if the job is Completed."""
-        super().wait(logs)
-        if self.folders and self.describe()["ProcessingJobStatus"] == "Completed":
-            for uri, folder in self.folders.items():
-                folder.mkdir(parents=True, exist_ok=True)
-                S3Downloader.download(uri, str(folder), sagemaker_session=self.sagemaker_session)
+        """As of every job; then fetches those outputs, also of a job that has failed or was stopped."""
+        try:
+            super().wait(logs)
+        except UnexpectedStatusException:
+            try:
+                self._fetch()
+            except Exception as error:  # noqa: BLE001 - the job's failure is the news
+                logger.warning("What the job %s has written can't be fetched: %s", self.name, error)
+            raise
+        except KeyboardInterrupt:
+            self.say_what_is_fetched_later()
+            raise
+        self._fetch()
+
+    def say_what_is_fetched_later(self) -> None:
+        """Warn that nothing is in the folders yet, and what brings it there."""
+        for uri, folder in self.folders.items():
+            logger.warning(
+                "The output for %s goes to %s; `wait()` of the job %s brings it to the folder.",
+                folder, uri, self.name,
+            )  # fmt: skip
+
+    def _fetch(self) -> None:
+        for uri, folder in self.folders.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            S3Downloader.download(uri, str(folder), sagemaker_session=self.sagemaker_session)
 
 
 def _refuse_empty_folders(inputs: Sequence[ProcessingInput]) -> None:

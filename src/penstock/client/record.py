@@ -35,7 +35,47 @@ def uploads(address: Address, name: str) -> Iterator[dict[str, Any]]:
         page = _get(address, f"{path}?after={quote(page['next'])}")
 
 
+def lock_of(told: dict[str, Any], address: Address) -> str:
+    """The lock of the environment that a job ran in, as a file's text.
+
+    Args:
+        told: The job's record.
+        address: The server that keeps it.
+
+    Raises:
+        PenstockError: It ran in none (yet).
+        ServerUnavailable: The server does not answer.
+    """
+    return str(_ask(address, "GET", f"/penstock/locks/{lock_name(told)}")["lock"])
+
+
+def lock_name(told: dict[str, Any]) -> str:
+    """By which name (a SHA-256) the server keeps the lock of a job's environment.
+
+    Raises:
+        PenstockError: It ran in none (yet).
+    """
+    found = next((str(host["lock"]) for host in told["hosts"] if host.get("lock")), None)
+    if found is None:
+        raise PenstockError(f"The job {told['name']} has no environment on record: it did not come so far.")
+    return found
+
+
+def keep_lock(address: Address, text: str) -> str:
+    """Have the server keep a lock; the name (a SHA-256) by which jobs ask for it.
+
+    Raises:
+        PenstockError: It is no lock.
+        ServerUnavailable: The server does not answer.
+    """
+    return str(_ask(address, "POST", "/penstock/locks", text.encode())["sha256"])
+
+
 def _get(address: Address, path: str) -> dict[str, Any]:
+    return _ask(address, "GET", path)
+
+
+def _ask(address: Address, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
     # botocore comes with boto3, which the caller has loaded anyhow.
     from botocore.auth import SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
@@ -43,7 +83,7 @@ def _get(address: Address, path: str) -> dict[str, Any]:
     from botocore.exceptions import HTTPClientError  # noqa: PLC0415
     from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
-    request = AWSRequest("GET", address.endpoint + path)
+    request = AWSRequest(method, address.endpoint + path, data=body)
     keys = Credentials(address.access_key_id, address.secret_access_key)
     SigV4Auth(keys, "sagemaker", address.region).add_auth(request)
     try:

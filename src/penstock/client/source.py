@@ -90,7 +90,12 @@ def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def start_script(script: str, command: Sequence[str], code_artifact_arn: str | None = None) -> str:
+def start_script(
+    script: str,
+    command: Sequence[str],
+    code_artifact_arn: str | None = None,
+    requirements: str = "requirements.txt",
+) -> str:
     """The shell script that unpacks the source, installs its requirements and runs `command script`.
 
     Raises:
@@ -105,6 +110,7 @@ def start_script(script: str, command: Sequence[str], code_artifact_arn: str | N
     return _START.format(
         login=login,
         variable=PREPARED_VARIABLE,
+        requirements=shlex.quote(requirements),
         run=f"{'exec ' if plain else ''}{' '.join(command)} {shlex.quote(script)}",
     )
 
@@ -126,9 +132,9 @@ digest() {{
     fi
 }}
 
-if [[ -f requirements.txt ]]; then
-    if [[ -n "${variable}" && "${variable}" == "$(digest requirements.txt)" ]]; then
-        echo "The packages of requirements.txt are installed already."
+if [[ -f {requirements} ]]; then
+    if [[ -n "${variable}" && "${variable}" == "$(digest {requirements})" ]]; then
+        echo "The packages of" {requirements} "are installed already."
     else
         if command -v aws >/dev/null; then
             {login}
@@ -137,7 +143,7 @@ if [[ -f requirements.txt ]]; then
         fi
         # An old backport of this name, found in some images, breaks pip.
         python -m pip uninstall --yes typing
-        python -m pip install -r requirements.txt
+        python -m pip install -r {requirements}
     fi
 fi
 

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 _WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
 #: How often runners are asked whether they live. A dead one is noticed within this time.
 PROBE_SECONDS = 1.0
+#: How often what ended jobs have left behind is looked for: a runner may outlive its job's end by a moment, and a
+#: folder may withstand its removal.
+SWEEP_SECONDS = 600.0
 
 
 class Dispatcher:
@@ -50,14 +53,13 @@ class Dispatcher:
         self._clock = clock
         self._slots = slots
         self._salvaged: set[str] = set()
+        self._swept_at: int | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
 
     def start(self) -> None:
-        """Begin to work, after what a crash left behind of ended jobs is removed."""
-        active = [h.handle for job in self._store.active_jobs() for h in self._store.hosts(job.uid)]
-        self._engine.sweep({handle for handle in active if handle is not None})
+        """Begin to work."""
         if not self._ending.is_set():
             self._thread.start()
 
@@ -85,38 +87,75 @@ class Dispatcher:
         """One pass over all jobs that have not ended."""
         taken = 0
         waiting = []
-        for job in self._store.active_jobs():
+        active = self._store.active_jobs()
+        self._sweep(active)
+        for job in active:
             if job.phase is Phase.QUEUED:
                 waiting.append(job)
                 continue
+            ended = False
             try:
-                if not self._carry(job):
-                    taken += job.instance_count
+                ended = self._carry(job)
             except Conflict:
                 self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
-                taken += job.instance_count
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
+            if not ended:
+                taken += job.instance_count
         for job in waiting:
             # First in, first out. A job larger than the machine runs alone.
             if taken and taken + job.instance_count > self._slots:
                 break
-            taken += job.instance_count
             try:
-                self._begin(job)
+                begun = self._begin(job)
             except Conflict:
                 self._wake.set()
-            except (OSError, ConfigurationError) as error:
-                words = str(error).rstrip(".")
-                reason = f"InternalServerError: The job could not be started on this machine: {words}."
-                self._store.save_job(advance(job, Failed(reason), self._clock()))
+                begun = False  # it was stopped in this moment
+            except Exception:  # noqa: BLE001 - as above
+                _log.exception("Job %s can't be begun; it is tried again", job.name)
+                begun = True  # perhaps: the next pass sees what is on record
+            if begun:
+                taken += job.instance_count
 
-    def _begin(self, job: Job) -> None:
-        """Store the intent, then start. What a crash leaves in between is found by `_carry`."""
+    def _sweep(self, active: Sequence[Job]) -> None:
+        """Remove what ended jobs have left behind: at first, for there may have been a crash, then now and then."""
+        now = self._clock()
+        if self._swept_at is not None and 0 <= now - self._swept_at < SWEEP_SECONDS * 1000:
+            return  # a clock that was set back makes it due
+        try:
+            handles = {host.handle for job in active for host in self._store.hosts(job.uid)}
+            self._engine.sweep({handle for handle in handles if handle is not None})
+        except Exception:  # noqa: BLE001 - what is left behind must not keep jobs waiting
+            _log.exception("What ended jobs have left behind can't be removed; it is tried again")
+        else:
+            self._swept_at = now
+
+    def _begin(self, job: Job) -> bool:
+        """Store the intent, then start. What a crash leaves in between is found by `_carry`.
+
+        Returns:
+            Whether the job has begun: nothing is on record of one that could not be prepared, but its failure.
+        """
         at = self._clock()
+        try:
+            hosts = self._prepare(job, at)
+        except (OSError, ConfigurationError) as error:
+            words = str(error).rstrip(".")
+            reason = f"InternalServerError: The job could not be started on this machine: {words}."
+            self._store.save_job(advance(job, Failed(reason), at))
+            return False
+        except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
+            _log.exception("Job %s can't be prepared; it is tried again", job.name)
+            return False
+        self._store.add_hosts(advance(job, Started(), at), hosts)
+        for host in hosts:
+            self._start(host)
+        return True
+
+    def _prepare(self, job: Job, at: int) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
         tokens = {name: secrets.token_urlsafe(32) for name in names}
-        hosts = [
+        return [
             Host(
                 job_uid=job.uid,
                 job_name=job.name,
@@ -127,9 +166,6 @@ class Dispatcher:
             )
             for name, token in tokens.items()
         ]
-        self._store.add_hosts(advance(job, Started(), at), hosts)
-        for host in hosts:
-            self._start(host)
 
     def _start(self, host: Host) -> None:
         assert host.handle is not None
@@ -151,7 +187,8 @@ class Dispatcher:
         event = verdict(job, hosts)
         if event is None:
             return False
-        moved = advance(catch_up(job, hosts), event, moment(job, hosts, event, self._clock()))
+        now = self._clock()
+        moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
         self._store.save_job(moved)
         if moved.phase.final:
             _log.info(
@@ -178,6 +215,11 @@ class Dispatcher:
         life = self._engine.probe(host.handle)
         if life is Life.ALIVE:
             return
+        if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
+            # It was started, and the machine knows nothing of it: a second start would run the program again.
+            words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
+            self._report_for(host, f"InternalServerError: {words}: it lost power, or somebody removed it.")
+            return
         if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
             self._start(host)
             return
@@ -197,8 +239,8 @@ class Dispatcher:
             self._report_for(current, None)
             return
         if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
-            self._salvaged.add(host.handle)
             self._start(current)
+            self._salvaged.add(host.handle)
             return
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(

@@ -9,6 +9,7 @@ from penstock.job.events import Host
 from penstock.job.life import Event, Failed, Halted, Job, Phase, Reached, Succeeded
 
 _WORKING = (Phase.PREPARING, Phase.DOWNLOADING, Phase.RUNNING, Phase.UPLOADING)
+_BEFORE = (Phase.QUEUED, Phase.PREPARING)
 _EXIT_MESSAGE_BYTES = 1024
 
 
@@ -42,18 +43,26 @@ def moment(job: Job, hosts: Sequence[Host], event: Event, now: int) -> int:
     return max(earliest, min(max(reached, default=0), now))
 
 
-def catch_up(job: Job, hosts: Sequence[Host]) -> Job:
+def catch_up(job: Job, hosts: Sequence[Host], now: int) -> Job:
     """`job` with the phases that its hosts have passed unseen, when several reports came at once.
 
-    The start is when the first host began to fetch inputs; a phase is reached with the last host.
+    The start is when the first host began to fetch inputs; a phase is reached with the last host. Hosts have clocks
+    of their own: what they tell is taken within what the server has seen.
     """
+    phases = dict(job.phases)
+    seen = max((at for name, at in phases.items() if name in _BEFORE), default=job.created_at)
     begun = [h.phases[Phase.DOWNLOADING] for h in hosts if Phase.DOWNLOADING in h.phases]
-    passed = {p.value: [h.phases[p] for h in hosts if p in h.phases] for p in _WORKING[1:]}
-    reached = {name: max(times) for name, times in passed.items() if len(times) == len(hosts)}
-    started = min(begun) if job.started_at is None and begun else job.started_at
+    started = job.started_at
+    if started is None and begun:
+        started = max(seen, min(*begun, now))
+    for phase in _WORKING[1:]:
+        times = [h.phases[phase] for h in hosts if phase in h.phases]
+        if phase.value not in phases and len(times) == len(hosts):
+            phases[phase.value] = max(seen, min(max(times), now))
+        seen = max(seen, phases.get(phase.value, seen))
     order = {phase.value: place for place, phase in enumerate(Phase)}
-    phases = sorted({**reached, **job.phases}.items(), key=lambda item: order[item[0]])
-    return replace(job, phases=dict(phases), started_at=started)
+    in_order = sorted(phases.items(), key=lambda item: order[item[0]])
+    return replace(job, phases=dict(in_order), started_at=started)
 
 
 def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:

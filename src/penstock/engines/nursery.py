@@ -46,5 +46,11 @@ class Nursery:
 
 
 def runner_environment() -> dict[str, str]:
-    """What runners inherit. Without its cached bytecode one would spend longer on starting than a small job takes."""
-    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    """What runners inherit.
+
+    Without its cached bytecode one would spend longer on starting than a small job takes; and the database, with its
+    password, is the server's alone.
+    """
+    return {
+        k: v for k, v in os.environ.items() if k not in {"PYTHONDONTWRITEBYTECODE", "PENSTOCK_DATABASE_URL"}
+    }

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from penstock.environments.cache import cached, complete, digest_of, prefix_of
 from penstock.environments.interpreters import Interpreter, at_hand, candidates, fetch
-from penstock.environments.model import Asked, Environment, Progress, never
+from penstock.environments.model import Asked, Environment, Progress, here, never, normal
 from penstock.environments.resolve import Resolution, locked, resolve
 from penstock.environments.settings import fingerprint
+from penstock.environments.uses import Uses
 from penstock.environments.uv import UvError, only_wheels, uv
 from penstock.errors import ClientFailure, InternalFailure, UnknownImage
 from penstock.images.contents import Contents, contents
-from penstock.images.uris import Image, parse
+from penstock.images.uris import Image, framework_text, parse
 
 
 def prepare(
@@ -29,6 +29,8 @@ def prepare(
     progress: Progress,
     interpreters: Sequence[Interpreter] | None = None,
     cancelled: Asked = never,
+    who: str = "",
+    uses: Uses | None = None,
 ) -> Environment:
     """The environment that stands in for an image: from the cache in milliseconds, else built.
 
@@ -39,6 +41,8 @@ def prepare(
         progress: Told what is done when it takes time.
         interpreters: What to choose from, instead of all that this machine has.
         cancelled: Polled at least every 0.2 s while uv runs and while another builder is waited for.
+        who: For whom it is built, told to those who wait for it.
+        uses: Takes the environment, so that it is not removed before its user is done.
 
     Raises:
         Cancelled: `cancelled` said True. Nothing is left of what was begun, and no uv runs.
@@ -51,15 +55,15 @@ def prepare(
     except UnknownImage as error:
         raise ClientFailure(str(error)) from error
 
-    def build(work: Path, hold: int) -> Environment:
+    def build(work: Path, hold: int, progress: Progress) -> Environment:
         progress(f"Preparing the environment of {image.framework} {image.version} (Python {wanted.python})")
         choice = interpreters
         if choice is None:
             choice = _interpreters(wanted.python, folder, progress, cancelled)
         resolution = resolve(wanted, choice, folder=work, progress=progress, cancelled=cancelled)
         if strict:
-            _refuse_deviations(image_uri, resolution.deviations)
-        return _install(resolution, wanted, folder, work, hold, progress, cancelled)
+            refuse_deviations(image_uri, resolution.deviations)
+        return _install(resolution, wanted, framework_text(image), folder, work, hold, progress, cancelled)
 
     environment = cached(
         folder,
@@ -68,9 +72,11 @@ def prepare(
         progress=progress,
         interpreters=(lambda: candidates(folder)) if interpreters is None else None,
         cancelled=cancelled,
+        who=who,
+        uses=uses,
     )
     if strict:
-        _refuse_deviations(image_uri, environment.deviations)
+        refuse_deviations(image_uri, environment.deviations)
     return environment
 
 
@@ -83,6 +89,7 @@ def install(
     progress: Progress,
     hold: int,
     cancelled: Asked,
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Make the virtual environment `venv` with exactly what `lock_text` says; returns name -> installed version.
 
@@ -99,6 +106,7 @@ def install(
         "--quiet",
         "--relocatable",
         "--no-project",
+        "--clear",
         "--python",
         interpreter,
         venv,
@@ -117,7 +125,7 @@ def install(
         folder=work,
         progress=progress,
         hold=hold,
-        extra={"UV_COMPILE_BYTECODE_TIMEOUT": "600"},
+        extra={"UV_COMPILE_BYTECODE_TIMEOUT": "600", **(extra or {})},
         cancelled=cancelled,
     )
     return installed(venv)
@@ -129,12 +137,13 @@ def installed(venv: Path) -> dict[str, str]:
         re.fullmatch(r"(.+?)-([^-]+)\.dist-info", one.name)
         for one in venv.glob("lib/python3*/site-packages/*")
     )
-    return dict(sorted((match[1].lower().replace("_", "-"), match[2]) for match in found if match))
+    return dict(sorted((normal(match[1]), match[2]) for match in found if match))
 
 
 def _install(
     resolution: Resolution,
     wanted: Contents,
+    name: str,
     folder: Path,
     work: Path,
     hold: int,
@@ -146,7 +155,7 @@ def _install(
     for sentence in resolution.deviations:
         progress(sentence)
     progress(f"Installing {len(locked(resolution.lock))} packages for Python {interpreter.version}")
-    digest = digest_of(resolution.lock, interpreter.identity, _platform())
+    digest = digest_of(resolution.lock, interpreter.identity, here())
     prefix = prefix_of(folder, digest)
     packages = installed(prefix)
     if not complete(prefix):
@@ -173,12 +182,8 @@ def _install(
         deviations=resolution.deviations,
         notes=wanted.notes,
         lock=resolution.lock,
+        name=name,
     )
-
-
-def _platform() -> str:
-    """What wheels are chosen by, besides the interpreter."""
-    return " ".join((platform.system(), platform.machine(), *platform.libc_ver()))
 
 
 def _interpreters(minor: str, folder: Path, progress: Progress, cancelled: Asked) -> list[Interpreter]:
@@ -198,7 +203,12 @@ def _key(image: Image, wanted: Contents, interpreters: Sequence[Interpreter] | N
     return f"{name}-{digest_of(recipe, fingerprint())[:12]}"
 
 
-def _refuse_deviations(image_uri: str, deviations: Sequence[str]) -> None:
+def refuse_deviations(image_uri: str, deviations: Sequence[str]) -> None:
+    """Fail when there are any, for whoever has asked for strictness.
+
+    Raises:
+        ClientFailure: There are deviations.
+    """
     if deviations:
         raise ClientFailure(
             f"Strict versions are asked for, and the environment of {image_uri} would differ: {'; '.join(deviations)}. "

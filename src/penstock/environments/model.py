@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from penstock.errors import PenstockError
+from penstock.job.lock import EnvironmentLock
 
 #: Told what is being done, one plain sentence at a time.
 Progress = Callable[[str], None]
@@ -56,15 +60,28 @@ class Environment:
     """What else its user should know."""
     lock: str = field(default="", repr=False)
     """Exact versions with hashes, in the form of a requirements file."""
+    name: str = ""
+    """What it stands for, as `penstock run --framework` takes it."""
+    requirements: str = ""
+    """SHA-256 (hex) of the requirements file that is part of it; empty when there is none."""
 
     @property
     def minor(self) -> str:
         """`3.11`."""
         return ".".join(self.python.split(".")[:2])
 
+    @property
+    def lock_text(self) -> str:
+        """The lock as a file, from which the environment can be made again."""
+        return EnvironmentLock(self.lock, self.python, self.name, here(), self.requirements).text
+
     def to_json(self) -> str:
-        """The form kept on disk and in a job's record."""
+        """The form kept on disk."""
         return json.dumps({**asdict(self), "prefix": str(self.prefix)}, indent=1)
+
+    def record(self) -> dict[str, Any]:
+        """The form kept on a job's record: all but the lock, which is long and kept once for many jobs."""
+        return {**{k: v for k, v in asdict(self).items() if k != "lock"}, "prefix": str(self.prefix)}
 
     @classmethod
     def from_json(cls, text: str) -> Environment:
@@ -79,6 +96,16 @@ class Environment:
         for name in ("visible", "deviations", "notes"):
             data[name] = tuple(data.get(name, ()))
         return cls(**data)
+
+
+def here() -> str:
+    """This platform: what wheels are chosen by, besides the interpreter."""
+    return " ".join((platform.system(), platform.machine(), *platform.libc_ver()))
+
+
+def normal(name: str) -> str:
+    """A package's name in the one form of the many that it may be written in."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

@@ -16,12 +16,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from penstock.environments.build import installed
 from penstock.environments.cache import cached, digest_of, prefix_of
-from penstock.environments.model import Asked, Environment, Progress, leave_if, never
+from penstock.environments.conflicts import conflicts, replaced
+from penstock.environments.model import Asked, Environment, Progress, here, leave_if, never, normal
+from penstock.environments.resolve import locked
 from penstock.environments.settings import fingerprint
+from penstock.environments.uses import Uses
 from penstock.environments.uv import UvError, finish, only_wheels, uv
 from penstock.errors import ClientFailure
 
@@ -41,6 +45,8 @@ _HARMLESS = re.compile(
     r"|--(?:no-index|pre|prefer-binary|require-hashes)"
     r"|--(?:only-binary|trusted-host)(?:\s+|=)[\w.:,-]+"
 )
+#: Options that say where packages come from.
+_SOURCES = re.compile(r"(-i|-f|--index-url|--extra-index-url|--find-links|--no-index)(?:\s*=\s*|\s*|$)")
 #: A name with extras, versions, a marker and hashes.
 _REQUIREMENT = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[\w.,\s-]*\])?"
@@ -78,15 +84,21 @@ def add_requirements(
     *,
     progress: Progress,
     cancelled: Asked = never,
+    exact: bool = False,
+    who: str = "",
+    uses: Uses | None = None,
 ) -> Environment:
     """The environment with `requirements` installed on top, from the cache or built.
 
     Args:
-        environment: What to start from; it is not changed.
+        environment: What to start from; it is not changed. Its user keeps it from being removed meanwhile.
         requirements: A requirements file. What it names by path (`-r`, `-c`, `./package`) has to lie in its folder.
         folder: Where environments are cached.
         progress: Told what is done when it takes time.
         cancelled: Polled at least every 0.2 s while uv runs and while another builder is waited for.
+        exact: The file is a whole lock: nothing is added to it, and packages must have the hashes it says.
+        who: For whom it is built, told to those who wait for it.
+        uses: Takes the environment, so that it is not removed before its user is done.
 
     Raises:
         NeedsBuilding: A requirement has no wheel that fits.
@@ -96,38 +108,52 @@ def add_requirements(
     """
     root = requirements.parent.resolve()
     content = _content(requirements, root)
-    key = f"requirements-{digest_of(environment.digest, content, fingerprint())}"
+    file_digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    key = f"requirements-{digest_of(environment.digest, content, fingerprint(), str(exact))}"
 
-    def build(work: Path, hold: int) -> Environment:
+    def build(work: Path, hold: int, progress: Progress) -> Environment:
         progress(f"Installing {requirements.name} on top of the environment")
         began = time.monotonic()
         try:
-            asked = _entries(_compile(environment, requirements, work, hold, progress, cancelled))
+            asked = _entries(
+                _compile(environment, requirements, work, hold, progress, cancelled, exact=exact)
+            )
+            if exact:
+                asked = _with_hashes(asked, content)
             had = _entries(environment.lock)
             added = {name: text for name, text in asked.items() if _head(text) != _head(had.get(name, ""))}
             if not added:
-                return environment
+                return replace(environment, requirements=file_digest)
             merged = _text({**had, **added})
-            digest = digest_of(environment.digest, merged, content)
             _link_tree(environment.prefix, work / "venv")
-            _install(_text(added), work / "venv", requirements, hold, progress, cancelled)
+            _install(
+                _options(content, root) + _text(added), work / "venv", requirements, hold, progress, cancelled
+            )
         except UvError as error:
             kind = NeedsBuilding if _NO_WHEEL in str(error) else ClientFailure
             raise kind(_explained(requirements, error)) from error
+        # Made of pins alone, it is what its lock says, from wherever it comes; of a path the lock tells too little.
+        whole = _entries(merged).keys() == locked(merged).keys()
+        interpreter = f"{environment.interpreter} {environment.python}"
+        parts = (merged, interpreter, here()) if whole else (environment.digest, merged, content)
+        digest = digest_of(*parts)
+        packages = installed(work / "venv")
+        said = [
+            *replaced(requirements.name, environment.packages, packages),
+            *conflicts(requirements.name, work / "venv", hold=hold, cancelled=cancelled),
+        ]
         progress(f"{requirements.name} is installed after {time.monotonic() - began:.1f} s")
-        return Environment(
+        return replace(
+            environment,
             digest=digest,
             prefix=prefix_of(folder, digest),
-            python=environment.python,
-            interpreter=environment.interpreter,
-            visible=environment.visible,
-            packages=installed(work / "venv"),
-            deviations=environment.deviations,
-            notes=environment.notes,
+            packages=packages,
+            notes=(*environment.notes, *said),
             lock=merged,
+            requirements=file_digest,
         )
 
-    return cached(folder, key, build, progress=progress, cancelled=cancelled)
+    return cached(folder, key, build, progress=progress, cancelled=cancelled, who=who, uses=uses)
 
 
 def self_contained(text: str, beside: Collection[str]) -> bool:
@@ -183,12 +209,15 @@ def _compile(
     hold: int,
     progress: Progress,
     cancelled: Asked,
+    *,
+    exact: bool,
 ) -> str:
     """What the requirements come to. uv prefers the versions that the output file already has."""
     output = work / "asked.lock"
     output.write_text(environment.lock, "utf-8")
     uv(
         *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--no-sources"),
+        *(("--no-deps",) if exact else ()),
         *only_wheels(),
         *("--python", environment.interpreter, "--output-file", output, requirements.resolve()),
         # Paths in the file are meant from the folder it lies in, where a job's script starts.
@@ -222,7 +251,10 @@ def _install(
         hold=hold,
         cancelled=cancelled,
     )
+    # It may name an index with a password, and the folder stays.
+    lock.unlink()
     leave_if(cancelled)
+    progress("Compiling bytecode")
     # Compiles what has no bytecode yet. A file that can't be compiled (a template, say) is no failure.
     sites = venv.glob("lib/python3*/site-packages")
     compiling = subprocess.Popen(
@@ -254,6 +286,29 @@ def _link_tree(source: Path, target: Path) -> None:
     shutil.copytree(source, target, symlinks=True, copy_function=link)
 
 
+def _options(content: str, root: Path) -> str:
+    """Where the requirements say that packages come from, which their lock does not."""
+    said = []
+    for line in _logical_lines(content.replace("\0", "\n")) or ():
+        found = _SOURCES.match(line)
+        if found and found[1] in _FOLDERS and "://" not in line:
+            said.append(f"--find-links {(root / line[found.end() :]).as_uri()}\n")
+        elif found:
+            said.append(f"{line}\n")
+    return "".join(said)
+
+
+def _with_hashes(entries: Mapping[str, str], lock: str) -> dict[str, str]:
+    """The same versions, each with the hashes that `lock` gives for it, and not with those that an index tells."""
+    given: dict[str, str] = {}
+    for match in _ENTRY.finditer(lock):
+        head = _head(match[0]).partition(";")[0].replace(" ", "")
+        given[head] = given.get(head, "") + "".join(
+            f" \\\n    {one}" for one in re.findall(r"--hash=\w+:[0-9a-f]+", match[0])
+        )
+    return {name: f"{_head(text)}{given[_head(text)]}\n" for name, text in entries.items()}
+
+
 def _text(entries: Mapping[str, str]) -> str:
     return "".join(text if text.endswith("\n") else text + "\n" for text in entries.values())
 
@@ -266,7 +321,7 @@ def _head(entry: str) -> str:
 def _entries(lock: str) -> dict[str, str]:
     """Normalised name (or the whole line, for a path) -> the requirement with its hashes."""
     found = (match for match in _ENTRY.finditer(lock) if match[0].strip())
-    return {re.sub(r"[-_.]+", "-", match["name"] or match[0]).lower(): match[0] for match in found}
+    return {normal(match["name"] or match[0]): match[0] for match in found}
 
 
 def _content(requirements: Path, root: Path) -> str:

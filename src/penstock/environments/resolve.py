@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.environments.interpreters import Interpreter, by_nearness
-from penstock.environments.model import Asked, Progress, never, version_numbers
+from penstock.environments.model import Asked, Progress, never, normal, version_numbers
 from penstock.environments.uv import UvError, only_wheels, uv
 from penstock.errors import InternalFailure
 from penstock.images.contents import Contents
@@ -86,7 +86,7 @@ def resolve(
 
 def locked(lock: str) -> dict[str, str]:
     """Name -> version of every pinned line of a lock."""
-    return {name.lower().replace("_", "-"): version for name, version in _LOCKED.findall(lock)}
+    return {normal(name): version for name, version in _LOCKED.findall(lock)}
 
 
 def tools(minor: str) -> dict[str, str]:

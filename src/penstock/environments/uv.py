@@ -31,8 +31,13 @@ _STEPS = (
     "Prepared ",
     "Installed ",
     "Using Python ",
+    "Bytecode compiled ",
 )
+#: What of it takes long enough to be told.
+_TOLD = ("Downloading ", "Downloaded ", "Building ", "Prepared ", "Bytecode compiled ")
 _UNSATISFIABLE = "No solution found"
+#: ... and that an index refused to answer, so that nobody knows what it has.
+_UNASKED = "could not be queried"
 #: Seconds between two looks at whether work is still wanted.
 POLL = 0.1
 #: Seconds that are given to the last lines of a process that has ended, should another hold its stderr open.
@@ -103,7 +108,7 @@ def uv(
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
         # The beginning says what failed, the end why.
         short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"
-        raise UvError(short, unsatisfiable=_UNSATISFIABLE in text)
+        raise UvError(short, unsatisfiable=_UNSATISFIABLE in text and _UNASKED not in text)
     return output
 
 
@@ -182,14 +187,36 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 def _listen(stderr: IO[str], folder: Path, lines: list[str], progress: Progress | None) -> None:
     """Keep what uv says for an error, and tell of what takes long."""
+    told = _Downloads()
     with stderr:
         for raw in stderr:
             line = _relative(clean(raw), folder)
             if line.startswith(_STEPS):
-                if progress and line.startswith(("Downloading ", "Building ")):
-                    progress(line)
+                if progress and line.startswith(_TOLD):
+                    progress(told.counted(line))
             elif line:
                 lines.append(line)
+
+
+class _Downloads:
+    """Counts what uv downloads: it tells of large packages only, as each begins and ends."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, str] = {}
+        self._done = 0
+
+    def counted(self, line: str) -> str:
+        """The line, with how many of the downloads that have begun are done."""
+        what, _, rest = line.partition(" ")
+        if what == "Downloading":
+            name, _, size = rest.partition(" ")
+            self._sizes[name] = size
+        elif what == "Downloaded":
+            self._done += 1
+            return f"{line} {self._sizes.get(rest, '')}: {self._done} of {len(self._sizes)}".replace(
+                "  ", " "
+            )
+        return line
 
 
 def _relative(text: str, folder: Path) -> str:

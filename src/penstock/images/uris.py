@@ -171,6 +171,12 @@ def parse(image_uri: str) -> Image:
     )
 
 
+def framework_text(image: Image) -> str:
+    """What an image names as `parse_framework` takes it, but for its py_version: `sklearn==1.2-1`."""
+    base = "+" + "".join(image.base) if image.base else ""
+    return f"{image.framework}=={image.version}{base}"
+
+
 def _framework_of(repository: str, image_uri: str) -> tuple[str, str | None]:
     if repository in _PYTHON_REPOSITORIES:
         return "python", None

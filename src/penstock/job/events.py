@@ -81,21 +81,24 @@ _FINAL = {"succeeded": Phase.COMPLETED, "failed": Phase.FAILED, "halted": Phase.
 def apply(host: Host, event: HostEvent) -> Host:
     """What `host` becomes by `event`; the same host when the event was applied before or comes after the end.
 
+    A runner's clock may be set back: times on record never go back.
+
     Raises:
         ValueError: The event names a phase or an outcome that does not exist.
     """
     if event.sequence <= host.sequence or host.ended:
         return host
     changed = replace(host, sequence=event.sequence)
+    at = max(event.at, *host.phases.values(), 0)
     if event.kind == "note":
         return replace(changed, notes={**host.notes, **event.data})
     if event.kind == "phase":
         phase = Phase(event.data["phase"])
         if phase.final:
             raise ValueError(f"{phase} is told by the event 'ended'")
-        return replace(changed, phase=phase, phases={**host.phases, phase.value: event.at})
+        return replace(changed, phase=phase, phases={**host.phases, phase.value: at})
     outcome = event.data.get("outcome")
     if outcome not in _FINAL:
         raise ValueError(f"unknown outcome: {outcome}")
     phase = _FINAL[outcome]
-    return replace(changed, phase=phase, phases={**host.phases, phase.value: event.at}, outcome=event.data)
+    return replace(changed, phase=phase, phases={**host.phases, phase.value: at}, outcome=event.data)

@@ -168,6 +168,8 @@ class Job:
 def advance(job: Job, event: Event, at: int) -> Job:
     """What `job` becomes when `event` happens to it at time `at`; nothing else changes a phase.
 
+    A clock that was set back does not lead behind what happened before: times never go back.
+
     Raises:
         IllegalMove: The event can't happen in the job's phase.
     """
@@ -182,6 +184,7 @@ def advance(job: Job, event: Event, at: int) -> Job:
         target = MOVES[key]
         assert target is not None  # only Reached names its own target
         phase = target
+    at = max(at, job.created_at, job.started_at or 0, *job.phases.values())
     begun = phase in {Phase.DOWNLOADING, Phase.RUNNING, Phase.UPLOADING}
     return replace(
         job,

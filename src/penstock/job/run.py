@@ -30,6 +30,8 @@ class S3Access:
     """A file of certificates (PEM) to trust beside the system's."""
     own: bool = False
     """Whether it is Penstock's own store on this machine, with nothing between that could change bytes."""
+    inner_ports: tuple[int, ...] = ()
+    """Of this machine's loopback, at which the parts of Penstock's own store talk to each other."""
     buckets: tuple[tuple[str, S3Access], ...] = ()
     """How to reach the buckets that lie in other stores."""
 
@@ -57,7 +59,7 @@ class S3Access:
         """Read what `dataclasses.asdict` made of one; unknown members are passed over."""
         known = {k: v for k, v in data.items() if k in {f.name for f in fields(cls)}}
         buckets = tuple((name, cls.from_dict(one)) for name, one in data.get("buckets", ()))
-        return cls(**{**known, "buckets": buckets})
+        return cls(**{**known, "buckets": buckets, "inner_ports": tuple(data.get("inner_ports", ()))})
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,16 @@ class Run:
     cache_bytes: int = 0
     local_inputs: tuple[str, ...] = ()
     """Folders of this machine that may be inputs as they lie."""
+    closed_ports: tuple[int, ...] = ()
+    """Of this machine's loopback, which the program is to be kept from, beside the store's inner ones."""
     walls: str = "auto"
+    limits: str = "auto"
+    """By what means programs are kept to their instance type; "off": not at all."""
+    shm_bytes: int = 0
+    """The size of /dev/shm; 0: half of the memory."""
     strict_versions: bool = False
+    lock: str | None = None
+    """The environment's lock (`job/lock.py`), for a job that is to run in the environment of an earlier one."""
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
@@ -109,5 +119,6 @@ class Run:
         data = {k: v for k, v in json.loads(text).items() if k in known}
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
+        data["closed_ports"] = tuple(data.get("closed_ports", ()))
         data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

@@ -7,10 +7,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.client import absent
 from penstock.client.connection import ENDPOINT_VARIABLES
 from penstock.session import Session
 
 logger = logging.getLogger("penstock")
+
+#: Settings of SageMaker's local mode that change how its containers run.
+_OF_CONTAINERS = {
+    "container_config": "jobs are not started by Docker Compose; sizes follow from instance type and volume size",
+    "container_root": "the folders of jobs lie in PENSTOCK_HOME",
+}
 
 
 class LocalSession(Session):
@@ -23,6 +30,10 @@ class LocalSession(Session):
         disable_local_code: Kept for its name: code is always uploaded.
         sagemaker_config: Default values, as a dict in the layout of SageMaker's configuration files.
         default_bucket_prefix: Put before all keys in the default bucket.
+
+    Attributes:
+        config: Settings of SageMaker's local mode, such as `{"local": {"local_code": True}}`; may be set. Nothing
+            here needs them: code and inputs reach a job in the same way with and without `local_code`.
     """
 
     local_mode = True
@@ -49,3 +60,17 @@ class LocalSession(Session):
         self.s3_endpoint_url = s3_endpoint_url
         if remote:
             self._connection.s3_endpoint = s3_endpoint_url
+
+    @property
+    def config(self) -> Mapping[str, Any] | None:
+        """Settings of SageMaker's local mode, as they were set."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Mapping[str, Any] | None) -> None:
+        self._config = config
+        for name in sorted(set((config or {}).get("local") or {}) & set(_OF_CONTAINERS)):
+            logger.warning("The setting local.%s does nothing here: %s.", name, _OF_CONTAINERS[name])
+
+
+absent.explain(__name__)

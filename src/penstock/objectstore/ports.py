@@ -42,6 +42,11 @@ class Ports:
         """The tenth, which follows from `admin`."""
         return self.admin + _ADMIN_GRPC_OFFSET
 
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """All that are not for others."""
+        return (*(port for name, port in asdict(self).items() if name != "s3"), self.admin_grpc)
+
     @classmethod
     def choose(cls, folder: Path, preferred: int, before: Ports | None = None) -> Ports:
         """Free ports, the same as `before` where those are still free.

@@ -83,7 +83,8 @@ class EmbeddedStore:
     def access(self) -> S3Access:
         """Where S3 is, and its keys. Final once `start` has returned."""
         endpoint = f"http://{_HOST}:{self._ports.s3}"
-        return S3Access(endpoint, self._region, self._access_key_id, self._secret_access_key, own=True)
+        keys = (self._access_key_id, self._secret_access_key)
+        return S3Access(endpoint, self._region, *keys, own=True, inner_ports=self._ports.inner)
 
     def start(self) -> None:
         """Start the process, or find the one that runs in the folder already. Returns at once.

@@ -23,6 +23,8 @@ BASE_ENVIRONMENT: Mapping[str, str] = {
     "PYTHONUNBUFFERED": "1",
     # The walls map a single user, named root; tar as root would try to give files to others.
     "TAR_OPTIONS": "--no-same-owner",
+    # AWS's clients ask there for the machine's own credentials when they find no others.
+    "AWS_EC2_METADATA_DISABLED": "true",
 }
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")

@@ -6,24 +6,35 @@ import json
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from penstock.job.events import HostEvent
 from penstock.job.life import Phase
 
 #: The largest event that is kept: well below what the server takes in one report.
 LARGEST = 1 << 20
+#: More lines than any run's journal has.
+LOST = 1000
 
 
 class Journal:
     """An append-only file of events, numbered from 1. What an earlier runner of the run wrote is read at first."""
 
-    def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
-        self._events = _read(path)
-        self._file = path.open("ab")
+    def __init__(
+        self,
+        file: BinaryIO,
+        clock: Callable[[], int],
+        changed: Callable[[], None],
+        sync: Callable[[BinaryIO], None] = lambda file: os.fdatasync(file.fileno()),
+    ) -> None:
+        """`file` is open for reading and appending; `sync` brings it to disk for good."""
+        self._events = _read(file)
+        self._last = self._events[-1].sequence if self._events else 0
+        self._file = file
         self._clock = clock
         self._changed = changed
+        self._sync = sync
+        self._skipped = False
         self._lock = threading.Lock()
 
     def phase(self, phase: Phase) -> None:
@@ -46,7 +57,17 @@ class Journal:
     def after(self, sequence: int) -> list[HostEvent]:
         """All events beyond number `sequence`."""
         with self._lock:
-            return self._events[sequence:]
+            return [event for event in self._events if event.sequence > sequence]
+
+    def skip(self) -> None:
+        """Leave out the numbers of lines that are lost: a crash of the machine takes what was not synced.
+
+        The server may have been told of them; what follows must not look like what it knows. It is synced line by
+        line, so that a second crash takes nothing of it.
+        """
+        with self._lock:
+            self._last += LOST
+            self._skipped = True
 
     def close(self) -> None:
         """Nothing follows."""
@@ -54,7 +75,7 @@ class Journal:
 
     def _append(self, kind: str, data: dict[str, Any]) -> None:
         with self._lock:
-            event = HostEvent(len(self._events) + 1, kind, self._clock(), data)
+            event = HostEvent(self._last + 1, kind, self._clock(), data)
             line = json.dumps(event.to_json()).encode()
             if len(line) > LARGEST:
                 # The server would refuse it, for ever; that something is missing is worth keeping.
@@ -62,17 +83,17 @@ class Journal:
                 line = json.dumps(event.to_json()).encode()
             self._file.write(line + b"\n")
             self._file.flush()
-            if kind == "ended":
-                os.fdatasync(self._file.fileno())
+            if kind == "ended" or self._skipped:
+                self._sync(self._file)
             self._events.append(event)
+            self._last = event.sequence
         self._changed()
 
 
-def _read(path: Path) -> list[HostEvent]:
+def _read(file: BinaryIO) -> list[HostEvent]:
     """The events of a runner that died; a last line that it did not finish is cut off."""
-    events: list[HostEvent] = []
-    if path.exists():
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        events = [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]
-        os.truncate(path, len(whole) + 1 if events else 0)
-    return events
+    file.seek(0)
+    whole, newline, _ = file.read().rpartition(b"\n")
+    file.truncate(len(whole) + len(newline))
+    file.seek(0, os.SEEK_END)
+    return [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]

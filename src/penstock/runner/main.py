@@ -37,13 +37,14 @@ def main(path: Path) -> None:
     run = Run.from_json(folder.run.read_text())
     reporter = Reporter(run, folder, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
-    journal = Journal(folder.journal, now, reporter.changed)
+    journal = Journal(folder.journal.open("a+b"), now, reporter.changed)
     records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
     reporter.start(journal, records.meter)
     with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
         # A crash of the machine may take the journal and leave what a program has put into `ml`: no input may
         # follow its links.
         if journal.after(0) or folder.ml.exists():
+            journal.skip()
             salvage(run, folder, records)
         else:
             conduct(run, folder, records, stop, cache)

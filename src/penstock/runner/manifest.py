@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,16 @@ class Manifest:
             raise OSError("a line was not written whole")
 
     def check(self) -> None:
-        """Raises InternalFailure when lines are missing."""
+        """Bring all lines to disk for good: they must not be missing of a success that is told after a loss of power.
+
+        Raises:
+            InternalFailure: Lines are missing.
+        """
+        if self._failure is None and self._count:
+            try:
+                os.fdatasync(self._file.fileno())
+            except OSError as error:
+                self._failure = error
         if self._failure is not None:
             raise InternalFailure(
                 f"The outputs are stored, but the manifest of them could not be kept on disk: {self._failure}. "

@@ -21,6 +21,7 @@ CODE = "/opt/ml/processing/input/code"
 
 def start(
     walls: str,
+    limits: str,
     program: Program,
     fetched: Sequence[Fetched],
     folder: RunFolder,
@@ -31,6 +32,7 @@ def start(
 
     Args:
         walls: The name of the runtime, or "auto".
+        limits: By what means the program's limits are kept.
         program: Without its inputs.
         fetched: All inputs.
         folder: The run's.
@@ -46,7 +48,7 @@ def start(
         return runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
 
     if any(one.mount for one in fetched):
-        runtime = choose(walls, overlays=True)
+        runtime = choose(walls, overlays=True, limits=limits)
         refusal = f"{runtime.name} has no overlay mounts"
         if runtime.overlays:
             try:
@@ -55,7 +57,7 @@ def start(
                 refusal = str(failure)
         note(f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}.")
         copy_in(fetched, folder)
-    return begin(choose(walls), overlays=False)
+    return begin(choose(walls, limits=limits), overlays=False)
 
 
 def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: bool) -> list[Mount]:

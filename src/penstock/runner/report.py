@@ -1,7 +1,7 @@
 """Sends log, upload manifest and journal to the server, from the last place it has acknowledged, until all is taken.
 
-The log goes first, so that nobody sees a job as ended whose last lines are missing. When no server answers, the
-runner keeps trying: its journal and log are on disk, and the home folder tells where the next server is.
+What is sent in which order is said in `outbox.py`. When no server answers, the runner keeps trying: its journal and
+log are on disk, and the home folder tells where the next server is.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from penstock.home import Home
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
+from penstock.runner.outbox import Outbox
 
-_CHUNK = 1 << 20
 _LONGEST_PAUSE = 2.0
 #: How often the progress of a transfer is told, in seconds.
 _PROGRESS_EVERY = 0.5
@@ -44,11 +44,8 @@ class Reporter:
         self._refused = refused
         self._changed = threading.Event()
         self._all_said = threading.Event()
-        self._journal: Journal | None = None
+        self._outbox: Outbox | None = None
         self._meter: Meter | None = None
-        self._log_sent = 0
-        self._manifest_sent = 0
-        self._sequence_sent = 0
         self._connection: http.client.HTTPConnection | None = None
         self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
 
@@ -58,7 +55,7 @@ class Reporter:
 
     def start(self, journal: Journal, meter: Meter) -> None:
         """Begin to report."""
-        self._journal, self._meter = journal, meter
+        self._outbox, self._meter = Outbox(journal, self._log, self._manifest), meter
         self._thread.start()
 
     def finish(self) -> None:
@@ -97,24 +94,15 @@ class Reporter:
                 return
 
     def _send_all(self) -> None:
-        assert self._journal is not None
-        # The events first, then the log up to now: what an event tells (the end) must not overtake the log, nor
-        # the objects that were stored before it.
-        events = self._journal.after(self._sequence_sent)
-        self._log.seek(self._log_sent)
-        while data := self._log.read(_CHUNK):
-            reply = self._post(f"log?offset={self._log_sent}", data)
-            self._log_sent = int(reply["size"])
-            self._log.seek(self._log_sent)
-        self._manifest.seek(self._manifest_sent)
-        while lines := self._manifest.read(_CHUNK).rpartition(b"\n")[0]:
-            self._post("uploads", lines + b"\n")
-            self._manifest_sent += len(lines) + 1
-            self._manifest.seek(self._manifest_sent)
-        for event in events:
-            # One by one: together they might be more than the server takes at once.
-            body = json.dumps({"events": [event.to_json()]}).encode()
-            self._sequence_sent = int(self._post("events", body)["sequence"])
+        assert self._outbox is not None
+        sending = self._outbox.posts()
+        post = next(sending, None)
+        while post is not None:
+            reply = self._post(*post)
+            try:
+                post = sending.send(reply)
+            except StopIteration:
+                post = None
         progress = self._meter.read() if self._meter is not None else None
         if progress is not None:
             self._post("progress", json.dumps(progress.to_json()).encode())

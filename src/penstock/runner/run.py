@@ -6,7 +6,6 @@ uploaded whether it succeeded, failed or was stopped: nothing is lost.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
@@ -21,24 +20,19 @@ from typing import Any
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
-from penstock.environments import (
-    Cancelled,
-    Environment,
-    NeedsBuilding,
-    add_requirements,
-    job_layer,
-    pip_environment,
-    prepare,
-)
+from penstock.environments import Cancelled, Environment, Uses, job_layer, pip_environment
 from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, mounts, requirements
+from penstock.runner import contract, mounts, surroundings
 from penstock.runner.folder import RunFolder
+from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Mount, Program, Running
+from penstock.runtimes.base import Closed, Limits, Mount, Program, Running
+from penstock.runtimes.guard import METADATA
+from penstock.runtimes.limits import sweep
 
 _MESSAGE_BYTES = 1024
 
@@ -96,7 +90,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
     message: str | None = None
     reasons: list[str] = []
     try:
-        ended = _run_program(run, folder, records, stop, cache)
+        with Uses() as uses:
+            ended = _run_program(run, folder, records, stop, cache, uses)
         if ended.failure is not None:
             reasons.append(ended.failure.reason)
         elif ended.exit_code != 0 and not ended.halted:
@@ -139,6 +134,7 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
         ).reason
     ]
     records.log.note(reasons[0])
+    sweep()
     try:
         records.journal.phase(Phase.UPLOADING)
         _upload(run, folder, records)
@@ -150,46 +146,45 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
     records.journal.ended("failed", "; ".join(reasons)[:1024], None, None)
 
 
-def _run_program(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None) -> _Ended:
+def _run_program(
+    run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None, uses: Uses
+) -> _Ended:
     """Everything up to the program's end."""
     records.journal.phase(Phase.PREPARING)
-    environment = _prepare_environment(run, records, stop)
+    environment = surroundings.prepare_for(run, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
-    environment, variables = _install(run, folder, environment, records, stop)
+    environment, variables = surroundings.with_requirements(run, folder, environment, records, stop.due, uses)
     _leave_if_due(stop)
-    program = _program(run, folder, environment, variables)
-    records.journal.phase(Phase.RUNNING)
-    with continuous.uploading(**_destination(run, folder, records)) as sent:
+    with (
+        allotted(run, folder, records) as share,
+        continuous.uploading(**_destination(run, folder, records)) as sent,
+    ):
+        program = _program(run, folder, environment, {**variables, **share.variables}, share.limits)
+        records.journal.phase(Phase.RUNNING)
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
-                running = mounts.start(run.walls, program, fetched, folder, writing, records.log.note)
+                running = mounts.start(
+                    run.walls, run.limits, program, fetched, folder, writing, records.log.note
+                )
             finally:
                 os.close(writing)
+            for text in running.notes:
+                records.log.note(text)
             if cache is not None:
                 cache.settle()
             code, halted = _follow(run, running, records.log, stop, feed, reading)
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
-    return _Ended(code, halted, None if halted else feed.failure, sent)
-
-
-def _prepare_environment(run: Run, records: Records, stop: Stop) -> Environment:
-    environment = prepare(
-        run.request["AppSpecification"]["ImageUri"],
-        Path(run.environments),
-        strict=run.strict_versions,
-        progress=records.log.note,
-        cancelled=stop.due,
-    )
-    for text in (*environment.deviations, *environment.notes):
-        records.log.note(f"Note: {text}")
-    records.journal.note(environment=json.loads(environment.to_json()))
-    return environment
+    failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
+    if code == 0 or halted:
+        for line in share.remarks(running.exceeded()):
+            records.log.note(line)
+    return _Ended(code, halted, None if halted else failure, sent)
 
 
 def _fetch(
@@ -227,41 +222,8 @@ def _fetch(
     return fetched, streams
 
 
-def _install(
-    run: Run, folder: RunFolder, base: Environment, records: Records, stop: Stop
-) -> tuple[Environment, Mapping[str, str]]:
-    """Install a source folder's requirements beforehand, once per content, where no code has to be run for it.
-
-    Returns:
-        The environment, and the variable by which the SDK's script knows that it may skip pip.
-    """
-    found = requirements.find(run.request, folder.ml)
-    if found is None:
-        return base, {}
-    if not found.self_contained:
-        records.log.note(
-            "requirements.txt names more than packages of an index: the job's own pip installs it."
-        )
-        return base, {}
-    try:
-        environment = add_requirements(
-            base,
-            found.save(folder.path / "requirements"),
-            Path(run.environments),
-            progress=records.log.note,
-            cancelled=stop.due,
-        )
-    except NeedsBuilding:
-        records.log.note(
-            "requirements.txt names what has no wheel: the job's own pip builds it, within its walls."
-        )
-        return base, {}
-    records.journal.note(environment=json.loads(environment.to_json()))
-    return environment, {"PENSTOCK_REQUIREMENTS_SHA256": found.sha256}
-
-
 def _program(
-    run: Run, folder: RunFolder, environment: Environment, requirement_variables: Mapping[str, str]
+    run: Run, folder: RunFolder, environment: Environment, extra: Mapping[str, str], limits: Limits
 ) -> Program:
     application = run.request["AppSpecification"]
     argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
@@ -276,9 +238,7 @@ def _program(
     (folder.ml / "output").mkdir(parents=True, exist_ok=True)
     return Program(
         argv=argv,
-        environment=contract.environment(
-            run, layer.path_entries, {**layer.variables, **variables, **requirement_variables}
-        ),
+        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables, **extra}),
         mounts=(
             *layer.mounts,
             *(Mount(Path(path), path) for path in visible),
@@ -288,6 +248,10 @@ def _program(
         hostname=run.host,
         hosts=contract.addresses(run),
         network=not contract.isolated(run),
+        limits=limits,
+        closed=Closed()
+        if contract.isolated(run)
+        else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports)),
     )
 
 

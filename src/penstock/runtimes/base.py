@@ -5,7 +5,7 @@ Every implementation passes `penstock.testing.runtimes`, the conformance suite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -50,6 +50,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Closed:
+    """What of the machine's network a program must not reach, as far as the runtime can see to it."""
+
+    networks: tuple[str, ...] = ()
+    """As `ipaddress.ip_network` reads them."""
+    ports: tuple[int, ...] = ()
+    """Of the machine's loopback."""
+
+
+@dataclass(frozen=True)
 class Program:
     """What is to be run, and all that it may see beyond the read-only system."""
 
@@ -64,12 +74,18 @@ class Program:
     hosts: Mapping[str, str] = field(default_factory=dict)
     """Lines of `/etc/hosts` beyond localhost: name -> address. The program's own name is 127.0.0.1 unless said here."""
     network: bool = True
-    """True: the machine's, with its loopback and its abstract Unix sockets. False: a loopback of its own alone."""
+    """True: the machine's, with its loopback. False: a loopback of its own alone."""
+    closed: Closed = Closed()
     limits: Limits = Limits()
 
 
 class Running(Protocol):
     """A started program."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the job's log should say about its walls: a sentence for each thing that they lack."""
+        ...
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code once the program has ended (128 + n when signal n ended it), None on a timeout.

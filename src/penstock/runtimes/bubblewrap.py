@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from penstock.errors import InternalFailure
-from penstock.runtimes import tree
+from penstock.runtimes import seccomp, tree
 from penstock.runtimes.base import Program
 from penstock.runtimes.system import (
     HIDDEN_IN_PROC,
@@ -22,6 +23,7 @@ from penstock.runtimes.system import (
     Link,
     Overlay,
     Step,
+    Tmpfs,
     view,
 )
 from penstock.runtimes.userns import wanted
@@ -32,6 +34,7 @@ class Bubblewrap:
     """The runtime that calls `bwrap`."""
 
     path: str = "/usr/bin/bwrap"
+    limits: str = "auto"
     name: str = field(default="bubblewrap", init=False)
     overlays: bool = field(default=False, init=False)
 
@@ -40,29 +43,48 @@ class Bubblewrap:
         steps = view(program)
 
         def compose(channels: tree.Channels) -> Sequence[str]:
-            options = [
+            options = []
+            executable = self.path
+            if (
+                os.geteuid() == 0
+            ):  # an ordinary user's program can't write to root's bwrap; root's program could
+                descriptor = channels.sealed(self.path)
+                # By its own number, for a scope shuts it off from ours; --sync-fd: it is not the program's.
+                executable = f"/proc/self/fd/{descriptor}"
+                options += ["--sync-fd", str(descriptor)]
+            options += [
                 *_namespaces(program, nesting_can_be_refused(self.path)),
                 *("--info-fd", str(channels.info), "--block-fd", str(channels.block)),
                 *("--proc", "/proc", *_proc(), "--dev", "/dev"),
-                *(option for step in steps for option in _step(step, channels)),
+                *_filter(channels),
+                *(option for step in steps for option in _step(step, channels, self.path)),
                 *(option for pair in program.environment.items() for option in ("--setenv", *pair)),
                 *("--chdir", program.working_directory),
             ]
             # By descriptor, since the environment may hold secrets and everybody can read everybody's argv.
             arguments = channels.data(b"".join(os.fsencode(option) + b"\0" for option in options))
-            # An ordinary user's program can't write to root's bwrap; root's program could (see `sealed`).
-            executable = channels.sealed(self.path) if os.geteuid() == 0 else self.path
             return [executable, "--args", str(arguments), "--", *_exec(program)]
 
-        return tree.start(compose, output)
+        # Without new privileges, which a scope needs, a bwrap of the old kind could not do its work.
+        set_user_id = bool(Path(self.path).stat().st_mode & stat.S_ISUID)
+        return tree.start(compose, output, program, self.limits, scoped=not set_user_id)
+
+
+def nesting_can_be_refused(path: str) -> bool:
+    """Whether this bwrap knows --disable-userns (0.8 and later)."""
+    return _version(path) >= (0, 8)
+
+
+def _has_sizes(path: str) -> bool:
+    """Whether this bwrap knows --size (0.7 and later)."""
+    return _version(path) >= (0, 7)
 
 
 @cache
-def nesting_can_be_refused(path: str) -> bool:
-    """Whether this bwrap knows --disable-userns (0.8 and later)."""
+def _version(path: str) -> tuple[int, ...]:
     said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, env={}).stdout
-    version = re.search(r"(\d+)\.(\d+)", said)
-    return version is not None and tuple(map(int, version.groups())) >= (0, 8)
+    found = re.search(r"(\d+)\.(\d+)", said)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
@@ -84,9 +106,17 @@ def _proc() -> Iterator[str]:
     for name in HIDDEN_IN_PROC:
         if Path("/proc", name).exists():
             yield from ("--dev-bind", "/dev/null", f"/proc/{name}")
+    # Process 1 has the program's own user and no more rights, so its memory and descriptors would be open to it.
+    yield from ("--perms", "555", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
 
 
-def _step(step: Step, channels: tree.Channels) -> Sequence[str]:
+def _filter(channels: tree.Channels) -> Iterator[str]:
+    program = seccomp.program()
+    if program is not None:
+        yield from ("--seccomp", str(channels.data(program)))
+
+
+def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
     match step:
         case Folder(path, mode):
             return ("--perms", f"{mode:o}", "--dir", path)
@@ -96,6 +126,9 @@ def _step(step: Step, channels: tree.Channels) -> Sequence[str]:
             return ("--perms", "644", "--file", str(channels.data(content)), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
+        case Tmpfs(path, size):
+            sized = ("--size", str(size)) if _has_sizes(bwrap) else ()
+            return ("--perms", "1777", *sized, "--tmpfs", path)
         case Overlay(_, path, _):
             raise InternalFailure(
                 f"{path}: bubblewrap builds no overlays. Set PENSTOCK_WALLS=auto or unshare."

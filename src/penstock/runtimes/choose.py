@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import ConfigurationError, JobFailure
+from penstock.runtimes import landlock, seccomp
 from penstock.runtimes.base import Mount, Program, Runtime
 from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
 from penstock.runtimes.unshare import Unshare
@@ -44,13 +45,14 @@ class Finding:
     """The command that mends what is wrong or weaker."""
 
 
-def choose(name: str, *, overlays: bool = False) -> Runtime:
+def choose(name: str, *, overlays: bool = False, limits: str = "auto") -> Runtime:
     """The runtime called `name`; "auto" is bubblewrap where it is installed, else unshare.
 
     Args:
         name: "auto" or a runtime's name.
         overlays: Whether a mount with an upper folder is wanted; "auto" then is the first that has `overlays`. A
             runtime called by its name may lack them.
+        limits: By what means it keeps programs within their limits.
 
     Raises:
         ConfigurationError: There is no such runtime, or bubblewrap was asked for and isn't installed.
@@ -58,9 +60,9 @@ def choose(name: str, *, overlays: bool = False) -> Runtime:
     bwrap = shutil.which("bwrap")
     match name:
         case "bubblewrap" | "auto" if bwrap and (Bubblewrap.overlays or not overlays or name != "auto"):
-            return Bubblewrap(bwrap)
+            return Bubblewrap(bwrap, limits)
         case "unshare" | "auto":
-            return Unshare()
+            return Unshare(limits=limits)
         case "bubblewrap":
             raise ConfigurationError(f"bubblewrap (bwrap) is not installed. To install it: {_installation()}")
         case _:
@@ -98,6 +100,8 @@ def _try(runtime: Bubblewrap | Unshare, folder: Path | None) -> Finding:
     weaker = tuple(_weaknesses(runtime))
     how = f"{runtime.path} works." if isinstance(runtime, Bubblewrap) else "The kernel's namespaces work."
     how += _overlays(runtime, folder)
+    if not landlock.has_scopes():
+        how += " Programs reach the machine's abstract Unix sockets; Linux 6.12 with Landlock closes them."
     return Finding(runtime.name, fit=True, detail=how, weaker=weaker, fix=switch.fix if switch else None)
 
 
@@ -126,11 +130,10 @@ def _weaknesses(runtime: Bubblewrap | Unshare) -> list[str]:
         found.append(
             "User namespaces are switched off: a program is the machine's own root, though without any capability."
         )
-    elif isinstance(runtime, Bubblewrap) and not nesting_can_be_refused(runtime.path):
-        found.append(
-            "This bubblewrap is older than 0.8: a program may make user namespaces of its own, in which it meets "
-            "more of the kernel's code. Its mounts stay as they are."
-        )
+    if seccomp.program() is None:
+        found.append("Nothing here filters a program's system calls, so it meets more of the kernel's code.")
+        if isinstance(runtime, Bubblewrap) and not nesting_can_be_refused(runtime.path):
+            found.append("This bubblewrap is older than 0.8: a program may make user namespaces of its own.")
     if isinstance(runtime, Unshare):
         found.append(
             "The walls are the same as bubblewrap's, but built by Penstock's own code, which fewer people have "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes.base import Program
+from penstock.runtimes.base import Limits, Program
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,14 @@ class Bind:
 
 
 @dataclass(frozen=True)
+class Tmpfs:
+    """A folder in memory that everybody may write to, and that holds `size` bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Overlay:
     """The folder `lower`, writable for this program alone: its changes go to `upper`, which has `files` and `work`."""
 
@@ -59,7 +67,7 @@ class Overlay:
     upper: str
 
 
-Step = Folder | Link | File | Bind | Overlay
+Step = Folder | Link | File | Bind | Tmpfs | Overlay
 
 #: Where merged-usr systems have links into /usr and older ones have folders.
 _ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -118,15 +126,28 @@ _ETC = (
 #: The shape of processors and memory, which numerical libraries ask for to choose their number of threads.
 _SYS = "sys/devices/system"
 
-#: Made by the driver of the graphics cards; everything else in /dev is made anew.
-_DEVICES = ("nvidia[0-9]*", "nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps/*")
+#: A graphics card, and what its driver has for all of them; everything else in /dev is made anew.
+_CARD = "nvidia[0-9]*"
+_DRIVER = ("nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps/*")
 
 #: In a new /proc, still the machine's own: closed to writing, since the files in them only ask "are you the machine's
 #: user 0?", and a program of a Penstock that runs as root is that, though it holds no capability.
-READ_ONLY_IN_PROC = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
+READ_ONLY_IN_PROC = ("acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
 
 #: Likewise, closed to reading.
-HIDDEN_IN_PROC = ("kcore", "keys", "latency_stats", "sched_debug", "timer_list")
+HIDDEN_IN_PROC = (
+    "kcore",
+    "keys",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "timer_list",
+    "vmallocinfo",
+)
 
 
 def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
@@ -143,6 +164,7 @@ def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
     check(program)
     return (
         *_system(machine),
+        *_devices(machine / "dev", program.limits),
         *_etc(machine / "etc"),
         *_files(program),
         *_empty_folders(),
@@ -186,12 +208,19 @@ def _system(machine: Path) -> Iterator[Step]:
     if (machine / _SYS).is_dir():
         yield Folder(f"/{PurePosixPath(_SYS).parent}")
         yield Bind(str(machine / _SYS), f"/{_SYS}")
-    for pattern in _DEVICES:
-        for device in sorted((machine / "dev").glob(pattern)):
-            if stat.S_ISCHR(device.stat().st_mode):
-                yield Bind(
-                    str(device), f"/dev/{device.relative_to(machine / 'dev')}", writable=True, device=True
-                )
+
+
+def _devices(dev: Path, limits: Limits) -> Iterator[Step]:
+    if limits.shared_memory is not None:
+        yield Tmpfs("/dev/shm", limits.shared_memory)  # noqa: S108 - the program's own
+    if limits.gpus is None:
+        cards = sorted(dev.glob(_CARD))
+    else:
+        cards = [path for number in limits.gpus if (path := dev / f"nvidia{number}").exists()]
+    driver = [path for pattern in _DRIVER for path in sorted(dev.glob(pattern))]
+    for device in (*cards, *(driver if limits.gpus != () else ())):
+        if stat.S_ISCHR(device.stat().st_mode):
+            yield Bind(str(device), f"/dev/{device.relative_to(dev)}", writable=True, device=True)
 
 
 def _etc(etc: Path) -> Iterator[Step]:

@@ -8,7 +8,8 @@ Both runtimes have the same three processes above the program, so one class look
 
 A runtime's `compose` turns `Channels` into the monitor's command line. The monitor writes ``{"child-pid": n}`` of
 `first` to `info`; `first` builds the walls, then reads one byte from `block` and goes on. (These are the options
---info-fd and --block-fd of bubblewrap; the unshare runtime's setup keeps to the same protocol.)
+--info-fd and --block-fd of bubblewrap; the unshare runtime's setup keeps to the same protocol.) Before that byte the
+program's limits are set, so they hold from its first instruction.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import fcntl
 import json
 import os
 import platform
+import resource
 import select
 import shutil
 import signal
@@ -25,16 +27,24 @@ import subprocess
 import termios
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 
 from penstock.errors import InternalFailure
-from penstock.runtimes.base import Resource
+from penstock.runtimes import guard, landlock
+from penstock.runtimes.base import Closed, Program, Resource
+from penstock.runtimes.guard import Guarded
+from penstock.runtimes.limits import Keeper
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
 _LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="penstock-launcher")
+
+#: Likewise, for programs that are kept from the machine's abstract sockets. The thread starts with the first of them.
+_SCOPED_LAUNCHER = ThreadPoolExecutor(
+    max_workers=1, thread_name_prefix="penstock-scoped-launcher", initializer=landlock.scope_this_thread
+)
 
 #: `keyctl` by machine; all later architectures share one table.
 _KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
@@ -72,18 +82,19 @@ class Channels:
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
-    def sealed(self, executable: str) -> str:
-        """A path that runs a copy of `executable` which nobody can write to.
+    def sealed(self, executable: str) -> int:
+        """A descriptor, which the monitor gets too, of a copy of `executable` which nobody can write to.
 
         A program can reach the file of process 1 as /proc/1/exe, past all mounts, and where it is the machine's
         root it could write to it: the next job's walls would be its own.
         """
         descriptor = os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self._handed.callback(os.close, descriptor)
+        self.passed.append(descriptor)
         with Path(executable).open("rb") as file, os.fdopen(descriptor, "wb", closefd=False) as copy:
             shutil.copyfileobj(file, copy)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS)
-        return f"/proc/{os.getpid()}/fd/{descriptor}"
+        return descriptor
 
 
 Compose = Callable[[Channels], Sequence[str]]
@@ -92,9 +103,14 @@ Compose = Callable[[Channels], Sequence[str]]
 class Tree:
     """A started program with everything that it starts in turn. Its methods may be called from any thread."""
 
-    def __init__(self, monitor: subprocess.Popen[bytes], first: int) -> None:
-        """Take over `monitor` and process 1, whose number is `first`."""
+    def __init__(
+        self, monitor: subprocess.Popen[bytes], first: int, keeper: Keeper, guarded: Guarded
+    ) -> None:
+        """Take over `monitor`, process 1, whose number is `first`, and what keeps its limits and its network."""
+        self.notes = [guarded.note] if guarded.note else []
+        self._guarded = guarded
         self._monitor = monitor
+        self._keeper = keeper
         self._monitor_handle = _handle(self, monitor.pid)
         self._first = first
         self._first_handle = _handle(self, first)
@@ -106,6 +122,8 @@ class Tree:
         code = self._monitor.wait()
         self.kill()  # bubblewrap's monitor ends with the program and leaves the rest to the kernel
         _ended(self._first_handle, None)
+        self._guarded.close()
+        self._keeper.close()
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
@@ -125,7 +143,11 @@ class Tree:
 
     def exceeded(self) -> frozenset[Resource]:
         """See `Running.exceeded`."""
-        return frozenset()
+        return self._keeper.exceeded()
+
+    def watch(self) -> None:
+        """Look after the limits from now on."""
+        self._keeper.watch(self._program, self._first_handle, self.kill)
 
     def _program(self) -> int | None:
         """The main program's number as seen from here; None while there is none.
@@ -144,59 +166,91 @@ class Tree:
         return None
 
 
-def start(compose: Compose, output: int) -> Tree:
+def start(compose: Compose, output: int, program: Program, means: str, *, scoped: bool = True) -> Tree:
     """Build the walls and start the program in them.
 
     Args:
         compose: Makes the monitor's command line, once or, when it fails, twice.
         output: Descriptor for the program's stdout and stderr.
+        program: What `compose` starts; its `limits` and what is `closed` to it are seen to here.
+        means: By what the limits are kept.
+        scoped: Whether to keep the program from the machine's abstract sockets, where the kernel can.
 
     Raises:
-        InternalFailure: The walls can't be built; the text holds what the monitor said.
+        InternalFailure: The walls can't be built; the text holds what the monitor said. Or the limits can't be set.
     """
-    tree = _attempt(compose, output)
+    launcher = _SCOPED_LAUNCHER if scoped and landlock.has_scopes() else _LAUNCHER
+    keeper = Keeper(program.limits, means)
+    try:
+        tree = _attempt(launcher, compose, output, keeper, program.closed)
+    except BaseException:
+        keeper.close()
+        raise
     if tree is None:
+        keeper.close()
         raise InternalFailure(
-            f"The walls around the program can't be built: {_complaint(compose)} "
+            f"The walls around the program can't be built: {_complaint(launcher, compose)} "
             "`penstock doctor` says whether this machine is fit, and what to do."
         )
     return tree
 
 
-def _attempt(compose: Compose, output: int) -> Tree | None:
+def _attempt(
+    launcher: Executor, compose: Compose, output: int, keeper: Keeper, closed: Closed
+) -> Tree | None:
     """A started program, or None when the walls could not be built."""
     with ExitStack() as kept:
         with ExitStack() as handed:
             channels = Channels(kept, handed)
-            monitor = _launch(compose(channels), output, channels.passed)
+            monitor = _launch(launcher, compose(channels), output, channels.passed, keeper.around())
         first = _first(channels.told)
         if first is not None:
             # It waits at the gate, so the handle can't be on another process, unless it failed this very moment.
             with suppress(ProcessLookupError):
-                tree = Tree(monitor, first)
+                keeper.admit(first)  # before the guard, which takes the group that it is in then
+                _forbid_core_dumps(first)
+                tree = Tree(monitor, first, keeper, guard.admit(first, closed))
                 if _opened(channels.gate):
+                    tree.watch()
                     return tree
         monitor.kill()
         monitor.wait()
         return None
 
 
-def _launch(argv: Sequence[str], output: int, passed: Sequence[int]) -> subprocess.Popen[bytes]:
+def _forbid_core_dumps(first: int) -> None:
+    """Set a limit that the program inherits from process 1.
+
+    One byte: too little for any core file, and the one limit at which the kernel does not start the machine's own
+    collector of crashes either, which would keep the program's memory outside of the walls.
+    """
+    if resource.prlimit(first, resource.RLIMIT_CORE)[1] not in (0, 1):  # it can't be raised by everybody
+        resource.prlimit(first, resource.RLIMIT_CORE, (1, 1))
+
+
+def _launch(
+    launcher: Executor,
+    argv: Sequence[str],
+    output: int,
+    passed: Sequence[int],
+    around: AbstractContextManager[None],
+) -> subprocess.Popen[bytes]:
     def launch() -> subprocess.Popen[bytes]:
         # A keyring of its own: the one of this login session may hold tickets and keys, and is inherited.
         ctypes.CDLL(None).syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=passed,
-            env={},  # not the program's: LD_PRELOAD in it would be obeyed outside of the walls
-            start_new_session=True,
-            umask=0o022,
-        )
+        with around:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=passed,
+                env={},  # not the program's: LD_PRELOAD in it would be obeyed outside of the walls
+                start_new_session=True,
+                umask=0o022,
+            )
 
-    return _LAUNCHER.submit(launch).result()
+    return launcher.submit(launch).result()
 
 
 def _first(told: int) -> int | None:
@@ -226,7 +280,7 @@ def _opened(gate: int) -> bool:
     return unread == 0
 
 
-def _complaint(compose: Compose) -> str:
+def _complaint(launcher: Executor, compose: Compose) -> str:
     """Why the walls can't be built: what a second monitor says, which is never let through the gate.
 
     The first one's words went to the program's output, as its stderr must.
@@ -235,7 +289,7 @@ def _complaint(compose: Compose) -> str:
         words = os.memfd_create("penstock-complaint")
         stack.callback(os.close, words)
         channels = Channels(stack, stack)
-        monitor = _launch(compose(channels), words, channels.passed)
+        monitor = _launch(launcher, compose(channels), words, channels.passed, nullcontext())
         try:
             monitor.wait(5)
         except subprocess.TimeoutExpired:

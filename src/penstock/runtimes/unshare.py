@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.runtimes import tree
+from penstock.runtimes import seccomp, tree
 from penstock.runtimes.base import Program
 from penstock.runtimes.system import (
     HIDDEN_IN_PROC,
@@ -21,6 +21,7 @@ from penstock.runtimes.system import (
     Link,
     Overlay,
     Step,
+    Tmpfs,
     view,
 )
 from penstock.runtimes.userns import wanted
@@ -36,6 +37,7 @@ class Unshare:
     """The runtime that needs nothing but Python and Linux 5.12 or later."""
 
     python: str = sys.executable
+    limits: str = "auto"
     name: str = field(default="unshare", init=False)
     overlays: bool = field(default=True, init=False)
 
@@ -47,7 +49,7 @@ class Unshare:
             descriptors = (channels.data(plan), channels.info, channels.block)
             return [self.python, "-I", "-S", str(_WALLS), *map(str, descriptors)]
 
-        return tree.start(compose, output)
+        return tree.start(compose, output, program, self.limits)
 
 
 def _plan(program: Program) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def _plan(program: Program) -> dict[str, Any]:
         "hostname": program.hostname,
         "read_only_in_proc": READ_ONLY_IN_PROC,
         "hidden_in_proc": HIDDEN_IN_PROC,
+        "filter": seccomp.program(),
         "steps": [_step(step) for step in view(program)],
         "working_directory": program.working_directory,
         "argv": list(program.argv),
@@ -76,5 +79,7 @@ def _step(step: Step) -> tuple[str | int | bytes, ...]:
         case Bind(source, path, writable, device):
             attributes = _NOSUID | (0 if writable else _RDONLY) | (0 if device else _NODEV)
             return ("bind", source, path, attributes)
+        case Tmpfs(path, size):
+            return ("tmpfs", path, size)
         case Overlay(lower, path, upper):
             return ("overlay", lower, path, upper)

@@ -25,15 +25,18 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 # From the kernel's headers; the same on all architectures.
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4, 8, 0x1000, 0x4000, 1 << 19
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_BIND, _MS_REC, _MS_SLAVE = 0x1000, 0x4000, 1 << 19
 _MNT_DETACH = 2
 _SYS_MOUNT_SETATTR = 442  # Linux 5.12
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 24, 38, 47
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
+_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 38, 47
+_SECCOMP_MODE_FILTER = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
-_SIGKILL, _SIG_SETMASK, _ENOENT = 9, 2, 2
+_SIGINT, _SIGKILL, _SIG_SETMASK, _ENOENT = 2, 9, 2, 2
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 _OLD = "/.machine"
@@ -65,6 +68,8 @@ def _be_first(plan: dict[str, Any], block: int) -> NoReturn:
     try:
         _build(plan)
         _give_up_rights()
+        _shield()
+        _filter_calls(plan["filter"])
     except OSError as error:
         print(f"penstock: {error}", file=sys.stderr, flush=True)
         os._exit(1)
@@ -124,6 +129,8 @@ def _proc(plan: dict[str, Any]) -> None:
         _write(
             "/proc/sys/user/max_user_namespaces", b"0"
         )  # no further ones, in which it would have rights again
+    # Process 1 has the program's own user and no more rights: nothing of it is to be seen or changed.
+    _mount("tmpfs", "/proc/1", "tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, "mode=555")
     for name in plan["read_only_in_proc"]:
         if os.path.exists(f"/proc/{name}"):
             _bind(f"/proc/{name}", f"/proc/{name}", _ATTR_RDONLY)
@@ -169,6 +176,9 @@ def _carry_out(kind: str, *step: Any) -> None:
                 _folder(os.path.dirname(path), 0o755)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
             _bind(source, path, attributes)
+        case "tmpfs", path, size:
+            _folder(path, 0o1777)
+            _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,size={size}")
         case "overlay", lower, path, upper:
             _folder(path, 0o755)
             _overlay(_OLD + lower, path, _OLD + upper)
@@ -240,6 +250,24 @@ def _give_up_rights() -> None:
     header = _CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)
     _call("drop capabilities", _LIBC.capset(header, bytes(24)))
     _call("refuse new privileges", _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def _shield() -> None:
+    """Keep the program, which has the same user and rights, from stopping, reading or interrupting process 1."""
+    _call("close process 1 to others", _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
+    _LIBC.signal(
+        _SIGINT, None
+    )  # Python's own handler; without one, process 1 hears nobody within its namespace
+
+
+def _filter_calls(program: bytes | None) -> None:
+    """Refuse the system calls of `seccomp.py` from here on."""
+    if program is None:
+        return
+    code = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: the number of instructions, and where they are, aligned as a pointer is
+    filter_ = (ctypes.c_size_t * 2)(len(program) // 8, ctypes.addressof(code))
+    _call("filter system calls", _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, filter_, 0, 0))
 
 
 def _execute(argv: list[str], environment: dict[str, str]) -> NoReturn:

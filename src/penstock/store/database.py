@@ -1,13 +1,13 @@
 """The Store: jobs, hosts and tags in a database, by SQLAlchemy Core.
 
 Every write of a job is guarded by the version that was read: of two writers that read the same job, one gets
-`Conflict` and reads again. Methods may be called from any thread.
+`Conflict` and reads again. What is read and then written within one transaction is locked first (`with_for_update`;
+in SQLite whoever writes has locked all). Methods may be called from any thread. `penstock.testing.stores` holds every
+database to the same; what differs between them is in `dialect.py`.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,57 +15,63 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Row,
-    and_,
-    bindparam,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from penstock.errors import Conflict
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, schema, uploads
+from penstock.store import listing, locks, schema, sqlite, uploads
 from penstock.store.bare import Bare
+from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
-from penstock.store.tables import hosts, jobs, tags
+from penstock.store.rows import host_row, job_row, to_host, to_job
+from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
-_ACTIVE = jobs.c.status.in_(["InProgress", "Stopping"])
 
 _JOB_COLUMNS = jobs.columns.keys()
 
 
 class Store:
-    """Jobs, hosts and tags. Open one with `open_sqlite`."""
+    """Jobs, hosts and tags. Open one with `open_sqlite` or `open_postgres`."""
 
-    def __init__(self, engine: Engine, *, in_process: bool) -> None:
-        self.in_process = in_process
+    def __init__(self, dialect: Dialect) -> None:
+        self.in_process = dialect.in_process
         """Whether a row by its key is read without a network between: quicker than a hop to a thread."""
-        self.metrics = Metrics(engine)
-        self._engine = engine
-        schema.upgrade(engine)
-        self.uploads = uploads.Uploads(engine)
+        self._dialect = dialect
+        self._engine = dialect.engine
+        try:
+            schema.upgrade(dialect)
+        except BaseException:
+            self._engine.dispose()
+            raise
+        self.metrics = Metrics(dialect)
+        self.uploads = uploads.Uploads(dialect)
+        self.locks = locks.Locks(dialect)
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.
-        self._reader = engine.raw_connection() if in_process else None
-        self._reader_lock = threading.Lock()
-        self._job_by_name = Bare(engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
-        self._new_job = Bare(engine, insert(jobs))
-        self._new_tag = Bare(engine, insert(tags))
+        self._own = self._engine.raw_connection() if dialect.in_process else None
+        self._own_lock = threading.Lock()
+        self._held: Connection | None = None
+        self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
+        self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
+        self._new_tag = Bare(self._engine, insert(tags))
+
+    def hold(self) -> None:
+        """Keep other servers from the database until `close`, or until this process or its connection ends.
+
+        Raises:
+            ConfigurationError: Another server has it.
+        """
+        self._held = self._dialect.hold()
 
     def close(self) -> None:
         """Give all connections back."""
-        if self._reader is not None:
-            self._reader.close()
+        if self._held is not None:
+            self._held.invalidate()  # ended, not given back: its lock ends with it
+            self._held.close()
+        if self._own is not None:
+            self._own.close()
         self._engine.dispose()
 
     # Jobs
@@ -85,41 +91,34 @@ class Store:
 
         They are written in one transaction: the disk is waited for once.
         """
-        taken = self._engine.dialect.loaded_dbapi.IntegrityError
-        fates: list[Conflict | None] = []
+        fates: list[Conflict | None] = [None] * len(new)
+        # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
+        order = sorted(range(len(new)), key=lambda place: new[place][0].name)
         with self._engine.begin() as c, closing(c.connection.cursor()) as cursor:
-            for job, job_tags in new:
-                cursor.execute("SAVEPOINT one")
-                fate = None
-                try:
-                    cursor.execute(self._new_job.sql, self._new_job.parameters(**_job_row(job)))
-                    for key, value in job_tags.items():
-                        row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
-                        cursor.execute(self._new_tag.sql, row)
-                except taken:
-                    cursor.execute("ROLLBACK TO SAVEPOINT one")
-                    fate = Conflict(f"A job named {job.name} exists.")
-                cursor.execute("RELEASE SAVEPOINT one")
-                fates.append(fate)
+            for place in order:
+                job, job_tags = new[place]
+                cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
+                if cursor.rowcount != 1:
+                    fates[place] = Conflict(f"A job named {job.name} exists.")
+                    continue
+                for key, value in job_tags.items():
+                    row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
+                    cursor.execute(self._new_tag.sql, row)
         return fates
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
         parameters = self._job_by_name.parameters(wanted=name)
-        if self._reader is not None:
-            with self._reader_lock, closing(self._reader.cursor()) as cursor:
-                row = cursor.execute(self._job_by_name.sql, parameters).fetchone()
-        else:
-            with closing(self._engine.raw_connection()) as c, closing(c.cursor()) as cursor:
-                cursor.execute(self._job_by_name.sql, parameters)
-                row = cursor.fetchone()
-        return None if row is None else _job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
+        with self._cursor() as cursor:
+            cursor.execute(self._job_by_name.sql, parameters)
+            row = cursor.fetchone()
+        return None if row is None else to_job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
 
     def job_of_uid(self, uid: str) -> Job | None:
         """The job with that uid."""
         with self._reading() as c:
             row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
-        return None if row is None else _job(row)
+        return None if row is None else to_job(row)
 
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
@@ -127,14 +126,14 @@ class Store:
         with self._reading() as c:
             rows = list(c.execute(query))
         rows.sort(key=lambda row: row.arn != arn)
-        return _job(rows[0]) if rows else None
+        return to_job(rows[0]) if rows else None
 
     def job_of_component(self, component: str) -> Job | None:
         """The job that a trial component stands for; the newest, if names differ in case alone."""
         query = select(jobs).where(jobs.c.trial_component == component).order_by(jobs.c.created_at.desc())
         with self._reading() as c:
             row = c.execute(query.limit(1)).first()
-        return None if row is None else _job(row)
+        return None if row is None else to_job(row)
 
     def jobs_with_components(self) -> list[tuple[Job, dict[str, str]]]:
         """All jobs that a trial component stands for, each with its tags."""
@@ -145,7 +144,7 @@ class Store:
             rows = list(c.execute(query))
             for tag in c.execute(select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)):
                 found.setdefault(tag.arn, {})[tag.key] = tag.value
-        return [(_job(row), found.get(row.arn, {})) for row in rows]
+        return [(to_job(row), found.get(row.arn, {})) for row in rows]
 
     def save_job(self, job: Job) -> None:
         """Store a job that `advance` has moved by one version.
@@ -155,7 +154,7 @@ class Store:
         """
         before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
         with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(before).values(_job_row(job)))
+            changed = c.execute(update(jobs).where(before).values(job_row(job)))
         if changed.rowcount != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
@@ -177,14 +176,14 @@ class Store:
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""
-        query = select(jobs).where(_ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
+        query = select(jobs).where(ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
         with self._reading() as c:
-            return [_job(r) for r in c.execute(query)]
+            return [to_job(r) for r in c.execute(query)]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
         with self._reading() as c:
-            return c.execute(select(func.count()).select_from(jobs).where(_ACTIVE)).scalar_one()
+            return c.execute(select(func.count()).select_from(jobs).where(ACTIVE)).scalar_one()
 
     def list_jobs(
         self, query: JobQuery, limit: int, after: Sequence[Any] | None = None
@@ -194,11 +193,11 @@ class Store:
         The place is that of the last job, not a number, so pages stay true while jobs are being added.
         """
         with self._reading() as c:
-            rows = list(c.execute(listing.statement(query, after).limit(limit + 1)))
-        page = [_job(r) for r in rows[:limit]]
-        if len(rows) <= limit:
+            found = listing.page(c, self._dialect, query, limit + 1, after)
+        page = [to_job(r) for r in found[:limit]]
+        if len(found) <= limit:
             return page, None
-        return page, listing.place_of(query, rows[limit - 1])
+        return page, listing.place_of(query, found[limit - 1])
 
     # Hosts
 
@@ -210,14 +209,14 @@ class Store:
         """
         before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
         with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(_job_row(job))).rowcount != 1:
+            if c.execute(update(jobs).where(before).values(job_row(job))).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
-            c.execute(insert(hosts), [_host_row(h) for h in new])
+            c.execute(insert(hosts), [host_row(h) for h in new])
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
         with self._reading() as c:
-            found = [_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
+            found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
         return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
 
     def host(self, job_uid: str, name: str) -> Host | None:
@@ -225,13 +224,13 @@ class Store:
         one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
         with self._reading() as c:
             row = c.execute(select(hosts).where(one)).first()
-        return None if row is None else _host(row)
+        return None if row is None else to_host(row)
 
     def host_of_stream(self, log_stream: str) -> Host | None:
         """The host whose log stream has that name."""
         with self._reading() as c:
             row = c.execute(select(hosts).where(hosts.c.log_stream == log_stream)).first()
-        return None if row is None else _host(row)
+        return None if row is None else to_host(row)
 
     def hosts_by_stream_prefix(
         self, prefix: str, after: str | None, limit: int | None, *, descending: bool = False
@@ -245,19 +244,19 @@ class Store:
         with self._reading() as c:
             order = name.desc() if descending else name
             statement = select(hosts).where(*where).order_by(order).limit(limit)
-            return [_host(r) for r in c.execute(statement)]
+            return [to_host(r) for r in c.execute(statement)]
 
     def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
         with self._engine.begin() as c:
             one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            row = c.execute(select(hosts).where(one)).first()
+            row = c.execute(select(hosts).where(one).with_for_update()).first()
             if row is None:
                 return None
-            host = _host(row)
-            for happened in events:
+            host = to_host(row)
+            for happened in self.locks.shortened(c, events):
                 host = apply(host, happened)
-            c.execute(update(hosts).where(one).values(_host_row(host)))
+            c.execute(update(hosts).where(one).values(host_row(host)))
         return host
 
     # Tags
@@ -294,110 +293,36 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with self._engine.connect().execution_options(reading=True) as c:
+        with self._dialect.reader.connect() as c:
             yield c
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        """The driver's own, for a read."""
+        if self._own is not None:
+            with self._own_lock, closing(self._own.cursor()) as cursor:
+                yield cursor
+        else:
+            with self._reading() as c, closing(c.connection.cursor()) as cursor:
+                yield cursor
 
 
 def open_sqlite(path: Path) -> Store:
-    """The Store in an SQLite file, made when it is not there.
+    """The Store in an SQLite file, made when it is not there."""
+    return Store(sqlite.connect(path))
 
-    WAL, so that readers never wait for the writer; synchronous=FULL, so that what was acknowledged survives a
-    power cut (some 0.2 ms a write).
+
+def open_postgres(url: str) -> Store:
+    """The Store in a PostgreSQL database, whose tables are made when they are not there.
+
+    Raises:
+        ConfigurationError: The database can't be used; the message says why.
     """
-    engine = create_engine(
-        f"sqlite:///{path}",
-        connect_args={"check_same_thread": False, "timeout": 30},
-        pool_size=8,
-        max_overflow=32,
-    )
+    from penstock.store import postgres  # noqa: PLC0415 - its driver is an extra
 
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _: object) -> None:
-        # The driver's own idea of transactions begins them late and shared; two such readers that then write
-        # deadlock at once. We begin them ourselves, as writers.
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(
-            "BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE"
-        )
-
-    return Store(engine, in_process=True)
+    return Store(postgres.connect(url))
 
 
 def _tags(c: Connection, arn: str) -> dict[str, str]:
     found = c.execute(select(tags.c.key, tags.c.value).where(tags.c.arn == arn))
     return dict(sorted((r.key, r.value) for r in found))
-
-
-def _job_row(job: Job) -> dict[str, Any]:
-    return {
-        "name": job.name,
-        "uid": job.uid,
-        "arn": job.arn,
-        "request": json.dumps(job.request),
-        "created_at": job.created_at,
-        "modified_at": job.modified_at,
-        "phase": job.phase.value,
-        "status": job.status,
-        "version": job.version,
-        "phases": json.dumps(job.phases),
-        "started_at": job.started_at,
-        "ended_at": job.ended_at,
-        "failure_reason": job.failure_reason,
-        "exit_message": job.exit_message,
-        "trial_component": job.trial_component,
-    }
-
-
-def _job(row: Any) -> Job:  # by the columns' names, from SQLAlchemy or from a driver
-    return Job(
-        name=row.name,
-        uid=row.uid,
-        arn=row.arn,
-        request=json.loads(row.request),
-        created_at=row.created_at,
-        modified_at=row.modified_at,
-        phase=Phase(row.phase),
-        version=row.version,
-        phases=json.loads(row.phases),
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        failure_reason=row.failure_reason,
-        exit_message=row.exit_message,
-    )
-
-
-def _host_row(host: Host) -> dict[str, Any]:
-    return {
-        "job_uid": host.job_uid,
-        "name": host.name,
-        "job_name": host.job_name,
-        "token_digest": host.token_digest,
-        "log_stream": host.log_stream,
-        "handle": host.handle,
-        "phase": host.phase.value,
-        "sequence": host.sequence,
-        "phases": json.dumps(host.phases),
-        "notes": json.dumps(host.notes),
-        "outcome": None if host.outcome is None else json.dumps(host.outcome),
-    }
-
-
-def _host(row: Row[Any]) -> Host:
-    return Host(
-        job_uid=row.job_uid,
-        job_name=row.job_name,
-        name=row.name,
-        token_digest=row.token_digest,
-        log_stream=row.log_stream,
-        handle=row.handle,
-        phase=Phase(row.phase),
-        sequence=row.sequence,
-        phases=json.loads(row.phases),
-        notes=json.loads(row.notes),
-        outcome=None if row.outcome is None else json.loads(row.outcome),
-    )

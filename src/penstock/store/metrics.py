@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, exists, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select
 
 from penstock.errors import Conflict
+from penstock.store.dialect import Dialect
 from penstock.store.tables import jobs, metrics
 
 
@@ -26,8 +27,9 @@ class Metric:
 class Metrics:
     """The metrics on record. A part of the `Store`, with its connections."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, dialect: Dialect) -> None:
+        self._engine = dialect.engine
+        self._reader = dialect.reader
 
     def put(self, component: str, new: Sequence[Metric]) -> None:
         """Add values.
@@ -56,7 +58,7 @@ class Metrics:
         statement = (
             select(metrics).where(*where).order_by(metrics.c.trial_component, metrics.c.at, metrics.c.id)
         )
-        with self._engine.connect().execution_options(reading=True) as c:
+        with self._reader.connect() as c:
             for row in c.execute(statement):
                 yield row.trial_component, Metric(row.name, row.at, row.step, row.value)
 

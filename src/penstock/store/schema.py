@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from penstock.errors import ConfigurationError
+from penstock.store.dialect import Dialect
 
 #: The newest step in `migrations/versions`; a test holds it there.
-HEAD = "0003"
+HEAD = "0005"
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to `HEAD`; nothing happens when it is there.
+def upgrade(dialect: Dialect) -> None:
+    """Bring the database to `HEAD`; nothing happens when it is there. Of several at once, one does it; the others wait.
 
     Raises:
         ConfigurationError: The database is of a newer Penstock.
     """
-    with engine.begin() as connection:
+    with dialect.engine.begin() as connection:
+        dialect.lock_schema(connection)
         current = revision(connection)
         if current == HEAD:
             return
@@ -45,6 +47,6 @@ def _migrate(connection: Connection, current: str | None) -> None:
     if current is not None and current not in known:
         raise ConfigurationError(
             f"The database is at schema {current}, which a newer Penstock made; this one knows {HEAD}. "
-            "Update Penstock, or point PENSTOCK_HOME elsewhere."
+            "Update Penstock, or point PENSTOCK_HOME (or PENSTOCK_DATABASE_URL) elsewhere."
         )
     command.upgrade(config, "head")

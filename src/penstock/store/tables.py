@@ -6,30 +6,50 @@ Times are milliseconds since the epoch. What is only ever read whole (a request,
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
+
+
+def _key(length: int | None = None) -> TypeEngine[str]:
+    """A text that is compared and sorted: by its code points, in every database and whatever its language."""
+    plain, sorted_by_bytes = (
+        (Text(), Text(collation="C")) if length is None else (String(length), String(length, collation="C"))
+    )
+    return plain.with_variant(sorted_by_bytes, "postgresql")
+
+
+#: The jobs that have not ended. A text, so that both databases see that `jobs_active` has them.
+ACTIVE = text("status IN ('InProgress', 'Stopping')")
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("name", String(63), primary_key=True),
-    Column("uid", String(80), nullable=False, unique=True),
-    Column("arn", String(256), nullable=False),
+    Column("name", _key(63), primary_key=True),
+    Column("uid", _key(80), nullable=False, unique=True),
+    Column("arn", _key(256), nullable=False),
     Column("request", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
-    Column("phase", String(16), nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("phase", _key(16), nullable=False),
+    Column("status", _key(16), nullable=False),
     Column("version", Integer, nullable=False),
     Column("phases", Text, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("failure_reason", Text),
     Column("exit_message", Text),
-    Column("trial_component", String(120)),
+    Column("trial_component", _key(120)),
     Index("jobs_by_creation", "created_at", "name"),
-    Index("jobs_by_status", "status", "created_at"),
+    Index("jobs_by_status", "status", "created_at", "name"),
+    Index("jobs_by_status_and_name", "status", "name"),
     Index("jobs_by_modification", "modified_at"),
+    Index("jobs_by_span", text("(modified_at - created_at)")),
+    # What finds a part of a name in SQLite is a table of its own, `job_names`, which triggers fill.
+    Index(
+        "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
+    ).ddl_if(dialect="postgresql"),
+    Index("jobs_active", "created_at", "name", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
     # Jobs without a component, which are most, cost the index nothing.
     Index(
         "jobs_by_trial_component",
@@ -42,13 +62,13 @@ jobs = Table(
 hosts = Table(
     "hosts",
     metadata,
-    Column("job_uid", String(80), primary_key=True),
-    Column("name", String(16), primary_key=True),
-    Column("job_name", String(63), nullable=False),
+    Column("job_uid", _key(80), primary_key=True),
+    Column("name", _key(16), primary_key=True),
+    Column("job_name", _key(63), nullable=False),
     Column("token_digest", String(64), nullable=False),
-    Column("log_stream", String(128), nullable=False, unique=True),
+    Column("log_stream", _key(128), nullable=False, unique=True),
     Column("handle", Text),
-    Column("phase", String(16), nullable=False),
+    Column("phase", _key(16), nullable=False),
     Column("sequence", Integer, nullable=False),
     Column("phases", Text, nullable=False),
     Column("notes", Text, nullable=False),
@@ -58,20 +78,27 @@ hosts = Table(
 uploads = Table(
     "uploads",
     metadata,
-    Column("job_uid", String(80), primary_key=True),
-    Column("uri", Text, primary_key=True),
-    Column("host", String(16), primary_key=True),
-    Column("output", String(64), nullable=False),
+    Column("job_uid", _key(80), primary_key=True),
+    Column("uri", _key(), primary_key=True),
+    Column("host", _key(16), primary_key=True),
+    Column("output", _key(64), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("at", BigInteger, nullable=False),
 )
 
+locks = Table(
+    "locks",
+    metadata,
+    Column("sha256", _key(64), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
 tags = Table(
     "tags",
     metadata,
-    Column("arn", String(256), primary_key=True),
-    Column("key", String(128), primary_key=True),
+    Column("arn", _key(256), primary_key=True),
+    Column("key", _key(128), primary_key=True),
     Column("value", String(256), nullable=False),
 )
 
@@ -80,8 +107,8 @@ metrics = Table(
     metadata,
     # SQLite counts up by itself in a key of this very type only.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("trial_component", String(120), nullable=False),
-    Column("name", String(255), nullable=False),
+    Column("trial_component", _key(120), nullable=False),
+    Column("name", _key(255), nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("step", Integer),
     Column("value", Double, nullable=False),

@@ -6,47 +6,42 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from penstock.job.uploads import Upload
+from penstock.store.dialect import Dialect
 from penstock.store.tables import uploads
 
-_SAME = and_(
-    uploads.c.job_uid == bindparam("b_job"),
-    uploads.c.uri == bindparam("b_uri"),
-    uploads.c.host == bindparam("b_host"),
-)
+_REPLACED = ("output", "size", "sha256", "at")
 
 
 class Uploads:
     """Rows of uploads, by job, URI and host. A host that stores an object again replaces its row."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, dialect: Dialect) -> None:
+        self._engine = dialect.engine
+        self._reader = dialect.reader
+        add = dialect.insert(uploads)
+        self._put = add.on_conflict_do_update(
+            index_elements=list(uploads.primary_key), set_={name: add.excluded[name] for name in _REPLACED}
+        )
 
     def add(self, job_uid: str, host: str, new: Sequence[Upload]) -> None:
         """Take a batch; one that was taken before changes nothing."""
         if not new:
             return
         last = {upload.uri: upload for upload in new}  # within a batch, too, the last one holds
+        # By their URIs: a batch that is sent again while it is being written waits, and never in a circle.
+        rows = [{"job_uid": job_uid, "host": host, **asdict(last[uri])} for uri in sorted(last)]
         with self._engine.begin() as c:
-            c.execute(
-                delete(uploads).where(_SAME), [{"b_job": job_uid, "b_uri": u, "b_host": host} for u in last]
-            )
-            c.execute(
-                insert(uploads), [{"job_uid": job_uid, "host": host, **asdict(one)} for one in last.values()]
-            )
+            c.execute(self._put, rows)
 
     def page(self, job_uid: str, after: tuple[str, str] | None, limit: int) -> list[tuple[str, Upload]]:
         """At most `limit` uploads with their hosts, ordered by URI and host, from beyond `after` on."""
         query = select(uploads).where(uploads.c.job_uid == job_uid)
         if after is not None:
-            uri, host = after
-            query = query.where(
-                or_(uploads.c.uri > uri, and_(uploads.c.uri == uri, uploads.c.host > host)),
-                uploads.c.uri >= uri,
-            )
-        with self._engine.connect().execution_options(reading=True) as c:
+            query = query.where(tuple_(uploads.c.uri, uploads.c.host) > after)
+        with self._reader.connect() as c:
             rows = c.execute(query.order_by(uploads.c.uri, uploads.c.host).limit(limit))
             return [(r.host, Upload(r.output, r.uri, r.size, r.sha256, r.at)) for r in rows]
 
@@ -58,7 +53,7 @@ class Uploads:
             .group_by(uploads.c.output)
             .order_by(uploads.c.output)
         )
-        with self._engine.connect().execution_options(reading=True) as c:
+        with self._reader.connect() as c:
             return [{"name": r.output, "objects": r.objects, "bytes": int(r.bytes)} for r in c.execute(query)]
 
 

@@ -68,6 +68,14 @@ class EngineSuite:
         assert engine.remains(handle, len(remains.log)).log == b""
         assert engine.manifest(handle, 0) == b"", "its program stored nothing"
 
+    def test_nothing_is_left_of_what_is_not_there_and_it_can_not_be_started(self, engine: Engine) -> None:
+        """A machine that lost power may have lost a run's folder."""
+        remains = engine.remains("j-1/algo-9", 0)
+        assert (list(remains.events), remains.log) == ([], b"")
+        assert engine.manifest("j-1/algo-9", 0) == b""
+        with pytest.raises(InternalFailure):
+            engine.start("j-1/algo-9")
+
     def test_what_is_gone_may_be_stopped_and_forgotten_again(
         self, engine: Engine, short_run: Callable[[str], Run]
     ) -> None:

@@ -52,7 +52,9 @@ class FakeEngine:
         """Count the start, or fail as `start_error` says."""
         if self.start_error is not None:
             raise InternalFailure(self.start_error)
-        found = self.runs[handle]
+        found = self.runs.get(handle)
+        if found is None:
+            raise InternalFailure(f"{handle} was never prepared")
         if found.life is Life.ALIVE:
             raise InternalFailure(f"{handle} is alive already")
         found.life = Life.ALIVE
@@ -73,12 +75,15 @@ class FakeEngine:
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """What the test has left there."""
-        found = self.runs[handle]
+        found = self.runs.get(handle)
+        if found is None:
+            return Remains([], b"", "")
         return Remains(found.left, found.log[log_from:], found.last_words)
 
     def manifest(self, handle: str, start: int) -> bytes:
         """What the test has left there."""
-        return self.runs[handle].manifest[start:]
+        found = self.runs.get(handle)
+        return b"" if found is None else found.manifest[start:]
 
     def forget(self, handle: str) -> None:
         """Remove the run."""

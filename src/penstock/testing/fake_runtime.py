@@ -55,6 +55,7 @@ class FakeRunning:
     ) -> None:
         """Write what it `says` to `output`, and end if it has an `exit_code` already."""
         self.signals: list[str] = []
+        self.notes: list[str] = []
         self._on_terminate = on_terminate
         self._exceeded = exceeded
         self._code: int | None = None

@@ -53,14 +53,15 @@ _ESCAPE = """
 """
 
 
-_RUNNER = """
+#: Starts the runtime and the program that it reads, in place of a runner.
+RUNNER = textwrap.dedent("""
     import os, pickle, signal, sys
     output = int(sys.argv[1])
     runtime, program = pickle.load(sys.stdin.buffer)
     running = runtime.start(program, output)
     os.close(output)
     signal.pause()
-"""
+""")
 
 
 class ProgramSuite(LifeSuite):
@@ -304,7 +305,7 @@ class ProgramSuite(LifeSuite):
     def test_the_tree_dies_with_its_runner(self, runtime: Runtime) -> None:
         reading, writing = os.pipe()
         runner = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(_RUNNER), str(writing)],
+            [sys.executable, "-c", RUNNER, str(writing)],
             stdin=subprocess.PIPE,
             pass_fds=[writing],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -18,7 +18,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from penstock.wire import faults, limits, model
+from penstock.wire import faults, limits, model, nearest
 from penstock.wire.parse import Call, step
 from penstock.wire.patterns import translate
 
@@ -56,7 +56,8 @@ def check(call: Call, *, relaxed: bool = False) -> None:
         if len(found) == _MOST:
             more = f" (No more than {_MOST} are told.)"
         else:
-            more = "" if relaxed else limits.exceeded(call.service, shape.name, call.params)
+            asked = (call.service, shape.name, call.params)
+            more = ("" if relaxed else limits.exceeded(*asked)) + nearest.meant(*asked)
         raise faults.validation(f"{len(found)} validation {errors} detected: {'; '.join(found)}{more}")
 
 

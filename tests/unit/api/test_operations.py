@@ -201,15 +201,16 @@ class TestProcessing:
     )  # fmt: skip
     def test_an_end_is_told_with_its_reason_and_message(self, context, event, end):
         create(context, request())
-        started = advance(context.store.job("job"), Started(), 5)
+        at = context.clock()
+        started = advance(context.store.job("job"), Started(), at + 5)
         context.store.save_job(started)
-        context.store.save_job(advance(started, event, 7))
+        context.store.save_job(advance(started, event, at + 7))
         told = processing.describe(context, {"ProcessingJobName": "job"})
         [line] = processing.list_jobs(context, {})["ProcessingJobSummaries"]
         for shown in (told, line):
             members = ("ExitMessage", "FailureReason")
             assert {k: shown[k] for k in members if shown[k] is not None} == end
-            assert shown["ProcessingEndTime"] == 7
+            assert shown["ProcessingEndTime"] == at + 7
 
     def test_a_deleted_jobs_tags_and_logs_are_not_those_of_the_next(self, context):
         create(context, request(Tags=[{"Key": "k", "Value": "old"}]))

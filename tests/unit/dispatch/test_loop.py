@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from penstock.dispatch.loop import Dispatcher
+from penstock.dispatch.loop import SWEEP_SECONDS, Dispatcher
 from penstock.engines.base import Life
 from penstock.errors import ConfigurationError
 from penstock.job.events import HostEvent
@@ -143,6 +143,38 @@ def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_s
     assert world.phase("a") is Phase.FAILED
 
 
+def test_outputs_are_saved_though_the_first_try_to_start_for_them_fails(world, monkeypatch):
+    world.submit("a")
+    world.dispatcher.step()
+    world.report("a", kind="phase", phase="running")
+    world.run("a").life = Life.DEAD
+
+    def full(_):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "start", full)
+        world.dispatcher.step()
+    world.dispatcher.step()
+    assert world.run("a").starts == 2
+
+
+@pytest.mark.parametrize("asked_to_stop", [False, True])
+def test_a_run_that_its_machine_has_lost_is_not_run_again(world, asked_to_stop):
+    """After a loss of power the folder may be as before the start, though the program ran."""
+    world.submit("a")
+    world.dispatcher.step()
+    world.report("a", kind="phase", phase="running")
+    world.run("a").life = Life.NEVER_STARTED
+    if asked_to_stop:
+        world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+    world.dispatcher.step()
+    assert world.engine.runs == {}
+    job = world.store.job("a")
+    assert job.phase is Phase.FAILED
+    assert "What this machine kept of algo-1 is gone, though it was running" in job.failure_reason
+
+
 def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, caplog):
     world.submit("a")
     world.submit("b")
@@ -161,6 +193,49 @@ def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, c
     assert world.phase("b") is Phase.COMPLETED
     assert world.phase("c") is Phase.PREPARING
     assert "a can't be carried on" in caplog.text
+
+
+def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, monkeypatch):
+    world.slots = 1
+    world.restart()
+    world.submit("a")
+    world.dispatcher.step()
+    world.submit("b")
+    world.report("a", kind="phase", phase="running")
+    hosts = world.store.hosts
+
+    def meanwhile(uid):
+        monkeypatch.undo()
+        world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+        return hosts(uid)
+
+    world.dispatcher.step()
+    world.report("a", kind="phase", sequence=2, phase="uploading")
+    monkeypatch.setattr(world.store, "hosts", meanwhile)
+    world.dispatcher.step()
+    assert (world.phase("a"), world.phase("b")) == (Phase.STOPPING, Phase.QUEUED)
+
+
+def test_a_job_that_can_not_be_prepared_keeps_no_other_waiting(world, monkeypatch, caplog):
+    world.slots = 1
+    world.restart()
+    world.submit("a")
+    world.submit("b")
+    real = world.engine.prepare
+    monkeypatch.setattr(world.engine, "prepare", lambda run: 1 / 0 if run.job_name == "a" else real(run))
+    world.dispatcher.step()
+    assert (world.phase("a"), world.phase("b")) == (Phase.QUEUED, Phase.PREPARING)
+    assert "a can't be prepared" in caplog.text
+
+
+def test_a_start_that_breaks_after_the_intent_fails_nothing_and_is_tried_again(world, monkeypatch):
+    world.submit("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "start", lambda _: (_ for _ in ()).throw(OSError("for a moment")))
+        world.dispatcher.step()
+    assert world.phase("a") is Phase.PREPARING
+    world.dispatcher.step()
+    assert world.run("a").starts == 1
 
 
 def test_a_journal_that_makes_no_sense_ends_its_job(world):
@@ -253,17 +328,54 @@ def test_the_thread_works_when_woken_and_ends_when_closed(world, monkeypatch):
     assert world.phase("a") is Phase.PREPARING
 
 
+def left_behind(world, name):
+    handle = world.engine.prepare(world.make_run(world.submit(name), "algo-1", ("algo-1",), "t"))
+    world.store.save_job(advance(world.store.job(name), StopAsked(), next(world.time)))
+    world.engine.runs[handle].life = Life.DEAD
+    return handle
+
+
 def test_at_the_start_what_ended_jobs_left_behind_is_removed(world):
     world.submit("a")
     world.dispatcher.step()
-    left = world.make_run(world.submit("old"), "algo-1", ("algo-1",), "t")
-    handle = world.engine.prepare(left)
-    world.engine.runs[handle].life = Life.DEAD
+    handle = left_behind(world, "old")
     world.restart()
-    world.dispatcher.start()
-    world.dispatcher.close()
-    assert world.engine.forgotten[0] == handle
+    world.dispatcher.step()
+    assert world.engine.forgotten == [handle]
     assert "a-uid/algo-1" in world.engine.runs
+
+
+def test_what_outlives_its_job_by_a_moment_is_removed_without_a_new_start(world):
+    """A runner that still waits for an answer when the next server starts, or a folder that can't be removed."""
+    handle = left_behind(world, "old")
+    world.engine.runs[handle].life = Life.ALIVE
+    world.dispatcher.step()
+    world.engine.runs[handle].life = Life.DEAD
+    world.dispatcher.step()
+    assert handle in world.engine.runs, "not at every pass"
+    world.time = itertools.count(next(world.time) + int(SWEEP_SECONDS * 1000))
+    world.dispatcher.step()
+    assert handle not in world.engine.runs
+
+
+def test_a_clock_that_is_set_back_delays_no_sweep(world):
+    world.dispatcher.step()
+    handle = left_behind(world, "old")
+    world.time = itertools.count(0)
+    world.dispatcher.step()
+    assert handle not in world.engine.runs
+
+
+def test_what_can_not_be_swept_keeps_no_job_waiting_and_is_tried_again(world, monkeypatch, caplog):
+    handle = left_behind(world, "old")
+    world.submit("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.engine, "sweep", lambda _: 1 / 0)
+        world.dispatcher.step()
+    assert world.phase("a") is Phase.PREPARING
+    assert "left behind can't be removed" in caplog.text
+    world.dispatcher.step()
+    assert handle not in world.engine.runs
 
 
 def test_a_store_whose_keys_can_not_be_had_fails_the_job_and_no_other(world, monkeypatch):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from penstock.dispatch.settle import moment, to_stop, verdict
+from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Job, Phase, Reached, Succeeded
 
@@ -92,3 +92,23 @@ def test_a_hosts_wrong_clock_does_not_lead_out_of_what_the_server_saw():
     ahead = [replace(host(1, Phase.RUNNING), phases={"running": 9999})]
     assert moment(job, behind, Reached(Phase.RUNNING), 1000) == 500
     assert moment(job, ahead, Reached(Phase.RUNNING), 1000) == 1000
+
+
+def test_phases_passed_unseen_lie_within_what_the_server_saw_whatever_the_hosts_clocks():
+    job = replace(JOB, created_at=100, phases={"queued": 100, "preparing": 500})
+    ahead = replace(host(1, Phase.RUNNING), phases={"preparing": 1, "downloading": 9000, "running": 9999})
+    behind = replace(host(2, Phase.RUNNING), phases={"preparing": 1, "downloading": 3, "running": 4})
+    seen = catch_up(job, [ahead], 1000)
+    assert (seen.phases["downloading"], seen.phases["running"], seen.started_at) == (1000, 1000, 1000)
+    seen = catch_up(job, [behind], 1000)
+    assert (seen.phases["downloading"], seen.phases["running"], seen.started_at) == (500, 500, 500)
+    seen = catch_up(job, [behind], 50)
+    assert (seen.phases["downloading"], seen.started_at) == (500, 500), "the server's clock was set back, too"
+
+
+def test_a_phase_passed_unseen_may_lie_before_or_after_the_wish_to_stop():
+    job = replace(JOB, phase=Phase.STOPPING, phases={"queued": 1, "preparing": 10, "stopping": 30})
+    one = replace(host(1, Phase.UPLOADING), phases={"downloading": 20, "running": 40})
+    assert catch_up(job, [one], 99).phases == {
+        "queued": 1, "preparing": 10, "downloading": 20, "running": 40, "stopping": 30
+    }  # fmt: skip

@@ -24,7 +24,7 @@ def record(folder, digest="d1", **more):
 
 
 def builder(folder, calls, **more):
-    def build(work, hold):
+    def build(work, hold, progress):
         calls.append(work)
         (work / "venv").mkdir()
         (work / "venv/pyvenv.cfg").touch()
@@ -87,8 +87,8 @@ def test_two_keys_of_one_content_that_finish_together_leave_the_first_ones_in_pl
     calls = []
     built, published = threading.Event(), threading.Event()
 
-    def second(work, hold):
-        environment = builder(tmp_path, calls)(work, hold)
+    def second(work, hold, progress):
+        environment = builder(tmp_path, calls)(work, hold, progress)
         built.set()
         assert published.wait(20)
         return environment
@@ -141,9 +141,42 @@ def test_waiting_for_another_builder_can_be_cancelled(tmp_path):
 
     with pytest.raises(Cancelled):
         cached(tmp_path, "key", builder(tmp_path, []), progress=told.append, cancelled=cancelled)
-    assert told == ["Waiting for another process that builds the environment key"]
+    assert told == ["Waiting for another process, which builds the environment key"]
     os.close(other)
     assert cached(tmp_path, "key", builder(tmp_path, []), progress=quiet).digest == "d1"
+
+
+def test_who_waits_is_told_for_whom_and_what_is_done(tmp_path):
+    """Each step once, as it comes, and of a builder that is killed no more."""
+    at_work, seen, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(work, hold, progress):
+        progress("Resolving")
+        at_work.set()
+        assert seen.wait(20)
+        progress("Installing 3 packages")
+        assert go_on.wait(20)
+        return builder(tmp_path, [])(work, hold, progress)
+
+    told = []
+
+    def tell(text):
+        told.append(text)
+        (go_on if "Installing" in text else seen).set()
+
+    first = threading.Thread(
+        target=cached, args=(tmp_path, "key", slow), kwargs={"progress": quiet, "who": "the job a (algo-1)"}
+    )
+    first.start()
+    assert at_work.wait(20)
+    cached(tmp_path, "key", slow, progress=tell)
+    first.join(20)
+    assert told == [
+        "Waiting for the job a (algo-1), which builds the environment key",
+        "the job a (algo-1): Resolving",
+        "the job a (algo-1): Installing 3 packages",
+    ]
+    assert (tmp_path / "locks/key.lock").read_text() == ""
 
 
 def test_the_folder_of_a_killed_builder_stays_as_long_as_something_writes_to_it(tmp_path):
@@ -159,7 +192,7 @@ def test_the_folder_of_a_killed_builder_stays_as_long_as_something_writes_to_it(
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):
-    def build(work, hold):
+    def build(work, hold, progress):
         (work / "venv").mkdir()
         raise ValueError("no")
 
@@ -181,12 +214,12 @@ def test_what_another_builder_works_in_is_left_alone(tmp_path):
     entered, go_on = threading.Event(), threading.Event()
     slow_calls = []
 
-    def slow(work, hold):
+    def slow(work, hold, progress):
         (work / "half").touch()
         entered.set()
         assert go_on.wait(20)
         assert (work / "half").exists()
-        return builder(tmp_path, slow_calls, digest="slow")(work, hold)
+        return builder(tmp_path, slow_calls, digest="slow")(work, hold, progress)
 
     thread = threading.Thread(target=cached, args=(tmp_path, "slow", slow), kwargs={"progress": quiet})
     thread.start()
@@ -201,10 +234,10 @@ def test_the_second_builder_of_a_key_waits_and_builds_nothing(tmp_path):
     entered, go_on, waiting = threading.Event(), threading.Event(), threading.Event()
     calls, results = [], []
 
-    def slow(work, hold):
+    def slow(work, hold, progress):
         entered.set()
         assert go_on.wait(20)
-        return builder(tmp_path, calls)(work, hold)
+        return builder(tmp_path, calls)(work, hold, progress)
 
     def run(progress):
         results.append(cached(tmp_path, "key", slow, progress=progress))

@@ -5,7 +5,7 @@ import pytest
 from penstock.errors import UnknownImage
 from penstock.images.catalog import catalog, frameworks
 from penstock.images.contents import contents
-from penstock.images.uris import Image, parse
+from penstock.images.uris import Image, framework_text, parse, parse_framework
 
 
 def test_a_published_package_list_is_pinned():
@@ -80,3 +80,27 @@ def test_the_catalogue_is_consistent():
                 assert specifier.startswith(("==", ">=", "<")), (name, specifier)
     for libraries in catalog()["eras"].values():
         assert {"numpy", "pandas", "scikit-learn", "boto3"} <= libraries.keys()
+
+
+@pytest.mark.parametrize("framework", frameworks())
+def test_every_family_names_its_sources(framework):
+    sources = frameworks()[framework]["from"]
+    assert any(one.startswith("https://github.com/aws/") for one in sources)
+
+
+def test_spark_is_known_and_refused_with_what_to_do():
+    for uri in ("sagemaker-spark-processing:3.3-cpu-py39-v1", "sagemaker-spark-processing:3.4-cpu"):
+        with pytest.raises(UnknownImage, match=r"Penstock has no environment for spark images: .*pyspark"):
+            contents(parse(uri))
+
+
+def test_a_framework_text_leads_back_to_its_image():
+    for uri in (
+        "sagemaker-scikit-learn:1.2-1-cpu-py3",
+        "pytorch-training:2.1-gpu-py310",
+        "huggingface-tensorflow-training:2.6.3-transformers4.17.0-gpu-py38-cu112-ubuntu20.04",
+        "python:3.11",
+    ):
+        image = parse(uri)
+        again = parse(parse_framework(framework_text(image)))
+        assert (again.framework, again.version, again.base) == (image.framework, image.version, image.base)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from penstock.job.events import Host, HostEvent, apply
@@ -46,6 +48,12 @@ def test_nothing_counts_after_the_end():
 def test_an_event_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ValueError, match=r"told by|not a valid|unknown outcome"):
         apply(host(), bad)
+
+
+def test_a_runners_clock_that_was_set_back_leads_behind_nothing():
+    early = apply(host(), replace(event(1, "phase", phase="running"), at=500))
+    late = apply(early, replace(event(2, "ended", outcome="succeeded"), at=3))
+    assert late.phases == {"running": 500, "completed": 500}
 
 
 def test_the_json_form_comes_back_the_same():

@@ -48,6 +48,14 @@ def test_the_way_of_a_job_that_goes_well():
     assert walked.version == 5
 
 
+def test_a_clock_that_was_set_back_leads_behind_nothing():
+    begun = advance(job(), Started(), 5000)
+    fetching = advance(begun, Reached(Phase.DOWNLOADING), 7)
+    ended = advance(fetching, Failed("ClientError: x"), 8)
+    assert ended.phases == {"preparing": 5000, "downloading": 5000, "failed": 5000}
+    assert (ended.started_at, ended.ended_at, ended.modified_at) == (5000, 5000, 5000)
+
+
 @pytest.mark.parametrize("phase", [p for p in Phase if p.final])
 @pytest.mark.parametrize("event", EVENTS, ids=lambda e: type(e).__name__)
 def test_nothing_follows_a_final_phase(phase, event):

@@ -111,7 +111,7 @@ def test_walls_that_refuse_overlays_get_copies_and_the_log_says_why(folder, shar
     monkeypatch.setattr("penstock.runner.mounts.choose", lambda *_, **__: runtime)
     program = Program(argv=("x",), environment={}, mounts=())
     with Path(os.devnull).open("wb") as nowhere:
-        start("auto", program, [one(IN, shared)], folder, nowhere.fileno(), notes.append)
+        start("auto", "auto", program, [one(IN, shared)], folder, nowhere.fileno(), notes.append)
     assert runtime.programs == [program]
     assert (folder.ml / "processing/in/sub/file").read_text() == "content"
     assert "this disk can't" in notes[0]

@@ -1,10 +1,8 @@
 import http.server
-import io
 import itertools
 import json
 import os
 import queue
-import tarfile
 import threading
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from penstock.home import Home, ServerRecord
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
 from penstock.job.uploads import read_lines
-from penstock.runner import contract, requirements
+from penstock.runner import contract
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LONGEST, LogWriter
@@ -193,62 +191,6 @@ class TestStop:
         assert (asked.due(), asked.asked) == (True, True)
 
 
-class TestRequirements:
-    def archive(self, tmp_path, **files):
-        folder = tmp_path / "processing/input/code"
-        folder.mkdir(parents=True)
-        with tarfile.open(folder / "sourcedir.tar.gz", "w:gz") as tar:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name.replace("__", "/") + ".txt")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-
-    def request(self, *entrypoint):
-        return {"AppSpecification": {"ContainerEntrypoint": list(entrypoint)}}
-
-    def test_they_are_found_with_the_files_that_they_name(self, tmp_path):
-        self.archive(tmp_path, requirements=b"-r more.txt\n", more=b"six\n", sub__requirements=b"no")
-        found = requirements.find(
-            self.request("/bin/bash", "/opt/ml/processing/input/entrypoint/runproc.sh"), tmp_path
-        )
-        saved = found.save(tmp_path / "saved")
-        assert saved.read_bytes() == b"-r more.txt\n"
-        assert sorted(p.name for p in saved.parent.iterdir()) == ["more.txt", "requirements.txt"]
-        assert len(found.sha256) == 64
-
-    @pytest.mark.parametrize(
-        ("files", "contained"),
-        [
-            ({"requirements": b"six\n", "notes": b"./not a requirement\n"}, True),
-            ({"requirements": b"-r more.txt\n", "more": b"six\n"}, True),
-            ({"requirements": b"-r more.txt\n", "more": b"./local\n"}, False),
-            ({"requirements": b"-r sub/more.txt\n"}, False),
-            ({"requirements": b"./local\n"}, False),
-        ],
-    )
-    def test_only_what_comes_from_an_index_is_installed_beforehand(self, tmp_path, files, contained):
-        self.archive(tmp_path, **files)
-        found = requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path)
-        assert found.self_contained is contained
-
-    def test_only_the_sdks_own_script_installs_them(self, tmp_path):
-        self.archive(tmp_path, requirements=b"six\n")
-        assert requirements.find(self.request("python3", "x.py"), tmp_path) is None
-        assert requirements.find(self.request(), tmp_path) is None
-
-    def test_there_may_be_none(self, tmp_path):
-        assert requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path) is None
-        self.archive(tmp_path, other=b"")
-        assert requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path) is None
-
-    def test_a_broken_archive_is_named(self, tmp_path):
-        folder = tmp_path / "processing/input/code"
-        folder.mkdir(parents=True)
-        (folder / "sourcedir.tar.gz").write_bytes(b"no archive")
-        with pytest.raises(ClientFailure, match=r"sourcedir\.tar\.gz"):
-            requirements.find(self.request("/bin/bash", "runproc.sh"), tmp_path)
-
-
 class Server:
     """Takes reports; `refuse` answers that many requests with an error first."""
 
@@ -319,7 +261,7 @@ class TestReporter:
         reporter = Reporter(given, RunFolder(tmp_path), refused)
         clock = itertools.count(1)
         log = LogWriter(tmp_path / "log", lambda: next(clock), reporter.changed)
-        journal = Journal(tmp_path / "journal", lambda: next(clock), reporter.changed)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: next(clock), reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)
         journal.phase(Phase.RUNNING)
@@ -343,7 +285,7 @@ class TestReporter:
         reporter = Reporter(run(server.url), folder, lambda: None)
         clock = itertools.count(1)
         manifest = Manifest(folder.manifest, lambda: next(clock), reporter.changed)
-        journal = Journal(folder.journal, lambda: next(clock), reporter.changed)
+        journal = Journal(folder.journal.open("a+b"), lambda: next(clock), reporter.changed)
         reporter.start(journal, Meter())
         uris = [f"s3://b/{'k' * 200}{n}" for n in range(12_000)]  # more than two batches of a MiB
         for uri in uris:
@@ -363,6 +305,27 @@ class TestReporter:
         with pytest.raises(InternalFailure, match="No space left"):
             manifest.check()
         manifest.close()
+
+    def test_what_follows_a_loss_of_power_does_not_look_like_what_the_server_knows(self, tmp_path):
+        """The server was told of three events, of which the disk kept one."""
+        path = tmp_path / "journal"
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        for phase in (Phase.PREPARING, Phase.DOWNLOADING, Phase.RUNNING):
+            journal.phase(phase)
+        known = journal.after(0)
+        journal.close()
+        first, rest = path.read_bytes().split(b"\n", 1)
+        path.write_bytes(first + b"\n" + rest[:20])
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        assert journal.after(0) == known[:1]
+        journal.skip()
+        journal.ended("failed", "why", None, None)
+        [ended] = journal.after(known[-1].sequence)
+        assert ended.kind == "ended"
+        journal.close()
+        journal = Journal(path.open("a+b"), lambda: 1, lambda: None)
+        assert journal.after(0) == [known[0], ended], "the cut line is gone, the next one whole"
+        journal.close()
 
     def test_an_unwell_server_is_asked_again(self, tmp_path, server):
         server.failures = 3
@@ -388,7 +351,7 @@ class TestReporter:
 
     def test_a_transfer_is_told_again_and_again_while_it_lasts(self, tmp_path, server):
         reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
-        journal = Journal(tmp_path / "journal", lambda: 1, reporter.changed)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: 1, reporter.changed)
         meter = Meter(reporter.changed)
         reporter.start(journal, meter)
         with meter.moving("download"):

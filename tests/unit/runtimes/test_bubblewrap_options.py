@@ -18,7 +18,7 @@ def composed(monkeypatch, tmp_path):
 
     def compose(**given):
         made = []
-        monkeypatch.setattr(tree, "start", lambda composer, _: made.append(composer))
+        monkeypatch.setattr(tree, "start", lambda composer, *_, **__: made.append(composer))
         Bubblewrap(str(path)).start(Program(**{"argv": ("x",), "environment": {}, "mounts": (), **given}), 1)
         with ExitStack() as stack:
             argv = made[0](tree.Channels(stack, stack))
@@ -62,7 +62,7 @@ def test_as_root_bubblewrap_runs_from_a_copy_that_nobody_can_write_to(monkeypatc
     path = tmp_path / "bwrap"
     path.write_bytes(b"the program")
     with ExitStack() as stack:
-        sealed = tree.Channels(stack, stack).sealed(str(path))
+        sealed = f"/proc/self/fd/{tree.Channels(stack, stack).sealed(str(path))}"
         with open(sealed, "rb") as file:
             assert file.read() == b"the program"
         for flags in (os.O_WRONLY, os.O_RDWR):

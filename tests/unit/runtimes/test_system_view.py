@@ -3,8 +3,8 @@ import os
 import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes.base import Mount, Program
-from penstock.runtimes.system import Bind, File, Folder, Link, Overlay, view
+from penstock.runtimes.base import Limits, Mount, Program
+from penstock.runtimes.system import Bind, File, Folder, Link, Overlay, Tmpfs, view
 
 
 @pytest.fixture
@@ -99,6 +99,29 @@ def test_only_the_graphics_cards_own_devices_are_shown(machine):
     (machine / "dev" / "sda").symlink_to("/dev/null")
     devices = [step.path for step in view(_program(), machine) if isinstance(step, Bind) and step.device]
     assert devices == ["/dev/nvidia0"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "seen"),
+    [
+        (None, ["nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-caps/nvidia-cap1"]),
+        ((2, 1), ["nvidia2", "nvidia1", "nvidiactl", "nvidia-uvm", "nvidia-caps/nvidia-cap1"]),
+        ((), []),
+    ],
+)
+def test_a_program_sees_its_own_graphics_cards_alone(machine, gpus, seen):
+    (machine / "dev" / "nvidia-caps").mkdir()
+    for name in ("nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-caps/nvidia-cap1"):
+        (machine / "dev" / name).symlink_to("/dev/null")
+    steps = view(_program(limits=Limits(gpus=gpus)), machine)
+    assert [step.path for step in steps if isinstance(step, Bind) and step.device] == [
+        f"/dev/{n}" for n in seen
+    ]
+
+
+def test_shared_memory_has_a_size_when_one_is_given(machine):
+    assert Tmpfs("/dev/shm", 4096) in view(_program(limits=Limits(shared_memory=4096)), machine)
+    assert not [step for step in view(_program(), machine) if isinstance(step, Tmpfs)]
 
 
 @pytest.mark.parametrize(

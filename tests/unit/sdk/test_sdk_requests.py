@@ -504,13 +504,34 @@ def test_job_names(session: Session, image: str, base: str | None, expected: str
 
 
 def test_local_instance_types_become_real_ones(local: FakeBoto) -> None:
-    for kind, real in (("local", "ml.m5.xlarge"), ("local_gpu", "ml.g5.xlarge")):
+    for kind, real in (("local", "ml.m8i.96xlarge"), ("local_gpu", "ml.g6e.48xlarge")):
         local.calls.clear()
         processor = Processor(image_uri="i", instance_count=1, instance_type=kind)
         processor.run(wait=False, logs=False)
         assert processor.sagemaker_session.local_mode
         assert processor.instance_type == kind
         assert local.job["ProcessingResources"]["ClusterConfig"]["InstanceType"] == real
+
+
+def test_a_local_gpu_takes_no_key_for_its_volume(local: FakeBoto, caplog: pytest.LogCaptureFixture) -> None:
+    for kind, key in (("local", "k"), ("local_gpu", None)):
+        local.calls.clear()
+        Processor(image_uri="i", instance_count=1, instance_type=kind, volume_kms_key="k").run(
+            wait=False, logs=False
+        )
+        assert local.job["ProcessingResources"]["ClusterConfig"].get("VolumeKmsKeyId") == key
+        assert ("volume_kms_key is left out" in caplog.text) == (key is None)
+
+
+def test_a_local_instance_type_keeps_a_session_on_the_local_server_and_no_other(
+    local: FakeBoto, boto: FakeBoto
+) -> None:
+    mine = Session(default_bucket="mine")
+    assert Processor(image_uri="i", instance_type="local", sagemaker_session=mine).sagemaker_session is mine
+    elsewhere = Session(boto_session=boto)
+    kept = Processor(image_uri="i", instance_type="local", sagemaker_session=elsewhere).sagemaker_session
+    assert kept is not elsewhere
+    assert kept.is_local
 
 
 def test_the_local_server_needs_no_role_and_gets_no_kms(local: FakeBoto) -> None:

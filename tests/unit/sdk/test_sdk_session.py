@@ -137,6 +137,19 @@ def test_local_mode_at_an_endpoint_takes_session_and_s3_endpoint(
     assert boto.made == [("s3", {"region_name": "us-east-1", "endpoint_url": "http://127.0.0.1:7"})]
 
 
+def test_settings_of_local_mode_are_kept_and_those_of_containers_said_to_do_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session = LocalSession()
+    assert session.config is None
+    session.config = {"local": {"local_code": True}}
+    assert session.config == {"local": {"local_code": True}}
+    assert caplog.text == ""
+    session.config = {"local": {"container_config": {"shm_size": "1g"}, "container_root": "/tmp/c"}}
+    assert "local.container_config does nothing here: jobs are not started by Docker Compose" in caplog.text
+    assert "local.container_root does nothing here: the folders of jobs lie in PENSTOCK_HOME" in caplog.text
+
+
 def test_a_session_without_a_region_is_refused() -> None:
     session = Session(boto_session=FakeBoto(region=None))
     with pytest.raises(
@@ -368,6 +381,18 @@ def test_no_key_leaves_the_folder(boto: FakeBoto, tmp_path: Path, key: str) -> N
     assert list(tmp_path.rglob("evil")) == []
 
 
+@pytest.mark.parametrize("key", ["x/link", "x/folder/file"])
+def test_no_link_in_the_folder_leads_out_of_it(boto: FakeBoto, tmp_path: Path, key: str) -> None:
+    Store(boto, {key: b"!"})
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "elsewhere" / "file")
+    (tmp_path / "out" / "folder").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"is outside of"):
+        Session(boto_session=boto).download_data(str(tmp_path / "out"), "b", "x")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_reading_and_listing(boto: FakeBoto) -> None:
     Store(boto, OBJECTS)
     session = Session(boto_session=boto)
@@ -425,5 +450,5 @@ def test_small_things() -> None:
     assert SessionSettings().encrypt_repacked_artifacts
     assert penstock.Session is Session
     assert penstock.__version__
-    with pytest.raises(AttributeError, match="no attribute 'Estimator'"):
-        _ = penstock.Estimator
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = penstock.Nothing

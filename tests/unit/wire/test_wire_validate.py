@@ -76,6 +76,44 @@ def test_an_enum_names_its_values():
 
 
 @pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("ml.m5.xlage", "did you mean ml.m5.xlarge or "),
+        ("m5.xlarge", "did you mean ml.m5.xlarge or "),
+        ("ML.M5.XLARGE", "did you mean ml.m5.xlarge or "),
+        ("local", "SageMaker's Python SDK for its local mode, and never sent. "),
+        ("local_gpu", "name a type such as ml.g5.xlarge."),
+    ],
+)
+def test_what_was_meant_is_told_after_a_long_list(value, words):
+    cluster = {**GOOD["ProcessingResources"]["ClusterConfig"], "InstanceType": value}
+    message = told({**GOOD, "ProcessingResources": {"ClusterConfig": cluster}})
+    _, _, more = message.partition("] (processingResources.clusterConfig.instanceType: ")
+    assert words in more
+
+
+@pytest.mark.parametrize("value", ["", "what a thing", "ml.m5.xlarge" * 30_000])
+def test_what_is_like_nothing_is_told_as_ever(value):
+    cluster = {**GOOD["ProcessingResources"]["ClusterConfig"], "InstanceType": value}
+    assert told({**GOOD, "ProcessingResources": {"ClusterConfig": cluster}}).endswith("]")
+
+
+def test_what_was_meant_of_preferences_is_told_with_their_numbers():
+    names = [{"InstanceType": name} for name in ("ml.m5.large", "ml.c5.xlarg")]
+    message = told(
+        {
+            **GOOD,
+            "ProcessingResources": {"ClusterConfig": {"VolumeSizeInGB": 1, "InstancePreferences": names}},
+        }
+    )
+    assert (
+        "(processingResources.clusterConfig.instancePreferences.2.member.instanceType: did you mean ml.c5."
+        in message
+    )
+    assert "1.member.instanceType: did" not in message
+
+
+@pytest.mark.parametrize(
     ("value", "limit"), [(0, "greater than or equal to 1"), (777601, "less than or equal to 777600")]
 )
 def test_ranges(value, limit):

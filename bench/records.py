@@ -1,0 +1,167 @@
+"""What is on record must not make the server slower: 10,000 finished jobs against a million, on SQLite and PostgreSQL.
+
+A server for each size answers the same requests in turn, through HTTP, signed as any client's. `RECORDS=10000,50000`
+are other sizes.
+"""
+
+import contextlib
+import itertools
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import insert, text
+
+from bench.table import machine, show
+from bench.wire import create, new_job, one, penstock, request
+from penstock.job.life import Job, Phase
+from penstock.store.database import open_postgres, open_sqlite
+from penstock.store.rows import job_row
+from penstock.store.tables import jobs
+
+SIZES = [int(size) for size in os.environ.get("RECORDS", "10000,1000000").split(",")]
+TURNS = int(os.environ.get("RECORDS_TURNS", "20"))
+PORT = 17950
+MINUTE = 60_000
+#: The newest job is one of this time; before it came one every minute.
+END = 1_790_000_000_000
+SORTS = [(by, order) for by in ("Name", "CreationTime", "Status") for order in ("Ascending", "Descending")]
+
+
+def main():
+    for kind in (sqlite, postgres):
+        with contextlib.ExitStack() as stack:
+            servers = []
+            for place, size in enumerate(SIZES):
+                home, more = stack.enter_context(kind(size))
+                began = time.perf_counter()
+                keys = stack.enter_context(penstock(home, PORT + 200 * place, **more))
+                servers.append((size, PORT + 200 * place, keys, time.perf_counter() - began))
+            measure(kind.__name__, servers)
+
+
+def measure(kind, servers):
+    rows = [("start-up", *(f"{1000 * took:.0f}" for *_, took in servers), "")]
+    times = {}
+    for turn in range(TURNS):
+        for size, port, keys, _ in servers:
+            for (what, detail), call in calls(size, turn, port, keys):
+                began = time.perf_counter()
+                answer = one(port, call)
+                took = 1000 * (time.perf_counter() - began)
+                assert answer.startswith(b"HTTP/1.1 200"), answer
+                if turn:  # the first one warms up
+                    times.setdefault((what, size), {}).setdefault(detail, []).append(took)
+    for what in dict.fromkeys(what for what, _ in times):
+        cells, worst = [], []
+        for size, *_ in servers:
+            # Of all the orders that a list has, the slowest one.
+            found = max(times[what, size].values(), key=statistics.median)
+            worst.append(statistics.median(found))
+            cells.append(f"{worst[-1]:.1f} / {sorted(found)[int(0.99 * len(found))]:.1f}")
+        rows.append((what, *cells, f"{worst[-1] / worst[0]:.1f}"))
+    show(
+        f"{kind}: ms of a request by the number of finished jobs, median / p99, of the slowest order ({machine()})",
+        ("", *(f"{size:,}" for size, *_ in servers), "ratio"),
+        rows,
+    )
+
+
+def calls(size, turn, port, keys):
+    yield ("Create", ""), create(port, keys, f"new-{turn}-{random.randrange(1 << 30)}")
+    name = name_of(random.Random(turn).randrange(size), size)
+    yield ("Describe", ""), request(port, keys, "DescribeProcessingJob", {"ProcessingJobName": name})
+    first, middle = END / 1000 - size * 60, END / 1000 - size * 30
+    filters = {
+        "no filter": {},
+        "created, last hour": {"CreationTimeAfter": END / 1000 - 3600},
+        "created, newer half": {"CreationTimeAfter": middle},
+        "created, older half": {"CreationTimeBefore": middle},
+        "created, first hour": {"CreationTimeBefore": first + 3600},
+        "modified, last hour": {"LastModifiedTimeAfter": END / 1000 - 3600},
+        "modified, newer half": {"LastModifiedTimeAfter": middle},
+        "modified, older half": {"LastModifiedTimeBefore": middle},
+        "name, frequent part": {"NameContains": "train"},
+        "name, rare part": {"NameContains": f"-{random.randrange(1000):03}-x"},
+        "name, one day": {"NameContains": when(random.randrange(size), size)[:10]},
+        "name, part of none": {"NameContains": "none-such"},
+        **{f"status {status}": {"StatusEquals": status} for status in ("Completed", "Failed", "InProgress")},
+        "status and name": {"StatusEquals": "Failed", "NameContains": "train"},
+        "status and newer half": {"StatusEquals": "Failed", "CreationTimeAfter": middle},
+    }
+    for (label, given), (by, order) in itertools.product(filters.items(), SORTS):
+        asked = {"SortBy": by, "SortOrder": order, **given}
+        yield (label, by + order), request(port, keys, "ListProcessingJobs", asked)
+
+
+def name_of(number, size):
+    """As SageMaker's SDK names jobs: by what they do and when."""
+    kind = ("train", "prep", "sagemaker-scikit-learn")[number % 3]
+    return f"{kind}-{when(number, size)}-{number * 7919 % 1000:03}-x"
+
+
+def when(number, size):
+    return time.strftime("%Y-%m-%d-%H-%M-%S", time.gmtime((END - (size - number) * MINUTE) / 1000))
+
+
+def finished(size):
+    """Rows of that many jobs."""
+    drawn = random.Random(size)
+    phases = [Phase.COMPLETED] * 90 + [Phase.FAILED] * 7 + [Phase.STOPPED] * 3
+    for number in range(size):
+        name = name_of(number, size)
+        created = END - (size - number) * MINUTE
+        modified = created + drawn.randrange(2, 7200) * 1000
+        yield job_row(
+            Job(
+                name=name,
+                uid=f"{name}-{number:x}",
+                arn=f"arn:aws:sagemaker:us-east-1:000000000000:processing-job/{name}",
+                request=new_job(name),
+                created_at=created,
+                modified_at=modified,
+                phase=drawn.choice(phases),
+                version=6,
+                phases={"preparing": created, "running": created + 900, "completed": modified},
+                started_at=created + 900,
+                ended_at=modified,
+            )
+        )
+
+
+def fill(store, size):
+    began, rows = time.perf_counter(), finished(size)
+    while batch := list(itertools.islice(rows, 20_000)):
+        with store._engine.begin() as c:
+            c.execute(insert(jobs), batch)
+    print(f"{size:,} jobs filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def sqlite(size):
+    with tempfile.TemporaryDirectory() as home:
+        with contextlib.closing(open_sqlite(Path(home) / "penstock.db")) as store:
+            fill(store, size)
+        yield home, {}
+
+
+@contextlib.contextmanager
+def postgres(size):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    from postgres_server import PostgresServer
+
+    server = PostgresServer(fsync=True)
+    try:
+        with contextlib.closing(open_postgres(server.url())) as store:
+            fill(store, size)
+            # As autovacuum does within minutes of so many new rows.
+            with store._dialect.reader.connect() as c:
+                c.execute(text("VACUUM ANALYZE"))
+        with tempfile.TemporaryDirectory() as home:
+            yield home, {"PENSTOCK_DATABASE_URL": server.url()}
+    finally:
+        server.close()

@@ -1,0 +1,52 @@
+"""What a runner has to tell its server, in which order, and how far the server has acknowledged it. No network.
+
+The log goes first, so that nobody sees a job as ended whose last lines are missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from typing import Any, BinaryIO
+
+from penstock.runner.journal import Journal
+
+_CHUNK = 1 << 20
+
+#: A path below the run's own, and the body.
+Post = tuple[str, bytes]
+
+
+class Outbox:
+    """Log, upload manifest and journal of one run, each from the last acknowledged place on."""
+
+    def __init__(self, journal: Journal, log: BinaryIO, manifest: BinaryIO) -> None:
+        self._journal = journal
+        self._log = log
+        self._manifest = manifest
+        self._log_sent = 0
+        self._manifest_sent = 0
+        self._sequence_sent = 0
+
+    def posts(self) -> Generator[Post, Mapping[str, Any], None]:
+        """Yield each request and take the server's reply, until all that has happened so far is taken.
+
+        May be given up after any request: the next call goes on where the last reply was.
+        """
+        # The events first, then the log up to now: what an event tells (the end) must not overtake the log, nor
+        # the objects that were stored before it.
+        events = self._journal.after(self._sequence_sent)
+        self._log.seek(self._log_sent)
+        while data := self._log.read(_CHUNK):
+            reply = yield f"log?offset={self._log_sent}", data
+            self._log_sent = int(reply["size"])
+            self._log.seek(self._log_sent)
+        self._manifest.seek(self._manifest_sent)
+        while lines := self._manifest.read(_CHUNK).rpartition(b"\n")[0]:
+            yield "uploads", lines + b"\n"
+            self._manifest_sent += len(lines) + 1
+            self._manifest.seek(self._manifest_sent)
+        for event in events:
+            # One by one: together they might be more than the server takes at once.
+            reply = yield "events", json.dumps({"events": [event.to_json()]}).encode()
+            self._sequence_sent = int(reply["sequence"])

@@ -1,0 +1,30 @@
+"""What differs from one kind of database to the other, as data: `sqlite.py` and `postgres.py` each give one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, Table
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """An opened database of one kind."""
+
+    engine: Engine
+    """For writing. Of two transactions that lock the same rows (or, in SQLite, that write at all) one waits."""
+    reader: Engine
+    """The same connections for transactions that only read: nobody waits for them."""
+    in_process: bool
+    """Whether a row by its key is read without a network between: quicker than a hop to a thread."""
+    insert: Callable[[Table], Any]
+    """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    lock_schema: Callable[[Connection], None]
+    """Within a transaction: keeps everybody else from changing the schema until its end."""
+    hold: Callable[[], Connection | None]
+    """Keeps other servers from the database as long as the connection that it gives lives; without one where
+    something else does. Raises ConfigurationError when another server has it."""
+    name_holds: Callable[[str], ColumnElement[bool] | None]
+    """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""

@@ -1,0 +1,85 @@
+"""Jobs and hosts as rows, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Row
+
+from penstock.job.events import Host
+from penstock.job.life import Job, Phase
+
+
+def job_row(job: Job) -> dict[str, Any]:
+    """The columns of a job."""
+    return {
+        "name": job.name,
+        "uid": job.uid,
+        "arn": job.arn,
+        "request": json.dumps(job.request),
+        "created_at": job.created_at,
+        "modified_at": job.modified_at,
+        "phase": job.phase.value,
+        "status": job.status,
+        "version": job.version,
+        "phases": json.dumps(job.phases),
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "failure_reason": job.failure_reason,
+        "exit_message": job.exit_message,
+        "trial_component": job.trial_component,
+    }
+
+
+def to_job(row: Any) -> Job:
+    """The job of a row that has the columns as attributes, from SQLAlchemy or made of a driver's."""
+    return Job(
+        name=row.name,
+        uid=row.uid,
+        arn=row.arn,
+        request=json.loads(row.request),
+        created_at=row.created_at,
+        modified_at=row.modified_at,
+        phase=Phase(row.phase),
+        version=row.version,
+        phases=json.loads(row.phases),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        failure_reason=row.failure_reason,
+        exit_message=row.exit_message,
+    )
+
+
+def host_row(host: Host) -> dict[str, Any]:
+    """The columns of a host."""
+    return {
+        "job_uid": host.job_uid,
+        "name": host.name,
+        "job_name": host.job_name,
+        "token_digest": host.token_digest,
+        "log_stream": host.log_stream,
+        "handle": host.handle,
+        "phase": host.phase.value,
+        "sequence": host.sequence,
+        "phases": json.dumps(host.phases),
+        "notes": json.dumps(host.notes),
+        "outcome": None if host.outcome is None else json.dumps(host.outcome),
+    }
+
+
+def to_host(row: Row[Any]) -> Host:
+    """The host of a row."""
+    return Host(
+        job_uid=row.job_uid,
+        job_name=row.job_name,
+        name=row.name,
+        token_digest=row.token_digest,
+        log_stream=row.log_stream,
+        handle=row.handle,
+        phase=Phase(row.phase),
+        sequence=row.sequence,
+        phases=json.loads(row.phases),
+        notes=json.loads(row.notes),
+        outcome=None if row.outcome is None else json.loads(row.outcome),
+    )

@@ -1,0 +1,244 @@
+"""A simulated runner: the real journal and outbox, and the steps of `penstock.runner.run`, which take time.
+
+Work and reports go on side by side, as in a real runner's threads. Each step is one place at which it may be killed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from penstock.job.life import Phase
+from penstock.job.uploads import Upload
+from penstock.runner.journal import Journal
+from penstock.runner.outbox import Outbox, Post
+from penstock.testing.simulation.engine import Disk
+
+if TYPE_CHECKING:
+    from penstock.testing.simulation.world import World
+
+#: How many objects a program that ends well leaves as output.
+OBJECTS = 2
+#: How long a runner waits between attempts to reach a server, at most, in milliseconds.
+_LONGEST_PAUSE = 2000
+#: How soon after a wish to stop the program ends.
+_GRACE = 300
+
+
+class Refused(Exception):
+    """The server knows this run no more."""
+
+
+class Runner:
+    """One runner's life, from its start to its end or its death."""
+
+    def __init__(self, world: World, handle: str, disk: Disk, chance: random.Random, name: str) -> None:
+        self.world = world
+        self.handle = handle
+        self.run = disk.run
+        self.name = name
+        self.alive = True
+        self.running = False
+        """Whether its program runs at this moment."""
+        self._disk = disk
+        self._chance = chance
+        self._wish = world.wish_of(self.run.job_uid)
+        self._asked = disk.stop
+        self._deadline: int | None = None
+        self.said_all = False
+        """Whether its work is over, and only its server has to be told."""
+        self._changed = True
+        self._parked = False
+        self._work = self._do_work()
+        self._reports: Generator[Post | int | None, Mapping[str, Any] | None, None] | None = None
+        world.agenda.after(1 + chance.randrange(30), lambda: self._step(self._work))
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM has come."""
+        self._asked = True
+
+    def kill(self) -> None:
+        """It is dead, and its program with it: the walls end with the runner."""
+        self.alive = self.running = False
+        self._work.close()
+        if self._reports is not None:
+            self._reports.close()
+
+    # One step
+
+    def _step(
+        self,
+        thread: Generator[Any, Any, None],
+        value: Mapping[str, Any] | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        """Go on with work or reports until they next take time."""
+        if not self.alive or self.world.runner_steps(self):
+            return
+        try:
+            wanted = thread.throw(error) if error is not None else thread.send(value)
+        except StopIteration:
+            if thread is self._work:
+                self.said_all = True
+                self._news()
+            else:
+                self.world.runner_ended(self)
+            return
+        if thread is self._reports and wanted is None:
+            self._parked = True
+        elif isinstance(wanted, int):
+            self.world.agenda.after(wanted, lambda: self._step(thread))
+        else:
+            self.world.network.post(self, wanted, self._answer(thread))
+
+    def _answer(self, thread: Generator[Any, Any, None]) -> Callable[[Mapping[str, Any] | Exception], None]:
+        def take(answer: Mapping[str, Any] | Exception) -> None:
+            if isinstance(answer, Exception):
+                self._step(thread, error=answer)
+            else:
+                self._step(thread, answer)
+
+        return take
+
+    def _news(self) -> None:
+        self._changed = True
+        if self._parked:
+            self._parked = False
+            reports = self._reports
+            assert reports is not None
+            self.world.agenda.after(0, lambda: self._step(reports))
+
+    # Work
+
+    def _do_work(self) -> Generator[int, None, None]:
+        journal = Journal(
+            self._disk.journal, self.world.clock.wall, self._news, lambda _: self._disk.sync("journal")
+        )
+        self._reports = self._do_reports(Outbox(journal, self._disk.log, self._disk.manifest))
+        reports = self._reports
+        self.world.agenda.after(0, lambda: self._step(reports))
+        self._disk.manifest.seek(0)
+        self._disk.manifest.truncate()
+        self._disk.sync("manifest")
+        if journal.after(0) or self._disk.ml:
+            journal.skip()
+            yield from self._salvage(journal)
+        else:
+            yield from self._conduct(journal)
+
+    def _conduct(self, journal: Journal) -> Generator[int, None, None]:
+        self._reach(journal, Phase.PREPARING)
+        self._log("preparing")
+        yield from self._spend(self._chance.randrange(400))
+        if self._due():
+            self._end(journal, "halted", None, None)
+            return
+        self._reach(journal, Phase.DOWNLOADING)
+        self._disk.ml = True
+        self._deadline = self.world.clock.true + self._wish.limit_s * 1000
+        yield from self._spend(self._chance.randrange(400))
+        journal.note(inputs=[])
+        if self._due():
+            self._end(journal, "halted", None, None)
+            return
+        self._reach(journal, Phase.RUNNING)
+        self.world.program_starts(self)
+        self.running = True
+        self._log("hello")
+        yield from self._spend(self._wish.run_ms)
+        halted = self._due()
+        if halted:
+            yield self._chance.randrange(_GRACE)
+        self.running = False
+        self._log("goodbye")
+        self._reach(journal, Phase.UPLOADING)
+        yield from self._upload(journal)
+        code = self._wish.exit_code
+        if halted or code == 0:
+            self._end(journal, "halted" if halted else "succeeded", None, code)
+        else:
+            self._end(journal, "failed", f"AlgorithmError: , exit code: {code}", code)
+
+    def _salvage(self, journal: Journal) -> Generator[int, None, None]:
+        reason = (
+            f"InternalServerError: The runner of {self.run.host} ended without a report; it was killed or it "
+            "crashed, and its program with it. What the program had written by then was uploaded."
+        )
+        self._log(reason)
+        self._reach(journal, Phase.UPLOADING)
+        yield from self._upload(journal)
+        self._end(journal, "failed", reason, None)
+
+    def _upload(self, journal: Journal) -> Generator[int, None, None]:
+        for number in range(OBJECTS):
+            yield self._chance.randrange(200)
+            uri = f"s3://bucket/{self.run.job_uid}/{self.run.host}/{number}"
+            self.world.stored(self.handle, uri)
+            _append(self._disk.manifest, Upload("out", uri, 1, "00", self.world.clock.wall()).to_line())
+        self._disk.sync("manifest")
+        journal.note(outputs=OBJECTS)
+
+    def _spend(self, milliseconds: int) -> Generator[int, None, None]:
+        """Let time pass; less when the run must end."""
+        end = self.world.clock.true + milliseconds
+        while self.world.clock.true < end and not self._due():
+            yield min(250, end - self.world.clock.true)
+        yield 0
+
+    def _due(self) -> bool:
+        over = self._deadline is not None and self.world.clock.true >= self._deadline
+        if over and not self._asked:
+            self.world.truth.add((self.run.job_uid, "time limit"))
+        return self._asked or over
+
+    def _reach(self, journal: Journal, phase: Phase) -> None:
+        journal.phase(phase)
+        self.world.trace(f"{self.name}: {phase}")
+
+    def _end(self, journal: Journal, outcome: str, reason: str | None, code: int | None) -> None:
+        journal.ended(outcome, reason, code, None)
+        self.world.trace(f"{self.name}: {outcome}")
+
+    def _log(self, text: str) -> None:
+        _append(self._disk.log, f"{self.world.clock.wall()} {text}\n".encode())
+        self._news()
+
+    # Reports
+
+    def _do_reports(self, outbox: Outbox) -> Generator[Post | int | None, Mapping[str, Any] | None, None]:
+        """As `penstock.runner.report.Reporter`: all that is new, again and again until it is taken."""
+        pause = 50
+        while True:
+            while not self._changed:
+                yield None
+            self._changed = False
+            finishing = self.said_all
+            try:
+                sending = outbox.posts()
+                post = next(sending, None)
+                while post is not None:
+                    reply = yield post
+                    assert reply is not None
+                    try:
+                        post = sending.send(reply)
+                    except StopIteration:
+                        post = None
+            except Refused:
+                self._asked = True
+                while not self.said_all:
+                    yield None
+                return
+            except ConnectionError:
+                yield pause
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                self._changed = True
+                continue
+            pause = 50
+            if finishing:
+                return
+
+
+def _append(file: Any, data: bytes) -> None:
+    file.seek(0, 2)
+    file.write(data)

@@ -1,0 +1,164 @@
+"""The conformance suite of the Store, third part: lists of jobs. See `stores`."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from penstock.job.life import Job, Phase, StopAsked, advance
+from penstock.store import listing
+from penstock.store.database import Store
+from penstock.store.listing import JobQuery, SortKey
+from penstock.testing.stores import StoreBase, found, new_job
+
+SORTS: tuple[SortKey, ...] = ("Name", "CreationTime", "Status")
+
+#: Names that the rules of a language would put in another order than their code points.
+_NAMES = (
+    "a",
+    "A",
+    "ab",
+    "a-b",
+    "aB",
+    "Ab",
+    "a_c",
+    "a%",
+    "B-a",
+    "b",
+    "abc",
+    "abcd",
+    "xabc",
+    "aBc",
+    "AbC-",
+    '"abc"',
+    "é",
+)
+_PARTS = (None, None, None, "a", "B", "ab", "abc", "bc", "%", "_", "a-b", "ABC", '"ab', "abcde", "")
+_PHASES = (Phase.QUEUED, Phase.RUNNING, Phase.STOPPING, Phase.COMPLETED, Phase.FAILED)
+
+
+def fits(job: Job, q: JobQuery) -> bool:
+    """Whether a job fulfils the conditions of a query."""
+    return (
+        (q.created_after is None or job.created_at >= q.created_after)
+        and (q.created_before is None or job.created_at <= q.created_before)
+        and (q.modified_after is None or job.modified_at >= q.modified_after)
+        and (q.modified_before is None or job.modified_at <= q.modified_before)
+        and (q.name_contains is None or q.name_contains in job.name)
+        and (q.status is None or job.status == q.status)
+    )
+
+
+def place(job: Job, q: JobQuery) -> tuple[Any, str]:
+    """Where a job stands in the order of a query."""
+    return {"Name": job.name, "CreationTime": job.created_at, "Status": job.status}[q.sort_by], job.name
+
+
+class ListSuite(StoreBase):
+    """What `list_jobs` must do, whichever way it takes."""
+
+    @pytest.fixture(params=[2, 1000], autouse=True)
+    def walk(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each test is run with so few jobs walked that others must be picked, and with as many as there are."""
+        monkeypatch.setattr(listing, "WALK", request.param)
+
+    @pytest.mark.parametrize("sort_by", SORTS)
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_pages_show_every_job_once_in_order_also_while_jobs_are_added(
+        self, store: Store, sort_by: SortKey, descending: bool
+    ) -> None:
+        """What comes meanwhile is told at most once, in its place."""
+        drawn = random.Random(7)  # noqa: S311 - draws cases
+        for n in range(25):
+            status = {"phase": Phase.COMPLETED} if n % 3 else {}
+            store.add_job(new_job(f"j{n:02}", drawn.randrange(5), **status), {})
+        query = JobQuery(sort_by=sort_by, descending=descending, name_contains="")
+        seen: list[Job] = []
+        page, after = store.list_jobs(query, 4)
+        while True:
+            seen += page
+            if after is None:
+                break
+            store.add_job(new_job(f"new-{len(seen)}", 2), {})
+            page, after = store.list_jobs(query, 4, after)
+        old = [j.name for j in seen if j.name.startswith("j")]
+        assert sorted(old) == [f"j{n:02}" for n in range(25)]
+        order = [place(j, query) for j in seen]
+        assert order == sorted(order, reverse=descending)
+
+    def test_filters(self, store: Store) -> None:
+        """Each by itself."""
+        for n in range(6):
+            store.add_job(replace(new_job(f"j{n}-name", n), modified_at=10 + n), {})
+        store.save_job(advance(found(store, "j3-name"), StopAsked(), 99))
+
+        def numbers(**query: Any) -> str:
+            return "".join(j.name[1] for j in store.list_jobs(JobQuery(**query), 100)[0])
+
+        for sort_by in SORTS:
+            last = {"Status": "j3"}.get(sort_by)
+            everything = "012453" if last else "012345"
+            assert numbers(sort_by=sort_by) == numbers(sort_by=sort_by, name_contains="name") == everything
+        assert numbers(created_after=2, created_before=4) == "234"
+        assert numbers(modified_after=15) == "35"
+        assert numbers(modified_after=100) == ""
+        assert numbers(modified_before=11) == "01"
+        assert numbers(name_contains="j4") == numbers(name_contains="j4-na") == "4"
+        assert numbers(name_contains="J4") == numbers(name_contains="J4-NA") == ""
+        assert numbers(name_contains="%") == numbers(name_contains="_") == numbers(name_contains="%-na") == ""
+        assert numbers(status="Stopped") == "3"
+        assert numbers(status="Completed") == ""
+
+    def test_a_deleted_job_is_listed_no_more_and_its_name_may_come_again(self, store: Store) -> None:
+        """Once, by a part of its name too."""
+        for turn in range(3):
+            store.add_job(new_job("abcde", turn, phase=Phase.COMPLETED), {})
+            assert [j.created_at for j in store.list_jobs(JobQuery(name_contains="bcd"), 9)[0]] == [turn]
+            store.delete_job(found(store, "abcde"))
+            assert store.list_jobs(JobQuery(name_contains="bcd"), 9)[0] == []
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_pages_are_those_of_a_plain_list(self, store: Store, seed: int) -> None:
+        """Drawn jobs with many ties, and drawn queries of every kind."""
+        drawn = random.Random(seed)  # noqa: S311 - draws cases
+        jobs = [
+            Job(
+                name,
+                f"{name}-u",
+                f"arn:{name}",
+                {},
+                at,
+                at + drawn.choice([0, 0, 1, 3]),
+                drawn.choice(_PHASES),
+            )
+            for name, at in ((name, drawn.randrange(5)) for name in _NAMES)
+        ]
+        store.add_jobs([(job, {}) for job in jobs])
+
+        def sometimes(*values: Any) -> Any:
+            return drawn.choice([None, None, *values])
+
+        for _ in range(60):
+            query = JobQuery(
+                created_after=sometimes(0, 2, 3),
+                created_before=sometimes(2, 4),
+                modified_after=sometimes(0, 3, 6),
+                modified_before=sometimes(1, 4),
+                name_contains=drawn.choice(_PARTS),
+                status=sometimes("InProgress", "Stopping", "Completed", "Stopped"),
+                sort_by=drawn.choice(SORTS),
+                descending=drawn.choice([False, True]),
+            )
+            expected = sorted(
+                (j for j in jobs if fits(j, query)), key=lambda j: place(j, query), reverse=query.descending
+            )
+            size = drawn.randrange(1, 5)
+            seen, after = store.list_jobs(query, size)
+            while after is not None:
+                page, after = store.list_jobs(query, size, after)
+                assert len(page) == size or after is None
+                seen += page
+            assert seen == expected, query

@@ -1,0 +1,178 @@
+"""The conformance suite of the Store, second part: tags, uploads and metrics of jobs. See `stores`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from penstock.errors import Conflict
+from penstock.job.events import HostEvent
+from penstock.job.life import Job, Phase, Started, Succeeded, advance
+from penstock.job.lock import sha256_of
+from penstock.job.uploads import Upload
+from penstock.store.database import Store
+from penstock.store.locks import find
+from penstock.store.metrics import Metric
+from penstock.testing.stores import StoreBase, found, in_threads, new_host, new_job
+
+
+class PartsSuite(StoreBase):
+    """What the methods for tags, uploads and metrics must do."""
+
+    def test_tags_are_added_overwritten_and_removed(self, store: Store) -> None:
+        """And always told by key, in the order of their code points."""
+        store.add_job(new_job("a"), {})
+        a = found(store, "a")
+        assert store.put_tags(a, {"b": "1", "a": "1", "B": "1"}, 50) == {"B": "1", "a": "1", "b": "1"}
+        assert store.put_tags(a, {"b": "2"}, 50) == {"B": "1", "a": "1", "b": "2"}
+        assert store.put_tags(a, {}, 50) == store.tags(a.arn) == {"B": "1", "a": "1", "b": "2"}
+        assert list(store.tags(a.arn)) == ["B", "a", "b"]
+        store.delete_tags(a.arn, ["a", "B", "z"])
+        assert store.tags(a.arn) == {"b": "2"}
+
+    def test_tags_beyond_the_most_are_not_taken_at_all(self, store: Store) -> None:
+        """Overwriting is always possible."""
+        store.add_job(new_job("a"), {"b": "1"})
+        a = found(store, "a")
+        assert store.put_tags(a, {"b": "2", "c": "3"}, 1) is None
+        assert store.tags(a.arn) == {"b": "1"}
+        assert store.put_tags(a, {"b": "2"}, 1) == {"b": "2"}
+
+    def test_tags_that_are_put_at_once_are_never_more_than_the_most(self, store: Store) -> None:
+        """Each is counted with those of the others."""
+        store.add_job(new_job("a"), {})
+        a = found(store, "a")
+
+        def put(number: int) -> None:
+            for n in range(5):
+                store.put_tags(a, {f"{number}-{n}": "v"}, 12)
+
+        in_threads(put)
+        assert len(store.tags(a.arn)) == 12
+
+    def test_tags_that_come_after_a_jobs_end_do_not_wait_for_the_next_of_its_name(self, store: Store) -> None:
+        """Also when they come at the very moment."""
+        for turn in range(10):
+            store.add_job(new_job("a", turn, phase=Phase.COMPLETED), {})
+            gone = found(store, "a")
+
+            def race(number: int, job: Job = gone) -> None:
+                if number:
+                    store.delete_job(job)
+                    return
+                try:
+                    store.put_tags(job, {"k": "v"}, 50)
+                except Conflict as error:
+                    assert "gone" in str(error)  # noqa: PT017 - whether it comes is the race's affair
+
+            in_threads(race, 2)
+            assert store.tags("arn:a") == {}
+        with pytest.raises(Conflict, match="gone"):
+            store.put_tags(gone, {"k": "v"}, 50)
+        store.add_job(new_job("a"), {"k": "new"})
+        assert store.tags("arn:a") == {"k": "new"}
+
+    def test_uploads_are_held_once_per_host_and_object(self, store: Store) -> None:
+        """The last one holds, within a batch too."""
+        one = Upload("o", "s3://b/k", 5, "00", 1)
+        for _ in range(2):
+            store.uploads.add("a-u", "algo-1", [one, Upload("o", "s3://b/j", 7, "11", 1)])
+        store.uploads.add("a-u", "algo-2", [one])
+        store.uploads.add("a-u", "algo-1", [replace(one, size=6), replace(one, size=8, output="p")])
+        store.uploads.add("a-u", "algo-1", [])
+        assert store.uploads.totals("a-u") == [
+            {"name": "o", "objects": 2, "bytes": 12},
+            {"name": "p", "objects": 1, "bytes": 8},
+        ]
+        assert [(host, u.uri, u.size, u.output) for host, u in store.uploads.page("a-u", None, 9)] == [
+            ("algo-1", "s3://b/j", 7, "o"),
+            ("algo-1", "s3://b/k", 8, "p"),
+            ("algo-2", "s3://b/k", 5, "o"),
+        ]
+
+    def test_a_batch_of_uploads_that_is_sent_many_times_at_once_is_there_once(self, store: Store) -> None:
+        """A runner that hears nothing sends again; whatever the order, nobody waits for ever."""
+        batch = [Upload("o", f"s3://b/{n:03}", n, "00", 1) for n in range(200)]
+        in_threads(lambda number: store.uploads.add("a-u", "algo-1", batch if number % 2 else batch[::-1]))
+        assert [u for _, u in store.uploads.page("a-u", None, 999)] == batch
+
+    def test_pages_of_uploads_show_each_once_in_the_order_of_code_points(self, store: Store) -> None:
+        """While others are being added."""
+        uris = [
+            f"s3://b/{key}"
+            for key in ("a", "B", "a-b", "ab", "a b", "é", "e", "水", "🐟", "\uffff", "Z/z", "_")
+        ]
+        for host in ("algo-10", "algo-9"):
+            store.uploads.add("a-u", host, [Upload("o", uri, 1, "00", 1) for uri in uris])
+        seen: list[tuple[str, str]] = []
+        after = None
+        while page := store.uploads.page("a-u", after, 5):
+            seen += [(upload.uri, host) for host, upload in page]
+            after = seen[-1]
+            store.uploads.add("a-u", "algo-1", [Upload("o", f"s3://b/a{len(seen)}", 1, "00", 1)])
+        old = [one for one in seen if one[1] != "algo-1"]
+        assert old == sorted((uri, host) for uri in uris for host in ("algo-10", "algo-9"))
+        assert seen == sorted(seen)
+
+    def test_metrics_come_by_time_and_of_one_time_as_they_came(self, store: Store) -> None:
+        """Of one name or of all, exact to the last bit."""
+        component = with_component(store, "A")
+        values = [0.1, math.pi, -2.5, 5e-324, 1.7976931348623157e308, math.inf, -math.inf]
+        store.metrics.put(component, [Metric("m", 5, n, value) for n, value in enumerate(values)])
+        store.metrics.put(component, [Metric("m", 4, None, 1.0), Metric("M", 4, 2**31 - 1, 2.0)])
+        assert store.metrics.of(component, "m") == [
+            Metric("m", 4, None, 1.0),
+            *(Metric("m", 5, n, value) for n, value in enumerate(values)),
+        ]
+        other = with_component(store, "b")
+        store.metrics.put(other, [Metric("x", 1, None, 1.0)])
+        store.metrics.put(other, [])
+        assert {name: len(of) for name, of in store.metrics.of_all().items()} == {component: 9, other: 1}
+        assert list(store.metrics.of_all([other, "none"])) == [other]
+        assert store.metrics.of("none", "m") == []
+
+    def test_metrics_need_their_component_and_go_with_it(self, store: Store) -> None:
+        """Two jobs whose names differ in case alone share one."""
+        with pytest.raises(Conflict):
+            store.metrics.put("a-aws-processing-job", [])
+        component = with_component(store, "A")
+        assert with_component(store, "a") == component
+        store.metrics.put(component, [Metric("m", 1, None, 1.0)])
+        store.delete_job(found(store, "A"))
+        assert len(store.metrics.of(component, "m")) == 1
+        store.delete_job(found(store, "a"))
+        assert store.metrics.of(component, "m") == []
+        with pytest.raises(Conflict):
+            store.metrics.put(component, [Metric("m", 1, None, 1.0)])
+
+    def test_locks_are_kept_once_and_outlive_their_jobs(self, store: Store) -> None:
+        """Told by hosts, also by several at once, or put there by themselves."""
+        store.add_job(new_job("a"), {})
+        started = advance(found(store, "a"), Started(), 5)
+        store.add_hosts(started, [new_host("algo-1"), new_host("algo-2")])
+        told = HostEvent(1, "note", 7, {"lock": "the lock é", "environment": {"digest": "d"}})
+
+        def tell(number: int) -> None:
+            store.apply_events("a-u", f"algo-{number + 1}", [told])
+
+        in_threads(tell, 2)
+        name = sha256_of("the lock é")
+        assert [h.notes for h in store.hosts("a-u")] == [{"lock": name, "environment": {"digest": "d"}}] * 2
+        assert store.locks.add("the lock é") == name
+        assert find(store, "a") == find(store, name) == "the lock é"
+        ended = advance(started, Succeeded(), 6)
+        store.save_job(ended)
+        store.delete_job(ended)
+        assert store.locks.get(name) == "the lock é"
+        assert find(store, "a") is None
+        assert store.locks.get("0" * 64) is None
+
+
+def with_component(store: Store, name: str) -> str:
+    """Put an ended job on record that a trial component stands for; its name."""
+    job = replace(new_job(name, phase=Phase.COMPLETED), request={"ExperimentConfig": {"RunName": "r"}})
+    store.add_job(job, {})
+    assert job.trial_component is not None
+    return job.trial_component

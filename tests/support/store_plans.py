@@ -1,0 +1,120 @@
+"""The suite of plans: how the database itself says that it answers the Store's queries."""
+
+import itertools
+
+import pytest
+from sqlalchemy import event, insert, select, text
+
+from penstock.job.life import Phase
+from penstock.store.database import JobQuery
+from penstock.store.rows import job_row
+from penstock.store.tables import jobs
+from penstock.testing.store_lists import SORTS
+from penstock.testing.stores import StoreBase, new_job
+
+COUNT = 20_000
+FILTERS = {
+    "none": {},
+    "created": {"created_after": 100, "created_before": 15_000},
+    "modified": {"modified_after": 100, "modified_before": 15_000},
+    "name": {"name_contains": "none-such"},
+    "rare name": {"name_contains": "-01234"},
+    "status": {"status": "Completed"},
+    "rare status": {"status": "Stopping"},
+}
+ENDED = [Phase.COMPLETED] * 8 + [Phase.FAILED, Phase.STOPPED]
+
+
+class PlanSuite(StoreBase):
+    @pytest.fixture
+    def filled(self, store):
+        rows = [
+            job_row(new_job(f"job-{n * 7919 % COUNT:05}", n, phase=ENDED[n % 10], version=2))
+            for n in range(COUNT)
+        ]
+        with store._engine.begin() as c:
+            c.execute(insert(jobs), rows)
+        if not store.in_process:
+            with store._dialect.reader.connect() as c:
+                c.execute(text("VACUUM ANALYZE"))
+        return store
+
+    def test_no_query_of_jobs_reads_all_of_them(self, filled):
+        plans = plans_of(filled, lambda: every_query(filled))
+        assert len(plans) > 100
+        [(_, bad)] = plans_of(filled, lambda: by_no_index(filled))[:-1]
+        assert scans(bad)
+        for statement, plan in plans:
+            assert not scans(plan), f"{statement}\n{plan}"
+
+
+def every_query(store):
+    """Every sort and filter, also from a place on, and what Create, Describe and the dispatcher ask."""
+    for pair in itertools.combinations_with_replacement(FILTERS, 2):
+        for sort_by, descending in itertools.product(SORTS, (False, True)):
+            query = JobQuery(**FILTERS[pair[0]] | FILTERS[pair[1]], sort_by=sort_by, descending=descending)
+            place = [{"Name": "job-10000", "CreationTime": 10_000, "Status": "Failed"}[sort_by], "job-10000"]
+            for after in (None, place):
+                store.list_jobs(query, 10, after)
+    assert store.active_jobs() == []
+    assert store.active_count() == 0
+    assert store.job("job-00000") is not None
+    assert store.job_of_uid("job-00000-u") is not None
+    store.job_of_component("none")
+    store.jobs_with_components()
+    store.hosts("none")
+    store.tags("none")
+
+
+def by_no_index(store):
+    with store._reading() as c:
+        c.execute(select(jobs).where(jobs.c.version == 9).order_by(jobs.c.ended_at)).all()
+
+
+def plans_of(store, ask):
+    """All statements that `ask` has the Store read by, with their plans."""
+    asked = {}
+    engine = store._dialect.reader
+
+    def note(_c, _cursor, statement, parameters, *_):
+        asked[statement] = parameters
+
+    event.listen(engine, "before_cursor_execute", note)
+    ask()
+    event.remove(engine, "before_cursor_execute", note)
+    asked[store._job_by_name.sql] = store._job_by_name.parameters(wanted="job-00001")
+    with engine.connect() as c:
+        if store.in_process:
+            return [
+                (sql, [row[3] for row in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)])
+                for sql, values in asked.items()
+            ]
+        return [
+            (sql, c.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values).scalar()[0]["Plan"])
+            for sql, values in asked.items()
+        ]
+
+
+def scans(plan):
+    """Whether a plan reads a whole table, or an index from end to end without a limit to stop it."""
+    if isinstance(plan, list):
+        walked = [line for line in plan if line.startswith("SCAN jobs")]
+        # An index that is walked in the order of the page ends with it, and one in a subquery with that one's limit.
+        stops = any("CO-ROUTINE" in line for line in plan) or not any("TEMP B-TREE" in line for line in plan)
+        return any("USING" not in line for line in walked) or (bool(walked) and not stops)
+    return (
+        any(part["Node Type"] == "Seq Scan" for part in of_jobs(plan)) or read(plan) > COUNT * 3 // 4 + 1000
+    )
+
+
+def of_jobs(plan):
+    """The parts of a plan of PostgreSQL that read jobs."""
+    own = [plan] if plan.get("Relation Name") == "jobs" else []
+    return own + [part for inner in plan.get("Plans", []) for part in of_jobs(inner)]
+
+
+def read(plan):
+    """How many rows of jobs it has read."""
+    return sum(
+        (p["Actual Rows"] + p.get("Rows Removed by Filter", 0)) * p["Actual Loops"] for p in of_jobs(plan)
+    )

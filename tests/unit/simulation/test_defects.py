@@ -1,0 +1,194 @@
+"""Seeded defects: each must be found, or the simulation proves nothing."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from penstock.dispatch import settle
+from penstock.dispatch.loop import Dispatcher
+from penstock.engines.base import Life
+from penstock.errors import Conflict
+from penstock.job import events, life
+from penstock.runner.journal import Journal
+from penstock.runner.outbox import Outbox
+from penstock.testing.fake_engine import FakeEngine
+from penstock.testing.simulation import draw, run, shrink
+from penstock.testing.simulation import server as simulated_server
+from penstock.testing.simulation.store import MemoryStore
+
+#: Within so many seeds each defect is found.
+SEEDS = 1500
+
+
+def starts_before_the_intent_is_stored(patch):
+    class Hasty(Dispatcher):
+        def _prepare(self, job, at):
+            hosts = super()._prepare(job, at)
+            for host in hosts:
+                self._start(host)
+            return hosts
+
+    patch.setattr(simulated_server, "Dispatcher", Hasty)
+
+
+def ignores_sequence_numbers(patch):
+    def apply(host, event):
+        return events.apply(replace(host, sequence=event.sequence - 1), event)
+
+    patch.setattr("penstock.testing.simulation.store.apply", apply)
+
+
+def takes_news_after_the_end(patch):
+    def apply(host, event):
+        return events.apply(replace(host, outcome=None), event)
+
+    patch.setattr("penstock.testing.simulation.store.apply", apply)
+
+
+def starts_two_runners_to_save_outputs(patch):
+    class Twice(Dispatcher):
+        def _start(self, host):
+            super()._start(host)
+            if host.phase is life.Phase.RUNNING:
+                super()._start(host)
+
+    def start(self, handle):  # an engine that does not mind
+        found = self.runs[handle]
+        found.life = Life.ALIVE
+        self.on_start(found)
+
+    patch.setattr(simulated_server, "Dispatcher", Twice)
+    patch.setattr(FakeEngine, "start", start)
+
+
+def runs_again_what_the_machine_lost(patch):
+    class Again(Dispatcher):
+        def _look_after(self, job, host):
+            if self._engine.probe(host.handle) is Life.NEVER_STARTED:
+                self._start(host)
+            else:
+                super()._look_after(job, host)
+
+    patch.setattr(simulated_server, "Dispatcher", Again)
+
+
+def loses_a_guarded_write(patch):
+    def guard(self, job, version):
+        if job.name not in self._jobs:
+            raise Conflict(job.name)
+
+    patch.setattr(MemoryStore, "_guard", guard)
+
+
+def forgets_before_the_end_is_stored(patch):
+    class Forgetful(Dispatcher):
+        def _carry(self, job):
+            hosts = self._store.hosts(job.uid)
+            if hosts and all(host.ended for host in hosts):
+                for host in hosts:
+                    self._forget(host.handle)
+            return super()._carry(job)
+
+        def _forget(self, handle):
+            self._engine.runs.pop(handle, None)
+
+    patch.setattr(simulated_server, "Dispatcher", Forgetful)
+
+
+def sweeps_only_at_the_start(patch):
+    class Lazy(Dispatcher):
+        def _sweep(self, active):
+            if self._swept_at is None:
+                super()._sweep(active)
+
+    patch.setattr(simulated_server, "Dispatcher", Lazy)
+
+
+def takes_a_report_before_it_is_stored(patch):
+    real = simulated_server.take_events
+
+    def take_events(context, uid, host, token, body):
+        with suppress(Exception):
+            return real(context, uid, host, token, body)
+        return {"sequence": 1_000_000}
+
+    patch.setattr(simulated_server, "take_events", take_events)
+
+
+def is_content_with_one_success(patch):
+    real = settle.verdict
+
+    def verdict(job, hosts):
+        return real(job, [host for host in hosts if host.phase is not life.Phase.FAILED] or hosts)
+
+    patch.setattr("penstock.dispatch.loop.verdict", verdict)
+
+
+def believes_every_clock(patch):
+    patch.setattr("penstock.dispatch.loop.moment", lambda job, hosts, event, now: now)
+    patch.setattr(
+        "penstock.dispatch.loop.catch_up",
+        lambda job, hosts, now: replace(job, phases={**hosts[0].phases, **job.phases}),
+    )
+
+
+def tells_the_end_before_the_log(patch):
+    real = Outbox.posts
+
+    def posts(self):
+        log, self._log = self._log, type(self._log)()
+        yield from real(self)
+        self._log = log
+        yield from real(self)
+
+    patch.setattr(Outbox, "posts", posts)
+
+
+def numbers_on_after_a_loss_of_power(patch):
+    patch.setattr(Journal, "skip", lambda self: None)
+
+
+def takes_a_stopped_jobs_place_for_free(patch):
+    class Generous(Dispatcher):
+        def _carry(self, job):
+            try:
+                return super()._carry(job)
+            except Conflict:
+                return True
+
+    patch.setattr(simulated_server, "Dispatcher", Generous)
+
+
+def loses_outputs_manifest(patch):
+    patch.setattr("penstock.testing.simulation.store.MemoryUploads.add", lambda *_: None)
+
+
+DEFECTS = {
+    starts_before_the_intent_is_stored: "intent before start",
+    ignores_sequence_numbers: "reports are idempotent",
+    takes_news_after_the_end: "reports are idempotent",
+    starts_two_runners_to_save_outputs: "no double run",
+    runs_again_what_the_machine_lost: "no double run",
+    loses_a_guarded_write: "the end is final",
+    forgets_before_the_end_is_stored: None,
+    sweeps_only_at_the_start: "nothing is left behind",
+    takes_a_report_before_it_is_stored: None,
+    is_content_with_one_success: None,
+    believes_every_clock: "times are monotone",
+    tells_the_end_before_the_log: "the log is whole at the end",
+    numbers_on_after_a_loss_of_power: "ends are told",
+    takes_a_stopped_jobs_place_for_free: "no more than the machine has",
+    loses_outputs_manifest: "the manifest is whole at the end",
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
+def test_a_defect_is_found_and_its_run_made_small(defect, monkeypatch):
+    defect(monkeypatch)
+    found = next((o for o in map(run, map(draw, range(SEEDS))) if o.violation), None)
+    assert found is not None
+    assert DEFECTS[defect] is None or found.violation.startswith(DEFECTS[defect]), found.violation
+    small = shrink(found)
+    assert len(small.plan.wishes) <= 4
+    assert run(small.plan).trace == small.trace
