@@ -7,6 +7,8 @@ Jobs claim processors, memory, graphics cards and instances, and a plan gives th
   that of the resource they hold most of ("dominant resource fairness", Ghodsi et al., NSDI 2011);
 - an owner's own jobs in the order in which they came.
 
+A job larger than the machine takes all of it, and so runs alone.
+
 A job that finds no room lets those behind it pass, but not for ever: once it has waited `PATIENCE_MS`, nothing that
 it has to wait for is given to anybody behind it, so that large jobs are not starved by small ones.
 """
@@ -18,60 +20,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 
+from penstock.job.claim import Claim, Resources
+
 #: How long a job that finds no room lets others pass, in milliseconds.
 PATIENCE_MS = 60_000
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a machine has, or what all instances of a job take of it together."""
-
-    cpus: float = 0
-    memory: int = 0
-    """Bytes."""
-    gpus: int = 0
-    instances: int = 0
-
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(
-            self.cpus + other.cpus,
-            self.memory + other.memory,
-            self.gpus + other.gpus,
-            self.instances + other.instances,
-        )
-
-    def __sub__(self, other: Resources) -> Resources:
-        return Resources(
-            self.cpus - other.cpus,
-            self.memory - other.memory,
-            self.gpus - other.gpus,
-            self.instances - other.instances,
-        )
-
-    def within(self, room: Resources) -> bool:
-        """Whether there is room for it."""
-        return all(wanted <= there for wanted, there in zip(astuple(self), astuple(room), strict=True))
-
-    def capped(self, capacity: Resources) -> Resources:
-        """At most what the machine has: what is larger than the machine takes all of it."""
-        return Resources(*(min(pair) for pair in zip(astuple(self), astuple(capacity), strict=True)))
-
-    def share(self, capacity: Resources) -> float:
-        """The part of the machine that it is, by the resource of which it takes most."""
-        pairs = zip(astuple(self), astuple(capacity), strict=True)
-        return max((wanted / there for wanted, there in pairs if there), default=0.0)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job as the plan sees it. `created_at` is in milliseconds since the epoch."""
-
-    uid: str
-    name: str
-    owner: str
-    resources: Resources
-    created_at: int
-    priority: int = 0
 
 
 @dataclass(frozen=True)
@@ -114,15 +66,14 @@ def plan(
         explain: Look at every waiting job, and not only as far as something can be started.
     """
     result = Plan()
+    holding = list(holding)
     held: dict[str, Resources] = {}
-    free = capacity
+    free = left(capacity, holding)
     for claim in holding:
-        taken = claim.resources.capped(capacity)
-        free -= taken
-        held[claim.owner] = held.get(claim.owner, Resources()) + taken
+        held[claim.owner] = held.get(claim.owner, Resources()) + claim.resources.of(capacity)
     behind: str | None = None
     for position, claim in enumerate(_in_order(waiting, held, capacity)):
-        wanted = claim.resources.capped(capacity)
+        wanted = claim.resources.of(capacity)
         if behind is None and wanted.within(free):
             free -= wanted
             held[claim.owner] = held.get(claim.owner, Resources()) + wanted
@@ -135,6 +86,19 @@ def plan(
         if not explain and (behind is not None or not _any_room(free, capacity)):
             break
     return result
+
+
+def room(capacity: Resources, holding: Iterable[Claim]) -> bool:
+    """Whether anything at all could start beside what has been started."""
+    return _any_room(left(capacity, holding), capacity)
+
+
+def left(capacity: Resources, holding: Iterable[Claim]) -> Resources:
+    """What those that have been started leave; below zero where the machine had more when they began."""
+    free = capacity
+    for claim in holding:
+        free -= claim.resources.of(capacity)
+    return free
 
 
 def _in_order(waiting: Iterable[Claim], held: dict[str, Resources], capacity: Resources) -> Iterator[Claim]:

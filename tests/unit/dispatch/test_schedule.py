@@ -5,7 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.dispatch.schedule import PATIENCE_MS, Claim, Resources, plan
+from penstock.dispatch.schedule import PATIENCE_MS, plan
+from penstock.job.claim import Claim, Resources
 
 MACHINE = Resources(cpus=8, memory=32, gpus=2, instances=100)
 
@@ -105,9 +106,9 @@ def test_a_plan_fits_and_depends_on_no_order(holding, waiting, now, shuffler):
     made = plan(MACHINE, holding, waiting, now, explain=True)
     free = MACHINE
     for one in holding:
-        free -= one.resources.capped(MACHINE)
+        free -= one.resources.of(MACHINE)
     for one in made.start:
-        wanted = one.resources.capped(MACHINE)
+        wanted = one.resources.of(MACHINE)
         assert wanted.within(free)
         free -= wanted
     assert sorted(one.uid for one in waiting) == sorted(
