@@ -77,7 +77,8 @@ def plans_of(store, ask):
     engine = store._dialect.reader
 
     def note(_c, _cursor, statement, parameters, *_):
-        asked[statement] = parameters
+        if statement.startswith("SELECT"):
+            asked[statement] = parameters
 
     event.listen(engine, "before_cursor_execute", note)
     ask()
