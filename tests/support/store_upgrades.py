@@ -74,6 +74,9 @@ _ROWS = {
             {},
         ),
     ),
+    "0006": (
+        (f"UPDATE jobs SET cpus = 4, memory = {16 << 30}, instances = 2 WHERE name = 'Part'", {}),
+    ),
 }  # fmt: skip
 
 

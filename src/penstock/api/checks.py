@@ -15,6 +15,7 @@ from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
 from penstock.images.uris import parse
 from penstock.job import local_inputs
+from penstock.job.claim import PRIORITY, priority_of
 
 _OUTPUTS = "processingOutputConfig.outputs"
 _ROOT = "/opt/ml/processing/"
@@ -50,6 +51,11 @@ def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for tag in tags:
         if tag["Key"][:4].lower() == "aws:":
             yield f"tags: the key {tag['Key']!r} begins with aws:, which only AWS's own tags may."
+        if tag["Key"] == PRIORITY:
+            try:
+                priority_of({PRIORITY: tag["Value"]})
+            except ValueError as error:
+                yield f"tags: {PRIORITY}: {error}."
 
 
 def _texts(value: Any, where: str) -> Iterator[str]:

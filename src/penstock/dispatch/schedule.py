@@ -54,6 +54,7 @@ def plan(
     waiting: Iterable[Claim],
     now: int,
     *,
+    patience: int = PATIENCE_MS,
     explain: bool = False,
 ) -> Plan:
     """Give out what is free.
@@ -63,6 +64,7 @@ def plan(
         holding: The jobs that have been started and have not ended.
         waiting: Those that have not been started, in any order.
         now: Milliseconds since the epoch.
+        patience: For how many milliseconds a job that finds no room lets others pass.
         explain: Look at every waiting job, and not only as far as something can be started.
     """
     result = Plan()
@@ -81,7 +83,7 @@ def plan(
             continue
         place = position - len(result.start) + 1
         result.waits.append(Wait(claim, place, _missing(wanted, free), behind))
-        if behind is None and now - claim.created_at >= PATIENCE_MS:
+        if behind is None and now - claim.created_at >= patience:
             behind = claim.name
         if not explain and (behind is not None or not _any_room(free, capacity)):
             break
@@ -107,9 +109,7 @@ def _in_order(waiting: Iterable[Claim], held: dict[str, Resources], capacity: Re
     for claim in waiting:
         by_priority.setdefault(claim.priority, {}).setdefault(claim.owner, []).append(claim)
     for priority in sorted(by_priority, reverse=True):
-        queues = {
-            owner: deque(sorted(claims, key=_age)) for owner, claims in by_priority[priority].items()
-        }
+        queues = {owner: deque(sorted(claims, key=_age)) for owner, claims in by_priority[priority].items()}
         turns = [_turn(owner, queues[owner], held, capacity) for owner in queues]
         heapq.heapify(turns)
         while turns:

@@ -41,6 +41,16 @@ class Resources:
     def __sub__(self, other: Resources) -> Resources:
         return self + other * -1
 
+    def __str__(self) -> str:
+        """In words: ``4 CPUs, 16 GiB of memory, 2 instances``; what is none, and the one instance, is left out."""
+        parts = [
+            counted(self.cpus, "CPU") if self.cpus else "",
+            f"{gib(self.memory)} of memory" if self.memory else "",
+            counted(self.gpus, "GPU") if self.gpus else "",
+            counted(self.instances, "instance") if self.instances > 1 else "",
+        ]
+        return ", ".join(part for part in parts if part) or "nothing"
+
     def __mul__(self, count: int) -> Resources:
         return Resources(*(count * one for one in astuple(self)))
 
@@ -101,6 +111,23 @@ def priority_of(tags: Mapping[str, str]) -> int:
     if not (digits.isascii() and digits.isdigit() and len(digits) < 4 and int(digits) <= MOST):
         raise ValueError(f"{text!r} is no whole number from -{MOST} to {MOST}")
     return int(text)
+
+
+def too_large(wanted: Resources, capacity: Resources) -> str | None:
+    """A sentence if the machine has less than is asked for."""
+    if wanted.within(capacity):
+        return None
+    return f"The job asks for {wanted}, and this machine has {capacity} to give."
+
+
+def counted(number: int, what: str) -> str:
+    """``1 CPU``, ``2 CPUs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def gib(count: int) -> str:
+    """Bytes as GiB, rounded to a tenth."""
+    return f"{count / (1 << 30):.1f}".removesuffix(".0") + " GiB"
 
 
 @lru_cache

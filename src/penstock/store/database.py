@@ -27,7 +27,7 @@ from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
 from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
-from penstock.store.tables import ACTIVE, hosts, jobs, tags
+from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
 
@@ -183,8 +183,7 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        started = and_(ACTIVE, jobs.c.phase != Phase.QUEUED.value)
-        query = select(jobs).where(started).order_by(jobs.c.created_at, jobs.c.name)
+        query = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
         with self._reading() as c:
             return [to_job(r) for r in c.execute(query)]
 

@@ -23,6 +23,8 @@ def _key(length: int | None = None) -> TypeEngine[str]:
 ACTIVE = text("status IN ('InProgress', 'Stopping')")
 #: Those of them that have not been started.
 QUEUED = text("phase = 'queued'")
+#: Those that have been started.
+BEGUN = text("phase IN ('preparing', 'downloading', 'running', 'uploading', 'stopping')")
 
 jobs = Table(
     "jobs",
@@ -59,6 +61,7 @@ jobs = Table(
         "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
     ).ddl_if(dialect="postgresql"),
     Index("jobs_active", "created_at", "name", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    Index("jobs_begun", "created_at", "name", sqlite_where=BEGUN, postgresql_where=BEGUN),
     Index(
         "jobs_queued",
         "priority",

@@ -26,7 +26,7 @@ def test_first_come_first_served():
 
 def test_every_resource_has_to_be_there():
     for short in ({"cpus": 9 - 1, "memory": 20}, {"gpus": 2}, {"instances": 90}):
-        held = claim("holder", **{"cpus": 1, "memory": 20, "gpus": 1, "instances": 20})
+        held = claim("holder", cpus=1, memory=20, gpus=1, instances=20)
         assert started(MACHINE, [held], [claim("x", **short)], 0) == []
         assert started(MACHINE, [], [claim("x", **short)], 0) == ["x"]
 
@@ -115,7 +115,7 @@ def test_a_plan_fits_and_depends_on_no_order(holding, waiting, now, shuffler):
         [one.uid for one in made.start] + [one.claim.uid for one in made.waits]
     )
     assert [one.position for one in made.waits] == list(range(1, len(made.waits) + 1))
-    mixed = random.Random(shuffler.random()).sample(waiting, len(waiting))  # noqa: S311 - a test's
+    mixed = random.Random(shuffler.random()).sample(waiting, len(waiting))
     assert plan(MACHINE, holding, mixed, now, explain=True) == made
     assert plan(MACHINE, holding, waiting, now).start == made.start
     if waiting and not holding:

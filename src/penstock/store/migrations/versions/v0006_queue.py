@@ -17,11 +17,12 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+_BEGUN = sa.text("phase IN ('preparing', 'downloading', 'running', 'uploading', 'stopping')")
 _QUEUED = sa.text("phase = 'queued'")
 
 
 def upgrade() -> None:
-    """Add the columns, with an index for the jobs that wait, and fill them for jobs that have not ended."""
+    """Add the columns, and indexes of the jobs that wait and that work; fill them for those."""
     owner = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
     for column in (
         sa.Column("owner", owner, nullable=False, server_default=""),
@@ -32,6 +33,9 @@ def upgrade() -> None:
         sa.Column("instances", sa.Integer, nullable=False, server_default="1"),
     ):
         op.add_column("jobs", column)
+    op.create_index(
+        "jobs_begun", "jobs", ["created_at", "name"], sqlite_where=_BEGUN, postgresql_where=_BEGUN
+    )
     op.create_index(
         "jobs_queued",
         "jobs",
@@ -51,14 +55,13 @@ def _claim(connection: sa.Connection) -> None:
         connection.execute(
             sa.update(jobs)
             .where(jobs.c.uid == uid)
-            .values(
-                cpus=wanted.cpus, memory=wanted.memory, gpus=wanted.gpus, instances=wanted.instances
-            )
+            .values(cpus=wanted.cpus, memory=wanted.memory, gpus=wanted.gpus, instances=wanted.instances)
         )
 
 
 def downgrade() -> None:
     """Drop them again."""
     op.drop_index("jobs_queued", "jobs")
+    op.drop_index("jobs_begun", "jobs")
     for name in ("instances", "gpus", "memory", "cpus", "priority", "owner"):
         op.drop_column("jobs", name)
