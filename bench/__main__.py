@@ -12,6 +12,7 @@ from bench import (
     limits,
     listing,
     local_mode,
+    queue,
     records,
     start,
     transfers,
@@ -30,6 +31,7 @@ ALL = {
     "environments": environments.main,
     "limits": limits.main,
     "records": records.main,
+    "queue": queue.main,
     "local-mode": local_mode.main,
 }
 

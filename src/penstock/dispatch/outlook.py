@@ -81,20 +81,25 @@ class _Reasons:
         wanted = wait.claim.resources
         if not wanted.within(self._capacity):
             return f"needs the whole machine (it asks for {wanted}); {self._holders(self._capacity)}"
-        return f"needs {' and '.join(self._lacking(wanted, wait.missing))}; {self._holders(wait.missing)}"
+        lacking = list(self._lacking(wanted, wait.missing))
+        if len(lacking) == 1:
+            what = ", ".join(lacking[0])
+        else:
+            what = " and ".join(f"{amount} ({there})" for amount, there in lacking)
+        return f"needs {what}; {self._holders(wait.missing)}"
 
-    def _lacking(self, wanted: Resources, missing: Resources) -> Iterator[str]:
+    def _lacking(self, wanted: Resources, missing: Resources) -> Iterator[tuple[str, str]]:
+        """Each thing that is not there as is wanted, and how much of it there is."""
         capacity, free = self._capacity, self._free
         if missing.cpus:
-            yield f"{counted(wanted.cpus, 'CPU')}, {_free_of(free.cpus, capacity.cpus)}"
+            yield counted(wanted.cpus, "CPU"), _free_of(free.cpus, capacity.cpus)
         if missing.memory:
             there = f"{gib(max(0, free.memory))} of {gib(capacity.memory)} are free"
-            yield f"{gib(wanted.memory)} of memory, {there}"
+            yield f"{gib(wanted.memory)} of memory", there
         if missing.gpus:
-            yield f"{counted(wanted.gpus, 'GPU')}, {_free_of(free.gpus, capacity.gpus)}"
+            yield counted(wanted.gpus, "GPU"), _free_of(free.gpus, capacity.gpus)
         if missing.instances:
-            there = _free_of(free.instances, capacity.instances)
-            yield f"{counted(wanted.instances, 'instance')}, {there}"
+            yield counted(wanted.instances, "instance"), _free_of(free.instances, capacity.instances)
 
     def _holders(self, missing: Resources) -> str:
         """Who has of what is missing, the first ones by name; put together once for all that lack the same."""

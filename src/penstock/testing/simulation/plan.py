@@ -99,9 +99,24 @@ def draw(seed: int) -> Plan:
     faults = [_fault(chance, chance.choice(kinds)) for _ in range(chance.randint(0, most))] if kinds else []
     slots, pace = chance.choice((1, 2, 4)), chance.choice((0, 0, 4, 60))
     queue = random.Random(f"queue {seed}")  # noqa: S311 - no secret; of its own, so that what was drawn stays
+    if queue.random() < 0.2:
+        wishes += _crowd(queue)
     wishes = [_in_queue(queue, wish) for wish in sorted(wishes)]
     cpus = queue.choice((2, 4, 8))
     return Plan(seed, slots, cpus, pace, tuple(wishes), tuple(sorted(set(faults))))
+
+
+def _crowd(chance: random.Random) -> list[Wish]:
+    """Jobs that come one after the other, so that there is a queue."""
+    return [
+        Wish(
+            1000 * number + chance.randrange(1000),
+            "create",
+            f"crowd-{number + 1}",
+            run_ms=chance.choice((1500, 4000)),
+        )
+        for number in range(8)
+    ]
 
 
 def _in_queue(chance: random.Random, wish: Wish) -> Wish:
