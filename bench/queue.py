@@ -65,29 +65,26 @@ def time_passes(store, folder, owners):
     store.add_jobs(
         [(Job(n, f"{n}-u", f"arn:{n}", request, i, i, owner=o), {}) for i, (n, o) in enumerate(names)]
     )
-    capacity = Resources(1 << 20, 1 << 60, 0, 1)
-    full = dispatcher(store, folder, capacity)
+    capacity, engine = Resources(1 << 20, 1 << 60, 0, 1), FakeEngine()
+    full = dispatcher(store, folder, engine, capacity)
     full.step()
     waits = [timed(full.step) for _ in range(PASSES)]
     begins = [
-        timed(dispatcher(store, folder, Resources(1 << 20, 1 << 60, 0, places)).step)
+        timed(dispatcher(store, folder, engine, Resources(1 << 20, 1 << 60, 0, places)).step)
         for places in range(2, 2 + PASSES)
     ]
     tells = [timed(lambda: outlook(store, capacity, 0)) for _ in range(3)]
     return waits, begins, tells
 
 
-def dispatcher(store, folder, capacity):
+def dispatcher(store, folder, engine, capacity):
     def make_run(job, host, hosts, token):
         s3 = S3Access(None, "us-east-1")
         return Run(
             job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e"
         )
 
-    return Dispatcher(store, Logbook(Path(folder) / "logs"), ENGINE, make_run, lambda: 0, capacity)
-
-
-ENGINE = FakeEngine()
+    return Dispatcher(store, Logbook(Path(folder) / "logs"), engine, make_run, lambda: 0, capacity)
 
 
 def timed(what):

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 #: The phases in which a runner that died may have left outputs behind: another one is started to save them.
 _WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
 #: How many waiting jobs of each owner and priority a pass looks at: what waits behind so many passes none of them.
-_HEADS = 64
+_HEADS = 16
 #: How often runners are asked whether they live. A dead one is noticed within this time.
 PROBE_SECONDS = 1.0
 #: How often what ended jobs have left behind is looked for: a runner may outlive its job's end by a moment, and a

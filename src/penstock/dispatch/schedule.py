@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 from penstock.job.claim import Claim, Resources
 
@@ -130,7 +130,7 @@ def _age(claim: Claim) -> tuple[int, str]:
 
 
 def _missing(wanted: Resources, free: Resources) -> Resources:
-    pairs = zip(astuple(wanted), astuple(free), strict=True)
+    pairs = zip(wanted.amounts, free.amounts, strict=True)
     return Resources(*(max(0, want - there) for want, there in pairs))
 
 

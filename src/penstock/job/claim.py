@@ -7,7 +7,7 @@ program uses them or not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +20,7 @@ PRIORITY, OWNER = "penstock:priority", "penstock:owner"
 MOST = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resources:
     """What a machine has, or what all instances of a job take of it together."""
 
@@ -52,7 +52,12 @@ class Resources:
         return ", ".join(part for part in parts if part) or "nothing"
 
     def __mul__(self, count: int) -> Resources:
-        return Resources(*(count * one for one in astuple(self)))
+        return Resources(*(count * one for one in self.amounts))
+
+    @property
+    def amounts(self) -> tuple[int, int, int, int]:
+        """All of them in their order."""
+        return self.cpus, self.memory, self.gpus, self.instances
 
     def within(self, room: Resources) -> bool:
         """Whether there is room for it."""
@@ -69,7 +74,7 @@ class Resources:
 
     def share(self, capacity: Resources) -> float:
         """The part of the machine that it is, by the resource of which it takes most."""
-        pairs = zip(astuple(self), astuple(capacity), strict=True)
+        pairs = zip(self.amounts, capacity.amounts, strict=True)
         return max((wanted / there for wanted, there in pairs if there), default=0.0)
 
 

@@ -166,7 +166,7 @@ def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypat
     monkeypatch.setattr(world.store, "waiting", lambda first: read.append(real(first)) or read[-1])
     world.dispatcher.step()
     assert [world.phase(f"j{n:05}") for n in (0, 3, 4)] == [Phase.PREPARING, Phase.PREPARING, Phase.QUEUED]
-    assert [len(claims) for claims in read] == [64]
+    assert [len(claims) for claims in read] == [16]
     world.dispatcher.step()
     assert len(read) == 1  # the machine is full
 
