@@ -15,6 +15,7 @@ demo: install  ## run the main job end to end and leave the server up
 	@$(BIN)/python examples/demo.py
 
 test: install check  ## everything that a change must pass
+	@tools/install_podman.sh
 	$(BIN)/pytest
 
 test-clients: install  ## the official clients, unmodified, each in its own environment

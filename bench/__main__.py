@@ -17,6 +17,8 @@ from bench import (
     start,
     transfers,
     trivial,
+    volume,
+    walls,
     wire,
 )
 
@@ -30,8 +32,10 @@ ALL = {
     "inputs": inputs.main,
     "environments": environments.main,
     "limits": limits.main,
+    "volume": volume.main,
     "records": records.main,
     "queue": queue.main,
+    "walls": walls.main,
     "local-mode": local_mode.main,
 }
 

@@ -40,6 +40,8 @@ class Settings:
     s3_buckets: Mapping[str, S3Settings]
     """Of buckets that lie elsewhere, whole."""
     s3_bucket: str | None
+    runtime: str
+    pull: str
     walls: str
     limits: str
     shm_bytes: int
@@ -86,6 +88,8 @@ class Settings:
             s3=s3,
             s3_buckets=s3_buckets,
             s3_bucket=env.get("PENSTOCK_BUCKET") or None,
+            runtime=_choice(env, "PENSTOCK_RUNTIME", ("auto", "sandbox", "container")),
+            pull=_choice(env, "PENSTOCK_PULL", ("missing", "always")),
             walls=_choice(env, "PENSTOCK_WALLS", ("auto", "bubblewrap", "unshare")),
             limits=_choice(env, "PENSTOCK_LIMITS", ("auto", "cgroup", "watch", "off")),
             shm_bytes=_integer(env, "PENSTOCK_SHM_BYTES", 0, 0, 1 << 60),
@@ -130,6 +134,8 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_S3_SECRET_ACCESS_KEY": "its secret key",
     "PENSTOCK_S3_SESSION_TOKEN": "its session token, for temporary keys",
     "PENSTOCK_BUCKET": "the default bucket (default `sagemaker-<region>-<account>`)",
+    "PENSTOCK_RUNTIME": "`auto`, `sandbox` or `container` (default `auto`: a container for images the catalogue lacks)",
+    "PENSTOCK_PULL": "`missing` or `always`: when the image of a container is pulled (default `missing`)",
     "PENSTOCK_WALLS": "`auto`, `bubblewrap` or `unshare` (default `auto`: bubblewrap where it is installed)",
     "PENSTOCK_LIMITS": "how jobs are kept to their instance type: `auto`, `cgroup`, `watch`, or `off` (default `auto`)",
     "PENSTOCK_SHM_BYTES": "the size of a job's /dev/shm (default half of its memory)",

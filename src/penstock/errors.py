@@ -5,6 +5,7 @@ PenstockError
 ├── ServerUnavailable       no server answers and none could be started
 ├── JobFailure              a job can't go on; becomes its FailureReason
 │   ├── ClientFailure       ... for a cause on the user's side (``ClientError: ...`` on the wire)
+│   ├── AlgorithmFailure    ... since its program can't be started (``AlgorithmError: , exit code: ...``)
 │   └── InternalFailure     ... for a cause on Penstock's side (``InternalServerError: ...``)
 ├── IllegalMove             a phase was asked to move where it may not
 ├── Conflict                a guarded write met a newer version
@@ -44,6 +45,16 @@ class ClientFailure(JobFailure):
     """The cause lies with the job: its data, its script's requirements, its arguments."""
 
     prefix = "ClientError: "
+
+
+class AlgorithmFailure(JobFailure):
+    """The program can't be started; `exit_code` is what a shell would have given."""
+
+    def __init__(self, exit_code: int, text: str) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        # AWS's wording, with the empty text before the comma.
+        self.prefix = f"AlgorithmError: , exit code: {exit_code}. "
 
 
 class InternalFailure(JobFailure):

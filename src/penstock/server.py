@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
@@ -39,6 +40,7 @@ from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
+from penstock.runtimes.containers import sockets
 from penstock.store import locks
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.local_ports import local_ports
@@ -76,6 +78,7 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = home.keys()
+        self._store = _open_store(settings)  # first, since another server may have it: nothing runs yet
         self._sockets = [_listen(settings.host, settings.port)]
         host, port = self._sockets[0].getsockname()[:2]
         self._bucket_sources = bucket_sources(settings)
@@ -89,9 +92,8 @@ class _Server:
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._store = _open_store(settings)
         self._logbook = Logbook(settings.home / "logs")
-        self._engine = LocalEngine(settings.home / "runs")
+        self._engine = LocalEngine(settings.home / "runs", _release)
         capacity = _capacity(settings)
         self._dispatcher = Dispatcher(self._store, self._logbook, self._engine, self._make_run, now, capacity)
         self._ready = threading.Event()
@@ -109,6 +111,8 @@ class _Server:
             signer=self._keys.access_key_id,
             most=capacity if settings.strict_resources else None,
             queue=lambda: outlook(self._store, capacity, now()),
+            runtime=settings.runtime,
+            no_engine=sockets.lacking,
         )
         self._lender = Lender(self._keys.secret_access_key)
         key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
@@ -233,6 +237,8 @@ class _Server:
             local_inputs=self._settings.local_inputs,
             closed_ports=local_ports(self._settings.database_url),
             walls=self._settings.walls,
+            runtime=self._settings.runtime,
+            pull=self._settings.pull,
             limits=self._settings.limits,
             shm_bytes=self._settings.shm_bytes,
             strict_versions=self._settings.strict_versions,
@@ -296,6 +302,14 @@ def _open_store(settings: Settings) -> Store:
         store.close()
         raise
     return store
+
+
+def _release(folder: Path) -> None:
+    """Let go of what a dead run has outside of its folder: its container."""
+    if sockets.marked(folder):
+        from penstock.runtimes.containers.remains import release  # noqa: PLC0415 - seldom needed, and slow to load
+
+        release(folder)
 
 
 def _url(host: str, port: int) -> str:

@@ -8,9 +8,10 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import penstock
 
@@ -19,10 +20,18 @@ _PYTHON = "/usr/bin/python3"
 _NEEDED = ("pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "pygments")
 
 
-def run_as_ordinary_user(file: Path) -> subprocess.CompletedProcess[str]:
-    """Run the tests in `file` in a process of `penstock-test`, by Debian's Python; only root can."""
+def run_as_ordinary_user(
+    file: Path,
+    *beside: Path,
+    modules: Sequence[str] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """Run the tests in `file` in a process of `penstock-test`, by Debian's Python; only root can.
+
+    `beside`: other files that they import; `modules`: the same, of installed packages.
+    """
     user, become = become_ordinary()
-    with readable(file, Path(__file__)) as folder:
+    with readable(file, Path(__file__), *beside, modules=modules) as folder:
         command = [_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
         command += [f"--rootdir={folder}", "-W", "error", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
         return subprocess.run(
@@ -32,6 +41,7 @@ def run_as_ordinary_user(file: Path) -> subprocess.CompletedProcess[str]:
                 "HOME": pwd.getpwnam(user).pw_dir,
                 "PYTHONPATH": str(folder),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                **variables,
             },
             cwd=folder,
             stdout=subprocess.PIPE,
@@ -42,7 +52,7 @@ def run_as_ordinary_user(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def readable(*files: Path) -> Iterator[Path]:
+def readable(*files: Path, modules: Sequence[str] = ()) -> Iterator[Path]:
     """Our code, `files` and pytest where everybody may read them: a checkout or an interpreter may be closed."""
     without = shutil.ignore_patterns("__pycache__")
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
@@ -51,7 +61,7 @@ def readable(*files: Path) -> Iterator[Path]:
         shutil.copytree(Path(penstock.__file__).parent, folder / "penstock", ignore=without)
         for file in files:
             shutil.copy(file, folder)
-        for module in _NEEDED:
+        for module in (*_NEEDED, *modules):
             source = Path(importlib.util.find_spec(module).origin)
             if source.name == "__init__.py":
                 shutil.copytree(source.parent, folder / module, ignore=without)

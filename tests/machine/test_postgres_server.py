@@ -47,6 +47,7 @@ def test_a_whole_job_and_no_second_server(penstock, postgres, tmp_path):
     # Another home's server would start the same jobs once more.
     said = penstock("up", home="other", code=1)
     assert "used by another Penstock server" in said
+    assert not (tmp_path / "other" / "store").exists()  # nor has it left an object store behind
     files = [p for p in tmp_path.rglob("*") if p.is_file() and p.stat().st_size < 1 << 20]
     assert not [p for p in files if postgres.password.encode() in p.read_bytes()]
     assert not (tmp_path / "home" / "penstock.db").exists()

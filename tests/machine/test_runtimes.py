@@ -15,7 +15,7 @@ from penstock.runtimes.groups import nests
 from penstock.runtimes.unshare import Unshare
 from penstock.testing.limits import LimitsSuite
 from penstock.testing.overlays import OverlaySuite
-from penstock.testing.walls import WallsSuite
+from penstock.testing.sandbox import SandboxSuite
 
 pytestmark = pytest.mark.machine
 
@@ -24,13 +24,13 @@ MEANS = ("cgroup", "watch") if nests() else ("watch",)
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-class TestBubblewrap(WallsSuite):
+class TestBubblewrap(SandboxSuite):
     @pytest.fixture
     def runtime(self):
         return Bubblewrap(shutil.which("bwrap"))
 
 
-class TestUnshare(WallsSuite, OverlaySuite):
+class TestUnshare(SandboxSuite, OverlaySuite):
     @pytest.fixture
     def runtime(self):
         return Unshare()

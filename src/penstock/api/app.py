@@ -25,6 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from penstock import disk
 from penstock.api import (
     callers,
     filter_logs,
@@ -172,10 +173,10 @@ class Application:
             return reply.render_fault(_form_of(service, scope), fault, request_id)
         except ClientDisconnect:
             raise
-        except Exception:  # noqa: BLE001 - a client gets an answer whatever happens
+        except Exception as error:  # noqa: BLE001 - a client gets an answer whatever happens
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
-            return reply.render_fault(service, faults.internal_failure(), request_id)
+            return reply.render_fault(service, faults.internal_failure(full=disk.is_full(error)), request_id)
 
     def _check_scope(self, claimed: claims.Claim, service: str) -> None:
         """What a signature is for must be this server and the service that is asked."""
@@ -222,6 +223,10 @@ class Application:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:
             return JSONResponse({"error": str(error)}, 400)
+        except Exception as error:
+            if disk.is_full(error):  # the runner tries again until there is room
+                return JSONResponse({"error": "the disk is full"}, 507)
+            raise
 
     async def _lend(self, request: Request, path: str) -> Response:
         """Temporary credentials for a job's program."""

@@ -7,12 +7,14 @@ where AWS's are not known.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
+from penstock.images import kinds
+from penstock.images.contents import contents
 from penstock.images.uris import parse
 from penstock.job import local_inputs
 from penstock.job.claim import PRIORITY, priority_of
@@ -24,17 +26,26 @@ _ROOT = "/opt/ml/processing/"
 _PROGRAM = 1_500_000
 
 
-def broken_rules(request: Mapping[str, Any], local: Sequence[str] = ()) -> list[str]:
+def broken_rules(
+    request: Mapping[str, Any],
+    local: Sequence[str] = (),
+    runtime: str = "sandbox",
+    no_engine: Callable[[], str | None] = lambda: None,
+) -> list[str]:
     """One sentence for each rule that the request breaks; empty when it is sound.
 
-    `local`: folders of the server's machine that may be inputs.
+    Args:
+        request: As its client sent it.
+        local: Folders of the server's machine that may be inputs.
+        runtime: Where programs run unless the request says so, see `images.kinds.in_container`.
+        no_engine: Tells why no container can be run; asked only when one is wanted.
     """
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
         *_texts(request, ""),
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
-        *_application(request["AppSpecification"]),
+        *_application(request, runtime, no_engine),
         *_size(request),
         *_inputs(inputs),
         *local_inputs.broken_rules(inputs, local),
@@ -112,20 +123,40 @@ def _volume(cluster: Mapping[str, Any], types: Sequence[str]) -> Iterator[str]:
             )
 
 
-def _application(application: Mapping[str, Any]) -> Iterator[str]:
+def _application(
+    request: Mapping[str, Any], runtime: str, no_engine: Callable[[], str | None]
+) -> Iterator[str]:
+    application = request["AppSpecification"]
     image = application["ImageUri"]
-    try:
-        parse(image)
-    except UnknownImage as error:
+    said = kinds.wanted(request)
+    if said is not None and said not in kinds.KINDS:
+        yield f"tags: {kinds.TAG} is one of {' and '.join(kinds.KINDS)}, not {said!r}."
+        return
+    container = kinds.in_container(request, runtime)
+    problem = no_engine() if container else None
+    if container and problem is None:
+        return  # what there is in the image shows when it is there
+    unknown = _unknown(image)
+    if unknown:
         yield (
             f"Invalid image URI {image}. Please provide a valid Amazon Elastic Container Registry path of the "
-            f"Docker image to run. {error}"
+            f"Docker image to run. {unknown}{f' To run the image itself: {problem}' if problem else ''}"
         )
+    elif problem:
+        yield f"The job asks for a container, and none can be run: {problem}"
     if not application.get("ContainerEntrypoint") and not application.get("ContainerArguments"):
         yield (
             "appSpecification: the framework environments have no entrypoint of their own; give "
             'ContainerEntrypoint, for example ["python3", "/opt/ml/processing/input/code/script.py"].'
         )
+
+
+def _unknown(image: str) -> str | None:
+    try:
+        contents(parse(image))
+    except UnknownImage as error:
+        return str(error)
+    return None
 
 
 def _size(request: Mapping[str, Any]) -> Iterator[str]:

@@ -41,6 +41,10 @@ class Context:
     """What the machine has, where a job that asks for more is refused."""
     queue: Callable[[], Mapping[str, Any]] = _nothing_waits
     """The queue in words, as `dispatch.outlook` tells it."""
+    runtime: str = "sandbox"
+    """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
+    no_engine: Callable[[], str | None] = lambda: None
+    """Why no container can be run here and what to do; None: one can. It answers at once."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""

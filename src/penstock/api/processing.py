@@ -27,7 +27,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
     The one operation that is not plain: it waits for the disk together with others (`admission.py`).
     """
-    broken = broken_rules(params, context.local_inputs)
+    broken = broken_rules(params, context.local_inputs, context.runtime, context.no_engine)
     if VARIABLE in (params.get("Environment") or {}):
         broken += filter(None, [await asyncio.to_thread(locks.broken_rule, context, params)])
     if broken:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from penstock.client import local_server
 from penstock.config import CONFIG, Settings
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, JobFailure
 from penstock.home import Home
 
 _ROOM = 5 << 30
@@ -38,6 +38,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_parts(),
         *_walls(settings),
         _limits(settings),
+        *_containers(settings),
         _network(),
         *_home(settings),
         *_stores(settings),
@@ -114,6 +115,34 @@ def _network() -> Finding:
         return Finding(label, "weak", f"jobs can reach the metadata address of a cloud: {hindrance}")
     return Finding(
         label, "ok", "the metadata address and the object store's inner ports are closed to programs"
+    )
+
+
+def _containers(settings: Settings) -> Iterator[Finding]:
+    """The engine that images of one's own run by. Nobody needs one who has none."""
+    from penstock.runtimes.containers import sockets  # noqa: PLC0415 - only here
+
+    problem = sockets.lacking()
+    if problem is not None:
+        wanted = settings.runtime == "container"
+        text = problem if wanted else f"{problem} Only images that are not in the catalogue need it."
+        yield Finding(
+            "containers", "missing" if wanted else "ok", text, sockets.installation() if wanted else None
+        )
+        return
+    try:
+        from penstock.runtimes.containers.engine import reach  # noqa: PLC0415 - loads docker-py
+
+        engine = reach()
+    except (ImportError, JobFailure) as error:
+        yield Finding("containers", "weak", str(error), local_server.INSTALL_SERVER)
+        return
+    kind = "rootless" if engine.rootless else "its root is the machine's"
+    unkept = sorted({"cpus", "memory", "processes"} - engine.limits)
+    lacks = f"; can't limit {', '.join(unkept)}" if unkept else ""
+    where = engine.socket if sockets.listens_by_itself(engine.socket) else "started for each job"
+    yield Finding(
+        "containers", "weak" if unkept else "ok", f"{engine.name} {engine.version}, {kind}, {where}{lacks}"
     )
 
 

@@ -236,6 +236,10 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         show.out.print(f"[bold]{host['name']}[/]: {host['phase']}{code}")
     if host["progress"]:
         show.out.print(str(Progress.from_json(host["progress"])))
+    if image := host.get("image"):
+        show.out.print(
+            f"image: {image['digest'] or image['id']}, in a container by {image['engine']}", markup=False
+        )
     environment = host.get("environment")
     if environment:
         show.out.print(

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
+from penstock import disk
 from penstock.data import crew, shelf
 from penstock.data.load import File, Load
 from penstock.data.pruning import new_sum
@@ -78,7 +79,7 @@ def _guarded(load: Load, file: File, task: crew.Task) -> None:
         raise load.failure(
             InternalFailure(
                 f"{S3Uri(load.bucket_name, file.entry.key)} can't be written to {file.target}: "
-                f"{error.strerror}. Check the disk of this machine and its free space.",
+                f"{error.strerror}. {disk.remedy(load.folder)}",
             ),
         ) from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from penstock import units
+from penstock import disk, units
 from penstock.data import crew, shelf
 from penstock.data.cache import Cache
 from penstock.data.download import CHECK_SECONDS, download
@@ -25,6 +25,8 @@ from penstock.data.uri import S3Uri, check_relative, local_folder, make_folder
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.job.run import S3Access
 
+#: What VolumeSizeInGB counts: EBS, which holds the volumes on AWS, has binary gigabytes.
+GIB = 1 << 30
 _MANIFEST_LIMIT = 256 * MIB
 
 
@@ -60,6 +62,7 @@ def fetch(
     opener: Opener = open_bucket,
     cache: Cache | None = None,
     own: Sequence[str] = (),
+    volume: int | None = None,
 ) -> list[Fetched]:
     """Bring all inputs to this host; a file appears whole or not at all, and LocalPaths exist in any case.
 
@@ -79,9 +82,10 @@ def fetch(
         opener: How buckets are opened.
         cache: Where inputs of some size are kept for the next job, see `shelf`.
         own: LocalPaths of which all files must lie in `root`, for the caller has use for them.
+        volume: How many GiB the inputs may have together, VolumeSizeInGB; None: any number.
 
     Raises:
-        ClientFailure: An input can't be had, or asks for what is not supported.
+        ClientFailure: An input can't be had, asks for what is not supported, or all are larger than the volume.
         InternalFailure: This machine can't take it (its disk is full), or the store failed.
     """
     meter = meter or Meter()
@@ -95,6 +99,8 @@ def fetch(
             stack.callback(load.objects.close)
             make_folder(load.folder)
         crew.work((partial(_find, load, opener, access) for load in loads), tick=check, every=CHECK_SECONDS)
+        # Of those that are shared out it is not known yet what comes here.
+        _check_volume([load for load in loads if not load.item.sharded], volume)
         if cache is not None:
             shelf.obtain(loads, cache, access, f"{index}/{count}", own, streamed, check, progress)
         _lay_out([load for load in loads if load.tree is None], root)
@@ -105,6 +111,7 @@ def fetch(
         for load in loads:
             if load.item.sharded:
                 load.objects.keep_share(index, count)
+        _check_volume(loads, volume)
         if cache is not None:
             shelf.link_known(loads, cache, access)
         totals = [load.objects.total() for load in loads]
@@ -196,20 +203,35 @@ def _place(load: Load, places: Places, root: Path) -> Iterator[str]:
             yield entry.key
 
 
+def _check_volume(loads: Sequence[Load], volume: int | None) -> None:
+    """Refuse inputs that the volume can't hold, whether they are in the cache or not: a job's end must not hang on it.
+
+    Raises:
+        ClientFailure: It names all sizes.
+    """
+    sizes = {load.item.name: load.objects.total()[1] + load.at_hand_bytes for load in loads}
+    needed = sum(sizes.values())
+    if volume is None or needed <= volume * GIB:
+        return
+    largest = sorted(sizes.items(), key=lambda one: -one[1])
+    told = ", ".join(f"{name!r} {units.size(size)}" for name, size in largest[:8])
+    told += f" and {len(largest) - 8} smaller ones" if len(largest) > 8 else ""
+    raise ClientFailure(
+        f"Failed to download data. The inputs have {units.size(needed)} ({told}), and VolumeSizeInGB is {volume}. "
+        f"Ask for VolumeSizeInGB {math.ceil(needed / GIB) + 1} or more (volume_size_in_gb in the SDK), or stream "
+        "large inputs by the S3InputMode Pipe."
+    )
+
+
 def _check_space(needed: int, root: Path, cache: Cache | None) -> None:
-    if needed > (free := _free(root)) and cache is not None:
+    if needed > (free := disk.free(root)) and cache is not None:
         cache.give_back(needed - free)
-        free = _free(root)
+        free = disk.free(root)
     if needed > free:
         raise InternalFailure(
-            f"Failed to download data. The inputs have {units.size(needed)}, but the disk of {root} has only "
-            f"{units.size(free)} left. Free some space, or move PENSTOCK_HOME to a larger disk.",
+            f"Failed to download data. The inputs have {units.size(needed)}, more than there is room for. "
+            f"{disk.remedy(root)}",
         )
-
-
-def _free(root: Path) -> int:
-    disk = os.statvfs(root)
-    return disk.f_bavail * disk.f_frsize
 
 
 def _arrived(load: Load, brought: int, started: float, progress: Callable[[str], None]) -> Fetched:

@@ -17,11 +17,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from penstock.engines.base import Life, Remains
 from penstock.engines.nursery import Nursery, runner_environment
-from penstock.errors import InternalFailure
+from penstock.errors import InternalFailure, PenstockError
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -36,8 +37,10 @@ class LocalEngine:
 
     name = "local"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, release: Callable[[Path], None] = lambda _: None) -> None:
+        """`release` lets go of what a run has outside of its folder, before that is removed."""
         self._folder = folder
+        self._release = release
         self._nursery: Nursery | None = None
 
     def warm_up(self) -> None:
@@ -113,6 +116,10 @@ class LocalEngine:
     def forget(self, handle: str) -> None:
         """Remove the run's folder, and the job's when it was the last."""
         folder = self._folder / handle
+        try:
+            self._release(folder)
+        except PenstockError:
+            _log.exception("What run %s has beside its folder stays", handle)
         try:
             shutil.rmtree(folder)
         except FileNotFoundError:

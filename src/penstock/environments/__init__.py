@@ -10,7 +10,7 @@ from penstock.environments.exact import prepare_exact
 from penstock.environments.layer import Layer, job_layer
 from penstock.environments.model import Cancelled, Environment
 from penstock.environments.project import dependencies
-from penstock.environments.requirements import NeedsBuilding, add_requirements, self_contained
+from penstock.environments.requirements import NeedsBuilding, add_requirements, is_nonsense, self_contained
 from penstock.environments.settings import pip_environment
 from penstock.environments.uses import Uses
 
@@ -22,6 +22,7 @@ __all__ = [
     "Uses",
     "add_requirements",
     "dependencies",
+    "is_nonsense",
     "job_layer",
     "pip_environment",
     "prepare",

@@ -17,7 +17,7 @@ from penstock.environments.settings import fingerprint
 from penstock.environments.uses import Uses
 from penstock.environments.uv import UvError, only_wheels, uv
 from penstock.errors import ClientFailure, InternalFailure, UnknownImage
-from penstock.images.contents import Contents, contents
+from penstock.images.contents import Contents, contents, unknown_version
 from penstock.images.uris import Image, framework_text, parse
 
 
@@ -60,7 +60,15 @@ def prepare(
         choice = interpreters
         if choice is None:
             choice = _interpreters(wanted.python, folder, progress, cancelled)
-        resolution = resolve(wanted, choice, folder=work, progress=progress, cancelled=cancelled)
+        unknown = unknown_version(image)
+        resolution = resolve(
+            wanted, choice, folder=work, progress=progress, near=not unknown, cancelled=cancelled
+        )
+        if resolution is None:
+            raise ClientFailure(
+                f"Image {image_uri}: {unknown} Taken at its word, it is not to be had either: no index that is set up "
+                f"has wheels of {_named(wanted)} for this machine. Correct the version."
+            )
         if strict:
             refuse_deviations(image_uri, resolution.deviations)
         return _install(resolution, wanted, framework_text(image), folder, work, hold, progress, cancelled)
@@ -201,6 +209,10 @@ def _key(image: Image, wanted: Contents, interpreters: Sequence[Interpreter] | N
     recipe = json.dumps([asdict(wanted), given, interpreters is None], sort_keys=True)
     name = re.sub(r"[^\w.-]", "-", f"{image.framework}-{image.version}-python{wanted.python}")
     return f"{name}-{digest_of(recipe, fingerprint())[:12]}"
+
+
+def _named(wanted: Contents) -> str:
+    return " and ".join(name + specifier for name, specifier in wanted.framework.items())
 
 
 def refuse_deviations(image_uri: str, deviations: Sequence[str]) -> None:

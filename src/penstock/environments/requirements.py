@@ -173,6 +173,18 @@ def self_contained(text: str, beside: Collection[str]) -> bool:
     return lines is not None and all(_from_index(line, beside) for line in lines)
 
 
+def is_nonsense(line: str) -> bool:
+    """Whether a line can be nothing that pip or uv takes: no requirement, option, path, URL, or part of a longer line.
+
+    What is in doubt is not nonsense: pip and uv have the last word.
+    """
+    text = re.sub(r"(^|\s)#.*", "", line).strip()
+    doubtful = (
+        text.startswith((".", "-")) or text.lower().endswith(_ARCHIVES) or re.search(r"[\\/@$;]| --", text)
+    )
+    return bool(text) and not doubtful and _REQUIREMENT.fullmatch(text) is None
+
+
 def _logical_lines(text: str) -> list[str] | None:
     """Lines without comments, continued ones joined; None where pip and uv might not read them alike."""
     if _CONTROL.search(text):

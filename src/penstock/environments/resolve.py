@@ -39,8 +39,9 @@ def resolve(
     *,
     folder: Path,
     progress: Progress,
+    near: bool = True,
     cancelled: Asked = never,
-) -> Resolution:
+) -> Resolution | None:
     """Find the interpreter and the versions nearest to `wanted`.
 
     Args:
@@ -48,7 +49,11 @@ def resolve(
         interpreters: What there is to choose from.
         folder: Where uv may run.
         progress: Told what is tried.
+        near: Whether the framework's nearest version will do where its own can't be had.
         cancelled: Polled while uv runs.
+
+    Returns:
+        None when the framework can't be had and another version will not do.
 
     Raises:
         Cancelled: It was cancelled.
@@ -74,6 +79,8 @@ def resolve(
                 failures.append(f"Python {interpreter.minor}: {error}")
                 continue
             return Resolution(interpreter, lock, deviations(wanted, interpreter, locked(lock), ordered))
+        if not near:
+            return None
         if attempt is _exact and wanted.framework:
             names = ", ".join(name + version for name, version in wanted.framework.items())
             progress(

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from penstock import disk
 from penstock.environments.model import Asked, Progress, leave_if, never
 from penstock.environments.settings import uv_environment
 from penstock.errors import InternalFailure, PenstockError
@@ -35,6 +36,8 @@ _STEPS = (
 )
 #: What of it takes long enough to be told.
 _TOLD = ("Downloading ", "Downloaded ", "Building ", "Prepared ", "Bytecode compiled ")
+#: How it tells of a full disk, or of one of which its user has no more.
+_FULL = ("No space left on device", "Disk quota exceeded")
 _UNSATISFIABLE = "No solution found"
 #: ... and that an index refused to answer, so that nobody knows what it has.
 _UNASKED = "could not be queried"
@@ -79,7 +82,7 @@ def uv(
     Raises:
         UvError: uv failed.
         Cancelled: It was cancelled.
-        InternalFailure: There is no uv on this machine.
+        InternalFailure: There is no uv on this machine, or its disk is full.
     """
     leave_if(cancelled)
     process = subprocess.Popen(
@@ -107,6 +110,12 @@ def uv(
     if code != 0:
         text = " ".join(lines) or f"uv ended with code {code} and said nothing."
         # The beginning says what failed, the end why.
+        if any(words in text for words in _FULL):
+            said = text if len(text) <= 400 else f"{text[:120]} ... {text[-260:]}"
+            raise InternalFailure(
+                f"The disk is full while the packages of an environment are installed: {said} "
+                f"{disk.remedy(folder, 'PENSTOCK_ENVIRONMENTS, or UV_CACHE_DIR,')}"
+            )
         short = text if len(text) <= 700 else f"{text[:250]} ... {text[-440:]}"
         raise UvError(short, unsatisfiable=_UNSATISFIABLE in text and _UNASKED not in text)
     return output

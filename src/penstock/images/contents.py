@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock.errors import UnknownImage
 from penstock.images.catalog import catalog, frameworks
-from penstock.images.uris import Image
+from penstock.images.uris import Image, by_nearness
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,21 @@ def contents(image: Image) -> Contents:
             f"its companion packages are those of an older version."
         )
     return Contents(python, wanted, packages, tuple(sources), tuple(notes))
+
+
+def unknown_version(image: Image) -> str:
+    """A sentence with the versions that the catalogue knows, the nearest first, when it knows not the image's own.
+
+    Empty when it does.
+    """
+    about = frameworks().get(image.framework)
+    if about is None or _entry(image, about)[0] is not None:
+        return ""
+    nearest = by_nearness(image.version, [*about["versions"], *about.get("aliases", {})])
+    return (
+        f"{image.framework} {image.version} is no version that Penstock knows; these are, the nearest first: "
+        f"{', '.join(nearest[:12])}{', ...' if len(nearest) > 12 else ''}."
+    )
 
 
 def _entry(image: Image, about: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:

@@ -185,9 +185,9 @@ def _framework_of(repository: str, image_uri: str) -> tuple[str, str | None]:
         names = [*known, *_PYTHON_REPOSITORIES]
         raise UnknownImage(
             f"Image {image_uri!r} names no environment that Penstock can make{_nearest(repository, names)}. "
-            f"It plays AWS's framework images and plain Python, and can't run images of one's own: in their place, "
-            f"take the nearest of these and put the other packages into a requirements.txt beside the script, in a "
-            f"source folder (FrameworkProcessor's source_dir, `penstock run --source-dir`). "
+            f"It plays AWS's framework images and plain Python; other images run in containers, by Docker or Podman. "
+            f"In their place, take the nearest of these and put the other packages into a requirements.txt beside the "
+            f"script, in a source folder (FrameworkProcessor's source_dir, `penstock run --source-dir`). "
             f"Known are python:3.11 and other versions, and the repositories "
             f"{', '.join(sorted(name for name, one in known.items() if one != 'spark'))}."
         )
@@ -263,11 +263,11 @@ def _check(value: str | None, accepted: Iterable[str], what: str) -> None:
     if value not in options:
         raise ValueError(
             f"Unsupported {what}: {value}. This version of Penstock does not know it; a newer one may. "
-            f"Supported {what}(s), the nearest first: {', '.join(_by_nearness(value or '', options))}."
+            f"Supported {what}(s), the nearest first: {', '.join(by_nearness(value or '', options))}."
         )
 
 
-def _by_nearness(value: str, options: Iterable[str]) -> list[str]:
+def by_nearness(value: str, options: Iterable[str]) -> list[str]:
     """The versions that differ least in their first number first, then in the second; names by their letters."""
 
     def distance(one: str) -> tuple[list[int], float]:

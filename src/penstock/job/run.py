@@ -89,6 +89,10 @@ class Run:
     closed_ports: tuple[int, ...] = ()
     """Of this machine's loopback, which the program is to be kept from, beside the store's inner ones."""
     walls: str = "auto"
+    runtime: str = "auto"
+    """"sandbox", "container", or "auto": in a container what the catalogue does not know (`images.kinds`)."""
+    pull: str = "missing"
+    """"always": the registry is asked for each image."""
     limits: str = "auto"
     """By what means programs are kept to their instance type; "off": not at all."""
     shm_bytes: int = 0

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from penstock.errors import ClientFailure
 from penstock.job.run import Run
+from penstock.runtimes.base import Closed
+from penstock.runtimes.guard import METADATA
+
+_MESSAGE_BYTES = 1024
 
 #: A program may be told more than this by its environment and its own request, never less.
 BASE_ENVIRONMENT: Mapping[str, str] = {
@@ -23,8 +31,6 @@ BASE_ENVIRONMENT: Mapping[str, str] = {
     "PYTHONUNBUFFERED": "1",
     # The walls map a single user, named root; tar as root would try to give files to others.
     "TAR_OPTIONS": "--no-same-owner",
-    # AWS's clients ask there for the machine's own credentials when they find no others.
-    "AWS_EC2_METADATA_DISABLED": "true",
 }
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -98,10 +104,19 @@ def resource_config(run: Run) -> dict[str, Any]:
 
 def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
     """All variables of the program: the base, the environment's own (`extra`), then the request's, which win."""
-    given = run.request.get("Environment") or {}
     return {
         **BASE_ENVIRONMENT,
         "PATH": ":".join((*path, *SYSTEM_PATH)),
+        **own_variables(run, extra),
+    }
+
+
+def own_variables(run: Run, extra: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """What tells a program of its job and leads it to the server, `extra`, then the request's own, which win."""
+    given = run.request.get("Environment") or {}
+    return {
+        # AWS's clients ask there for the machine's own credentials when they find no others.
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REGION": run.region,
         "AWS_DEFAULT_REGION": run.region,
         "PROCESSING_JOB_NAME": run.job_name,
@@ -117,11 +132,47 @@ def isolated(run: Run) -> bool:
     return bool((run.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation", False))
 
 
+def closed(run: Run) -> Closed:
+    """What of the machine's network the program must not reach."""
+    return Closed() if isolated(run) else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports))
+
+
 def addresses(run: Run) -> dict[str, str]:
     """A loopback address for each host of the job, so that two hosts may listen on the same port."""
     digest = hashlib.sha256(run.job_uid.encode()).digest()
     network = f"127.{64 + digest[0] % 128}.{digest[1]}"
     return {host: f"{network}.{int(host.rpartition('-')[2])}" for host in run.hosts}
+
+
+def exit_message(ml: Path) -> str | None:
+    """The first KB of `/opt/ml/output/message`; no link on the way to it is followed.
+
+    Raises:
+        ClientFailure: It is not UTF-8 (AWS fails the job, too).
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        output = os.open(ml / "output", flags | os.O_DIRECTORY)
+        try:
+            descriptor = os.open("message", flags, dir_fd=output)
+        finally:
+            os.close(output)
+    except OSError:
+        return None  # none was written, or a link stands in its place
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        data = os.read(descriptor, _MESSAGE_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        return data[:_MESSAGE_BYTES].decode("utf-8") or None
+    except UnicodeDecodeError as error:
+        if len(data) > _MESSAGE_BYTES and error.start > _MESSAGE_BYTES - 4:
+            return data[: error.start].decode("utf-8")  # a character cut in two at the limit
+        raise ClientFailure(
+            "The exit message /opt/ml/output/message is not UTF-8 text. Write it with encoding='utf-8'."
+        ) from error
 
 
 def _input(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from penstock import disk
 from penstock.job.events import HostEvent
 from penstock.job.life import Phase
 
@@ -27,10 +28,14 @@ class Journal:
         changed: Callable[[], None],
         sync: Callable[[BinaryIO], None] = lambda file: os.fdatasync(file.fileno()),
     ) -> None:
-        """`file` is open for reading and appending; `sync` brings it to disk for good."""
+        """`file` is open for reading and appending, unbuffered; `sync` brings it to disk for good."""
         self._events = _read(file)
         self._last = self._events[-1].sequence if self._events else 0
         self._file = file
+        self._size = file.seek(0, os.SEEK_END)
+        self._unwritten = b""
+        self.current: Phase | None = None
+        """The phase to which the run has come."""
         self._clock = clock
         self._changed = changed
         self._sync = sync
@@ -39,6 +44,7 @@ class Journal:
 
     def phase(self, phase: Phase) -> None:
         """The run has come to `phase`."""
+        self.current = phase
         self._append("phase", {"phase": phase.value})
 
     def note(self, **what: Any) -> None:
@@ -81,13 +87,33 @@ class Journal:
                 # The server would refuse it, for ever; that something is missing is worth keeping.
                 event = HostEvent(event.sequence, kind, event.at, {"left_out": sorted(data)})
                 line = json.dumps(event.to_json()).encode()
-            self._file.write(line + b"\n")
-            self._file.flush()
-            if kind == "ended" or self._skipped:
+            self._write(line + b"\n")
+            if (kind == "ended" or self._skipped) and not self._unwritten:
                 self._sync(self._file)
             self._events.append(event)
             self._last = event.sequence
         self._changed()
+
+    def _write(self, line: bytes) -> None:
+        """Put an event on disk; on a full one it is written with the next, and until then reported from memory.
+
+        So a job on a full disk has its end told, which frees its disk. Should the runner die meanwhile, its job
+        fails as that of any runner that died.
+        """
+        self._unwritten += line
+        rest = self._unwritten
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            self._file.flush()
+        except OSError as error:
+            # A line is there whole or not at all, lest another is appended to its half.
+            self._file.truncate(self._size)
+            if not disk.is_full(error):
+                raise
+            return
+        self._size += len(self._unwritten)
+        self._unwritten = b""
 
 
 def _read(file: BinaryIO) -> list[HostEvent]:

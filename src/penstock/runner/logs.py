@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock import disk
+
 #: CloudWatch's limit of one event; a longer line becomes several events.
 LONGEST = 256 * 1024
+#: Whenever a log has grown by so much, the disk must have this left: the server keeps a copy of the log, and a log
+#: that takes the last of the disk could never be handed over, nor the end of its job.
+_LOOK_EACH, _RESERVE = 1 << 20, 8 << 20
 
 
 class LogWriter:
@@ -17,6 +23,7 @@ class LogWriter:
 
     def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
         self._file = path.open("ab", buffering=0)
+        self._path = path
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
@@ -62,6 +69,8 @@ class LogWriter:
             return
         begun = self.size
         try:
+            if begun // _LOOK_EACH != (begun + len(data)) // _LOOK_EACH:
+                _check_reserve(self._path)
             while data:
                 written = self._file.write(data)
                 self.size += written
@@ -71,6 +80,11 @@ class LogWriter:
             with contextlib.suppress(OSError):  # half a line is no event
                 self._file.truncate(begun)
                 self.size = begun
+
+
+def _check_reserve(path: Path) -> None:
+    if disk.free(path) < _RESERVE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _end_line(path: Path) -> int:

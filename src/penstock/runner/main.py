@@ -18,6 +18,7 @@ from penstock.runner.manifest import Manifest
 from penstock.runner.records import Records
 from penstock.runner.report import Reporter
 from penstock.runner.run import Stop, conduct, salvage
+from penstock.runtimes.containers.sockets import marked
 
 
 def main(path: Path) -> None:
@@ -37,7 +38,7 @@ def main(path: Path) -> None:
     run = Run.from_json(folder.run.read_text())
     reporter = Reporter(run, folder, refused=stop.ask)
     log = LogWriter(folder.log, now, reporter.changed)
-    journal = Journal(folder.journal.open("a+b"), now, reporter.changed)
+    journal = Journal(folder.journal.open("a+b", buffering=0), now, reporter.changed)
     records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
     reporter.start(journal, records.meter)
     with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
@@ -45,6 +46,7 @@ def main(path: Path) -> None:
         # follow its links.
         if journal.after(0) or folder.ml.exists():
             journal.skip()
+            _release(path)
             salvage(run, folder, records)
         else:
             conduct(run, folder, records, stop, cache)
@@ -52,3 +54,11 @@ def main(path: Path) -> None:
         journal.close()
         records.manifest.close()
         log.close()
+
+
+def _release(folder: Path) -> None:
+    """End the container of a runner that died, and have its files."""
+    if marked(folder):
+        from penstock.runtimes.containers.remains import release  # noqa: PLC0415 - seldom needed, and slow to load
+
+        release(folder)

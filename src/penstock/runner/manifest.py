@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock import disk
 from penstock.errors import InternalFailure
 from penstock.job.uploads import Upload
 
@@ -17,6 +18,7 @@ class Manifest:
     """Writes lines; nothing is held in memory. What an earlier runner wrote is dropped: all is uploaded again."""
 
     def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
+        self._path = path
         self._file = path.open("wb", buffering=0)
         self._clock = clock
         self._changed = changed
@@ -56,7 +58,7 @@ class Manifest:
         if self._failure is not None:
             raise InternalFailure(
                 f"The outputs are stored, but the manifest of them could not be kept on disk: {self._failure}. "
-                "Free some space on this machine and run the job again."
+                f"{disk.remedy(self._path)}"
             )
 
     def close(self) -> None:

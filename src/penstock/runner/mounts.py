@@ -13,26 +13,26 @@ from penstock.data.local import has_mounts_below
 from penstock.errors import InternalFailure
 from penstock.runner.folder import RunFolder
 from penstock.runtimes.base import Mount, Program, Running, Runtime
-from penstock.runtimes.choose import choose
 
 #: Where the code of a job lies; `requirements` reads it before there are any mounts.
 CODE = "/opt/ml/processing/input/code"
 
 
 def start(
-    walls: str,
-    limits: str,
+    choose: Callable[..., Runtime],
     program: Program,
     fetched: Sequence[Fetched],
     folder: RunFolder,
     output: int,
     note: Callable[[str], None],
-) -> Running:
+) -> tuple[Running, list[Fetched]]:
     """Start the program with its inputs mounted or, where that can't be, copied.
 
+    Returns:
+        The program, and the inputs that are mounted; the number of each in this list names its folder in `uppers`.
+
     Args:
-        walls: The name of the runtime, or "auto".
-        limits: By what means the program's limits are kept.
+        choose: Chooses the runtime, told by `overlays` whether some are wanted.
         program: Without its inputs.
         fetched: All inputs.
         folder: The run's.
@@ -43,12 +43,13 @@ def start(
         ClientFailure, InternalFailure: As `Runtime.start` and `copy_in` do.
     """
 
-    def begin(runtime: Runtime, *, overlays: bool) -> Running:
+    def begin(runtime: Runtime, *, overlays: bool) -> tuple[Running, list[Fetched]]:
         above = input_mounts(fetched, folder, overlays=overlays)
-        return runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
+        running = runtime.start(replace(program, mounts=(*program.mounts, *above)), output)
+        return running, _shared(fetched, overlays=overlays)
 
     if any(one.mount for one in fetched):
-        runtime = choose(walls, overlays=True, limits=limits)
+        runtime = choose(overlays=True)
         refusal = f"{runtime.name} has no overlay mounts"
         if runtime.overlays:
             try:
@@ -57,7 +58,7 @@ def start(
                 refusal = str(failure)
         note(f"Inputs are copied from the cache, and local ones read-only, for want of overlays: {refusal}.")
         copy_in(fetched, folder)
-    return begin(choose(walls, limits=limits), overlays=False)
+    return begin(choose(overlays=False), overlays=False)
 
 
 def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: bool) -> list[Mount]:
@@ -70,7 +71,7 @@ def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: boo
         folder: The run's.
         overlays: False: those of the machine's own files are read-only, all others lie in the run's folder (`copy_in`).
     """
-    shared = [one for one in fetched if one.mount and (overlays or one.local)]
+    shared = _shared(fetched, overlays=overlays)
     places = [_path(one.local_path) for one in shared]
     found = [
         (place, _mount(one, place, folder.uppers / str(number) if overlays else None))
@@ -83,6 +84,10 @@ def input_mounts(fetched: Sequence[Fetched], folder: RunFolder, *, overlays: boo
         if any(place.is_relative_to(outer) for outer in places)
     ]
     return [mount for _, mount in sorted(found, key=lambda one: len(one[0].parts))]
+
+
+def _shared(fetched: Sequence[Fetched], *, overlays: bool) -> list[Fetched]:
+    return [one for one in fetched if one.mount and (overlays or one.local)]
 
 
 def _mount(one: Fetched, place: PurePosixPath, upper: Path | None) -> Mount:

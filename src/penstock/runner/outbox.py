@@ -24,7 +24,8 @@ class Outbox:
         self._journal = journal
         self._log = log
         self._manifest = manifest
-        self._log_sent = 0
+        self.log_sent = 0
+        """Bytes of the log that the server has acknowledged."""
         self._manifest_sent = 0
         self._sequence_sent = 0
 
@@ -36,11 +37,11 @@ class Outbox:
         # The events first, then the log up to now: what an event tells (the end) must not overtake the log, nor
         # the objects that were stored before it.
         events = self._journal.after(self._sequence_sent)
-        self._log.seek(self._log_sent)
+        self._log.seek(self.log_sent)
         while data := self._log.read(_CHUNK):
-            reply = yield f"log?offset={self._log_sent}", data
-            self._log_sent = int(reply["size"])
-            self._log.seek(self._log_sent)
+            reply = yield f"log?offset={self.log_sent}", data
+            self.log_sent = int(reply["size"])
+            self._log.seek(self.log_sent)
         self._manifest.seek(self._manifest_sent)
         while lines := self._manifest.read(_CHUNK).rpartition(b"\n")[0]:
             yield "uploads", lines + b"\n"

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from penstock.data.meter import Meter
 from penstock.home import Home
 from penstock.job.run import Run
+from penstock.runner import scarcity
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.outbox import Outbox
@@ -39,6 +40,7 @@ class Reporter:
         # Kept open: once the end has been heard, the run's folder is removed under our hands.
         for path in (folder.log, folder.manifest):
             path.touch()
+        self._folder = folder
         self._log = folder.log.open("rb")
         self._manifest = folder.manifest.open("rb")
         self._refused = refused
@@ -98,6 +100,8 @@ class Reporter:
         sending = self._outbox.posts()
         post = next(sending, None)
         while post is not None:
+            # The server needs room for what it takes: where there is none, that of what it has taken is given up.
+            scarcity.give_up_start(self._folder, self._folder.log, self._outbox.log_sent)
             reply = self._post(*post)
             try:
                 post = sending.send(reply)

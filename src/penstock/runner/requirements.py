@@ -8,15 +8,18 @@ which SageMaker's passes over.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from penstock.environments import dependencies, self_contained
+from penstock import disk
+from penstock.environments import dependencies, is_nonsense, self_contained
 from penstock.errors import ClientFailure
 
 #: The variable by which our SDK's script knows what has been installed: the file's SHA-256.
@@ -30,6 +33,9 @@ _DEFAULT = "requirements.txt"
 _PROJECT, _LOCK = "pyproject.toml", "uv.lock"
 #: How the scripts of all SDKs ask for the requirements file, by its path in the source folder.
 _ASKED = re.compile(r"""if \[\[ -f (?P<quote>['"]?)(?P<name>[\w@+ ./-]+)(?P=quote) \]\]""")
+#: Marks by which pip knows another encoding than UTF-8.
+_OTHER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ def find(
     path = PurePosixPath(asked["name"] if asked else _DEFAULT)
     files = _read(archive, str(path.parent), note)
     if path.name in files:
+        check_text(files[path.name], path.name)
         texts = {name: data for name, data in files.items() if name not in {_PROJECT, _LOCK}}
         return Requirements(texts, path.name)
     # A script that knows nothing of it was written for images that have all it needs.
@@ -134,7 +141,9 @@ def _read(archive: Path, folder: str, note: Callable[[str], None]) -> dict[str, 
                     file = tar.extractfile(member)
                     assert file is not None  # a regular file has content
                     files[path.name] = file.read()
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        if disk.is_full(error):
+            raise
         note(
             f"The source archive {_ARCHIVE} can't be read to its end ({error}); its script will meet it as it is."
         )
@@ -162,3 +171,29 @@ def _of_project(
             f"into a {_DEFAULT} in its place, which the job's own pip installs."
         )
     return found
+
+
+def check_text(data: bytes, name: str = _DEFAULT) -> None:
+    """Refuse a requirements file that pip would refuse, before it is looked at by anything that costs time.
+
+    Raises:
+        ClientFailure: It is no text, or a line is no requirement; the message names the line.
+    """
+    lines = data.splitlines()
+    begun = False
+    if data.startswith(_OTHER_MARKS) or any(_CODING.match(line) for line in lines[:2]):
+        return  # pip reads it in the encoding that it declares
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ClientFailure(
+                f"Line {number} of {name} can't be read: it is not UTF-8 ({error.reason} at its byte "
+                f"{error.start + 1}). Save the file as UTF-8, then submit the job again."
+            ) from None
+        continued, begun = begun, text.endswith("\\")
+        if not continued and is_nonsense(text):
+            raise ClientFailure(
+                f"Line {number} of {name}, {text.strip()[:100]!r}, is no requirement. Write it as name==1.2, "
+                "name>=1,<2 or name; then submit the job again."
+            )

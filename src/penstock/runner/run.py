@@ -8,33 +8,31 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from penstock import disk
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
-from penstock.environments import Cancelled, Environment, Uses, job_layer, pip_environment
-from penstock.errors import ClientFailure, InternalFailure, JobFailure, PenstockError
+from penstock.environments import Cancelled, Uses
+from penstock.errors import AlgorithmFailure, InternalFailure, JobFailure, PenstockError
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, mounts, surroundings
+from penstock.runner import contract, mounts, scarcity
 from penstock.runner.folder import RunFolder
+from penstock.runner.ground import prepare
 from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
-from penstock.runtimes.base import Closed, Limits, Mount, Program, Running
-from penstock.runtimes.guard import METADATA
+from penstock.runner.volume import Volume, size_of
+from penstock.runtimes.base import Running
 from penstock.runtimes.limits import sweep
-
-_MESSAGE_BYTES = 1024
 
 
 class Stop:
@@ -77,6 +75,8 @@ class _Ended:
     halted: bool
     failure: JobFailure | None = None
     """Why Penstock ended it."""
+    hint: str = ""
+    """What to add when it failed."""
     sent: outputs.Sent = field(default_factory=dict)
     """What was uploaded while it ran."""
 
@@ -98,14 +98,17 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
             reasons.append(ended.failure.reason)
         elif ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
-            reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}")
+            reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}{ended.hint}")
         if records.log.failure is not None:
             reasons.append(
-                InternalFailure(f"The log could not be kept on disk: {records.log.failure}.").reason
+                InternalFailure(
+                    f"The log could not be kept on disk: {records.log.failure}. {disk.remedy(folder.path)}"
+                ).reason
             )
         records.journal.phase(Phase.UPLOADING)
+        scarcity.give_back(folder, (folder.scratch, folder.layer, folder.uppers), records.log.note)
         try:
-            message = _exit_message(folder.ml)
+            message = contract.exit_message(folder.ml)
         finally:
             _upload(run, folder, records, ended.sent)
     except (_Halted, Cancelled):
@@ -113,15 +116,13 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
             "Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}")
         )
         ended = _Ended(None, halted=True)
-    except JobFailure as failure:
-        reasons.append(failure.reason)
-    except PenstockError as error:
-        reasons.append(InternalFailure(str(error)).reason)
     except Exception as error:  # noqa: BLE001 - the last resort: a job never hangs on an error of ours
-        traceback.print_exc()
-        reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
+        reasons.append(_reason(error, folder, records))
+        if isinstance(error, AlgorithmFailure):
+            ended = _Ended(error.exit_code, halted=False)
     for one in reasons:
         records.log.note(one)
+    scarcity.give_back(folder, (folder.ml,), records.log.note)
     outcome = "failed" if reasons else "halted" if ended is not None and ended.halted else "succeeded"
     reason = "; ".join(reasons)[:1024] or None
     records.journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
@@ -140,12 +141,21 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
     try:
         records.journal.phase(Phase.UPLOADING)
         _upload(run, folder, records)
-    except JobFailure as failure:
-        reasons.append(failure.reason)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
-        traceback.print_exc()
-        reasons.append(f"InternalServerError: {type(error).__name__}: {error}")
+        reasons.append(_reason(error, folder, records))
     records.journal.ended("failed", "; ".join(reasons)[:1024], None, None)
+
+
+def _reason(error: Exception, folder: RunFolder, records: Records) -> str:
+    """The FailureReason of whatever was raised."""
+    if isinstance(error, JobFailure):
+        return error.reason
+    if isinstance(error, PenstockError):
+        return InternalFailure(str(error)).reason
+    if isinstance(error, OSError) and disk.is_full(error):
+        return scarcity.explained(error, records.journal.current, folder.path).reason
+    traceback.print_exc()
+    return f"InternalServerError: {type(error).__name__}: {error}"
 
 
 def _run_program(
@@ -153,25 +163,27 @@ def _run_program(
 ) -> _Ended:
     """Everything up to the program's end."""
     records.journal.phase(Phase.PREPARING)
-    environment = surroundings.prepare_for(run, records, stop.due, uses)
+    ground = prepare(run, folder, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
     stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
-    environment, variables = surroundings.with_requirements(run, folder, environment, records, stop.due, uses)
+    ground.install()
     _leave_if_due(stop)
     with (
         allotted(run, folder, records) as share,
         continuous.uploading(**_destination(run, folder, records)) as sent,
     ):
-        program = _program(run, folder, environment, {**variables, **share.variables}, share.limits)
+        program = ground.program(share.variables, share.limits)
+        hint = ground.check(program, fetched)
+        volume = Volume(size_of(run.request), folder, fetched)
         records.journal.phase(Phase.RUNNING)
         with pipe.Feed(streams, root=folder.ml, meter=records.meter) as feed:
             reading, writing = os.pipe2(os.O_CLOEXEC)
             try:
-                running = mounts.start(
-                    run.walls, run.limits, program, fetched, folder, writing, records.log.note
+                running, mounted = mounts.start(
+                    ground.runtime, program, fetched, folder, writing, records.log.note
                 )
             finally:
                 os.close(writing)
@@ -179,14 +191,18 @@ def _run_program(
                 records.log.note(text)
             if cache is not None:
                 cache.settle()
-            code, halted = _follow(run, running, records.log, stop, feed, reading)
+            volume.leave_out(mounted)
+            code, halted = _follow(run, running, records.log, stop, feed, volume, reading)
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
-    failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
+    failure: JobFailure | None = volume.failure
+    if failure is None and not halted:
+        failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
     if code == 0 or halted:
         for line in share.remarks(running.exceeded()):
             records.log.note(line)
-    return _Ended(code, halted, None if halted else failure, sent)
+    hints = (hint, scarcity.hint(volume.least_free, folder.path))
+    return _Ended(code, halted, failure, "".join(f". {one}".removesuffix(".") for one in hints if one), sent)
 
 
 def _fetch(
@@ -211,6 +227,7 @@ def _fetch(
         meter=records.meter,
         cache=cache,
         own=(mounts.CODE,),
+        volume=size_of(run.request),
     )
     streams = pipe.find_streams(**source)
     config = run.request.get("ProcessingOutputConfig")
@@ -224,41 +241,8 @@ def _fetch(
     return fetched, streams
 
 
-def _program(
-    run: Run, folder: RunFolder, environment: Environment, extra: Mapping[str, str], limits: Limits
-) -> Program:
-    application = run.request["AppSpecification"]
-    argv = (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
-    if not argv:
-        raise ClientFailure(
-            "The job names no program, and the environment of "
-            f"{application['ImageUri']} has none of its own. Give ContainerEntrypoint."
-        )
-    layer = job_layer(environment, folder.layer)
-    variables, visible = pip_environment()
-    folder.scratch.mkdir(exist_ok=True)
-    (folder.ml / "output").mkdir(parents=True, exist_ok=True)
-    return Program(
-        argv=argv,
-        environment=contract.environment(run, layer.path_entries, {**layer.variables, **variables, **extra}),
-        mounts=(
-            *layer.mounts,
-            *(Mount(Path(path), path) for path in visible),
-            Mount(folder.scratch, "/tmp", writable=True),  # noqa: S108 - the job's own
-            Mount(folder.ml, "/opt/ml", writable=True),
-        ),
-        hostname=run.host,
-        hosts=contract.addresses(run),
-        network=not contract.isolated(run),
-        limits=limits,
-        closed=Closed()
-        if contract.isolated(run)
-        else Closed(METADATA, (*run.s3.inner_ports, *run.closed_ports)),
-    )
-
-
 def _follow(
-    run: Run, running: Running, log: LogWriter, stop: Stop, feed: pipe.Feed, reading: int
+    run: Run, running: Running, log: LogWriter, stop: Stop, feed: pipe.Feed, volume: Volume, reading: int
 ) -> tuple[int, bool]:
     """Feed the program, keep its output, and end it when a stop is asked for or its time is over.
 
@@ -272,10 +256,12 @@ def _follow(
     halting = threading.Event()
     args = (run, running, log, stop, halting)
     threading.Thread(target=_halt, args=args, name="halt", daemon=True).start()
+    threading.Thread(target=volume.watch, args=(running,), name="volume", daemon=True).start()
     code = running.wait()
     assert code is not None  # without a timeout it waits for the end
     pump.join()
     os.close(reading)
+    volume.look()
     return code, halting.is_set()
 
 
@@ -297,40 +283,12 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
 
 def _upload(run: Run, folder: RunFolder, records: Records, sent: outputs.Sent | None = None) -> None:
     with records.meter.moving("upload"):
-        uploaded = outputs.upload(**_destination(run, folder, records), meter=records.meter, sent=sent)
+        try:
+            uploaded = outputs.upload(**_destination(run, folder, records), meter=records.meter, sent=sent)
+        except JobFailure as failure:
+            raise scarcity.uploading(failure, run.s3, folder) from failure
     records.manifest.check()
     records.journal.note(outputs=[asdict(one) for one in uploaded])
-
-
-def _exit_message(ml: Path) -> str | None:
-    """The first KB of `/opt/ml/output/message`; no link on the way to it is followed.
-
-    Raises:
-        ClientFailure: It is not UTF-8 (AWS fails the job, too).
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        output = os.open(ml / "output", flags | os.O_DIRECTORY)
-        try:
-            descriptor = os.open("message", flags, dir_fd=output)
-        finally:
-            os.close(output)
-    except OSError:
-        return None  # none was written, or a link stands in its place
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        data = os.read(descriptor, _MESSAGE_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    try:
-        return data[:_MESSAGE_BYTES].decode("utf-8") or None
-    except UnicodeDecodeError as error:
-        if len(data) > _MESSAGE_BYTES and error.start > _MESSAGE_BYTES - 4:
-            return data[: error.start].decode("utf-8")  # a character cut in two at the limit
-        raise ClientFailure(
-            "The exit message /opt/ml/output/message is not UTF-8 text. Write it with encoding='utf-8'."
-        ) from error
 
 
 def _destination(run: Run, folder: RunFolder, records: Records) -> dict[str, Any]:

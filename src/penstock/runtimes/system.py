@@ -237,11 +237,16 @@ def _etc(etc: Path) -> Iterator[Step]:
                 yield Bind(real, inside)
 
 
-def _files(program: Program) -> Iterator[Step]:
+def hosts_file(program: Program) -> bytes:
+    """The content of the program's /etc/hosts."""
     names = {program.hostname: "127.0.0.1", **program.hosts}
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
     lines += [f"{address} {name}" for name, address in names.items()]
-    yield File("/etc/hosts", "".join(f"{line}\n" for line in lines).encode())
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _files(program: Program) -> Iterator[Step]:
+    yield File("/etc/hosts", hosts_file(program))
     yield File("/etc/hostname", f"{program.hostname}\n".encode())
     yield File(
         "/etc/passwd",

@@ -1,6 +1,7 @@
 """Rules that AWS's documents state and its model does not hold, each with a request that breaks it alone."""
 
 import pytest
+from failure_table import assert_told
 
 from penstock.api.checks import broken_rules, broken_tags
 from penstock.api.local_storage import LOCAL_STORAGE
@@ -163,3 +164,46 @@ def test_local_storage_speaks_of_types_that_exist():
     assert set(LOCAL_STORAGE) <= set(types)
     families = {name.split(".")[1] for name in LOCAL_STORAGE}
     assert {t for t in types if t.split(".")[1] in families} == set(LOCAL_STORAGE)
+
+
+def test_a_program_that_no_kernel_would_start_is_refused_with_its_size():
+    application = {
+        "ImageUri": "python:3.11",
+        "ContainerEntrypoint": ["python3"],
+        "ContainerArguments": ["x" * 30_000] * 60,
+    }
+    [told] = broken_rules(request(AppSpecification=application))
+    assert_told("arguments and variables that no program can be given", told)
+
+
+class TestContainers:
+    """Of images that the catalogue does not know."""
+
+    def broken(self, image, problem=None, runtime="auto", tag=None, **application):
+        asked = request()
+        asked["AppSpecification"] = {"ImageUri": image, **application}
+        asked["Tags"] = [{"Key": "penstock:runtime", "Value": tag}] if tag else []
+        return broken_rules(asked, (), runtime, lambda: problem)
+
+    def test_one_needs_neither_entrypoint_nor_arguments(self):
+        assert self.broken("registry/mine:1") == []
+
+    def test_without_an_engine_it_is_refused_with_both_ways_out(self):
+        said = " ".join(self.broken("registry/sagemaker-xgbost:1", "There is no engine. To have one: get it"))
+        assert "did you mean 'sagemaker-xgboost'?" in said
+        assert "To run the image itself: There is no engine. To have one: get it" in said
+
+    def test_a_known_image_in_a_container_without_an_engine(self):
+        said = self.broken("python:3.11", "No engine.", tag="container", ContainerEntrypoint=["x"])
+        assert said == ["The job asks for a container, and none can be run: No engine."]
+
+    def test_nobody_is_asked_for_an_engine_that_is_not_needed(self):
+        assert self.broken("python:3.11", "No engine.", ContainerEntrypoint=["x"]) == []
+
+    def test_the_sandbox_alone_refuses_as_ever(self):
+        assert "Invalid image URI" in self.broken("registry/mine:1", runtime="sandbox")[0]
+
+    def test_a_tag_that_says_nothing_known(self):
+        assert self.broken("python:3.11", tag="vm") == [
+            "tags: penstock:runtime is one of sandbox and container, not 'vm'."
+        ]

@@ -345,7 +345,7 @@ def test_space_is_given_back_when_the_disk_is_full(node, store, many, monkeypatc
         full = (4096, 4096, 9, 9, 9 if not _uris(node) else 0, *real[5:])
         return os.statvfs_result(full)
 
-    monkeypatch.setattr("penstock.data.inputs.os.statvfs", statvfs)
+    monkeypatch.setattr("penstock.disk.os.statvfs", statvfs)
     assert node.run(wanted("s3://b/small/")) == {"processing/in/x": b"small/x"}
     assert _uris(node) == set()
 
@@ -355,8 +355,8 @@ def test_a_full_disk_is_told_also_when_the_cache_can_give_nothing_back(node, sto
     store.put("small/x")
     real = os.statvfs(node.folder)
     full = os.statvfs_result((4096, 4096, 9, 9, 0, *real[5:]))
-    monkeypatch.setattr("penstock.data.inputs.os.statvfs", lambda _: full)
-    with pytest.raises(InternalFailure, match="Free some space"):
+    monkeypatch.setattr("penstock.disk.os.statvfs", lambda _: full)
+    with pytest.raises(InternalFailure, match="free some space"):
         node.run(wanted("s3://b/small/"))
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from failure_table import assert_told
 
 from penstock.data import download as download_module
 from penstock.data import inputs as inputs_module
@@ -20,7 +21,7 @@ def wanted(uri, name="x", local="/opt/ml/processing/in", **more):
 def bring(store, access, tmp_path):
     """fetch() into tmp_path; gives what was fetched and, as one dict, all files below /opt/ml."""
 
-    def call(*inputs, index=0, count=1, lines=None):
+    def call(*inputs, index=0, count=1, lines=None, volume=None):
         fetched = fetch(
             inputs,
             index=index,
@@ -29,6 +30,7 @@ def bring(store, access, tmp_path):
             access=access,
             progress=[].append if lines is None else lines.append,
             opener=store.open,
+            volume=volume,
         )
         return fetched, tree(tmp_path)
 
@@ -256,8 +258,11 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
     real = os.statvfs(tmp_path)
     with monkeypatch.context() as patch:
         full = os.statvfs_result((4096, 4096, 9, 0, 0, *real[5:]))
-        patch.setattr(inputs_module.os, "statvfs", lambda path: full)
-        with pytest.raises(InternalFailure, match=r"inputs have 3 B, but the disk of .* has only 0 B left"):
+        patch.setattr("penstock.disk.os.statvfs", lambda path: full)
+        with pytest.raises(
+            InternalFailure,
+            match=r"inputs have 3 B, more than there is room for\. The disk of .* has 0 B left",
+        ):
             bring(wanted("s3://b/d/"))
 
     def pwrite(descriptor, data, offset):
@@ -265,10 +270,31 @@ def test_a_full_disk_is_named_before_and_during_the_transfer(store, bring, monke
 
     monkeypatch.setattr(download_module.os, "pwrite", pwrite)
     with pytest.raises(
-        InternalFailure, match=r"s3://b/d/a can't be written to .*/in/a: No space left on device"
+        InternalFailure,
+        match=r"s3://b/d/a can't be written to .*/in/a: No space left on device. The disk of .* has",
     ):
         bring(wanted("s3://b/d/"))
     assert tree(tmp_path) == {"processing/in": None}
+
+
+def test_inputs_larger_than_the_volume_are_refused_before_a_byte_is_fetched(store, bring, tmp_path):
+    store.put("d/a")
+    store.put("d/b")
+    with pytest.raises(ClientFailure) as caught:
+        bring(wanted("s3://b/d/"), volume=0)
+    assert_told("the inputs are larger than the volume", caught.value.reason)
+    assert tree(tmp_path) == {"processing/in": None}
+    assert bring(wanted("s3://b/d/"), volume=1)[1].keys() == {"processing/in/a", "processing/in/b"}
+
+
+def test_only_this_hosts_share_of_an_input_must_fit_its_volume(store, bring, monkeypatch):
+    monkeypatch.setattr(inputs_module, "GIB", 4)
+    store.put("d/a")
+    store.put("d/b")
+    sharded = wanted("s3://b/d/", S3DataDistributionType="ShardedByS3Key")
+    assert bring(sharded, count=2, volume=1)[1].keys() == {"processing/in/a"}
+    with pytest.raises(ClientFailure, match="VolumeSizeInGB is 1"):
+        bring(sharded, count=1, volume=1)
 
 
 def test_a_write_that_takes_only_a_part_is_continued(store, bring, monkeypatch):

@@ -140,7 +140,7 @@ def test_parse_reads_any_registry_and_newer_versions(uri, image):
         ("ubuntu:22.04", "pytorch-training"),
         (
             "1.dkr.ecr.us-east-1.amazonaws.com/team/features:latest",
-            "can't run images of one's own: in their place, take",
+            "other images run in containers, by Docker or Podman. In their place, take",
         ),
         ("sagemaker-scikit-learn:newest", "sagemaker-scikit-learn:1.4-2-cpu-py3"),
         ("python:2.7", "python:3.11"),

@@ -100,7 +100,7 @@ def test_a_local_folder_with_other_mounts_below_is_bound_with_them(folder, share
     assert targets(mounts) == [(IN, False, False)]
 
 
-def test_walls_that_refuse_overlays_get_copies_and_the_log_says_why(folder, shared, monkeypatch):
+def test_walls_that_refuse_overlays_get_copies_and_the_log_says_why(folder, shared):
     class Refusing(FakeRuntime):
         def start(self, program, output):
             if any(mount.upper for mount in program.mounts):
@@ -108,10 +108,9 @@ def test_walls_that_refuse_overlays_get_copies_and_the_log_says_why(folder, shar
             return super().start(program, output)
 
     runtime, notes = Refusing(), []
-    monkeypatch.setattr("penstock.runner.mounts.choose", lambda *_, **__: runtime)
     program = Program(argv=("x",), environment={}, mounts=())
     with Path(os.devnull).open("wb") as nowhere:
-        start("auto", "auto", program, [one(IN, shared)], folder, nowhere.fileno(), notes.append)
+        start(lambda **_: runtime, program, [one(IN, shared)], folder, nowhere.fileno(), notes.append)
     assert runtime.programs == [program]
     assert (folder.ml / "processing/in/sub/file").read_text() == "content"
     assert "this disk can't" in notes[0]

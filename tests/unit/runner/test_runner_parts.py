@@ -1,3 +1,4 @@
+import errno
 import http.server
 import itertools
 import json
@@ -15,12 +16,13 @@ from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
 from penstock.job.uploads import read_lines
 from penstock.runner import contract
+from penstock.runner.contract import exit_message
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
 from penstock.runner.logs import LONGEST, LogWriter
 from penstock.runner.manifest import Manifest
 from penstock.runner.report import Reporter
-from penstock.runner.run import Stop, _exit_message
+from penstock.runner.run import Stop
 
 REQUEST = {
     "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "x.py"]},
@@ -56,6 +58,26 @@ def run(report_url="http://127.0.0.1:9", home=None, **request):
         s3=S3Access(None, "r", "id", "the-key"),
         environments="/e",
     )
+
+
+class FullFile:
+    """A file on a disk that takes five bytes more."""
+
+    def __init__(self, file):
+        self.file, self.room = file, 5
+
+    def write(self, data):
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = self.file.write(data[: self.room])
+        self.room -= written
+        return written
+
+    def truncate(self, size):
+        self.file.truncate(size)
+
+    def flush(self):
+        pass
 
 
 class TestLogs:
@@ -144,10 +166,10 @@ class TestExitMessage:
 
     def message(self, output, data):
         (output / "message").write_bytes(data)
-        return _exit_message(output.parent)
+        return exit_message(output.parent)
 
     def test_its_first_kilobyte(self, output):
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
         assert self.message(output, b"all well") == "all well"
         assert self.message(output, b"x" * 2000) == "x" * 1024
         assert self.message(output, b"") is None
@@ -162,20 +184,20 @@ class TestExitMessage:
     def test_links_folders_and_pipes_are_no_message(self, output):
         (output / "secret").write_text("secret")
         (output / "message").symlink_to(output / "secret")
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
         (output / "message").unlink()
         (output / "message").mkdir()
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
         (output / "message").rmdir()
         os.mkfifo(output / "message")
-        assert _exit_message(output.parent) is None
+        assert exit_message(output.parent) is None
 
     def test_a_link_in_the_place_of_its_folder_is_not_followed(self, tmp_path):
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "message").write_text("secret")
         (tmp_path / "ml").mkdir()
         (tmp_path / "ml" / "output").symlink_to(tmp_path / "elsewhere")
-        assert _exit_message(tmp_path / "ml") is None
+        assert exit_message(tmp_path / "ml") is None
 
 
 class TestStop:
@@ -305,6 +327,21 @@ class TestReporter:
         with pytest.raises(InternalFailure, match="No space left"):
             manifest.check()
         manifest.close()
+
+    def test_events_that_a_full_disk_does_not_take_are_reported_and_written_later(self, tmp_path, server):
+        reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
+        journal = Journal((tmp_path / "journal").open("a+b", buffering=0), lambda: 1, reporter.changed)
+        reporter.start(journal, Meter())
+        journal.phase(Phase.PREPARING)
+        real, journal._file = journal._file, FullFile(journal._file)
+        journal.phase(Phase.RUNNING)
+        assert len((tmp_path / "journal").read_bytes().splitlines()) == 1  # no half of a line
+        journal._file = real
+        journal.ended("succeeded", None, 0, None)
+        reporter.finish()
+        journal.close()
+        assert [kind for kind, _, _ in server.events] == ["phase", "phase", "ended"]
+        assert len((tmp_path / "journal").read_bytes().splitlines()) == 3
 
     def test_what_follows_a_loss_of_power_does_not_look_like_what_the_server_knows(self, tmp_path):
         """The server was told of three events, of which the disk kept one."""

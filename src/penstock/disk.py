@@ -1,0 +1,41 @@
+"""What a disk has left, and what to say when that is too little."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from penstock import units
+
+_SQLITE_FULL = 13  # sqlite3.SQLITE_FULL, without importing all of it
+#: With less than this left a disk is called full: what failed may have needed more than the last few bytes.
+NEARLY_NOTHING = 1 << 20
+
+
+def free(path: str | Path) -> int:
+    """Bytes that are left to an ordinary user on the file system of `path`, or of the nearest folder above it."""
+    place = Path(path).absolute()
+    while not place.exists():
+        place = place.parent
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the disk, or what its owner may have of it, is used up: the error itself, or one that caused it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
+def remedy(path: str | Path, setting: str = "PENSTOCK_HOME") -> str:
+    """Two sentences: how much is left where, and what to do. `setting`: what says where `path` lies."""
+    return (
+        f"The disk of {path} has {units.size(free(path))} left: free some space on it, or move {setting} to a "
+        "larger disk. Then run the job again."
+    )

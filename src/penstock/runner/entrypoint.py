@@ -1,0 +1,271 @@
+"""Whether a program can be started, and why not: looked up before anything runs, where its walls will show it.
+
+A program that can't be started fails as on AWS, with the exit code that a shell gives it: 127 for what is not there,
+126 for what can't be executed. What is not known beforehand (a place in /tmp, say) is left to the walls.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from penstock.data.inputs import Fetched
+from penstock.environments import Environment
+from penstock.environments.layer import BASE, LAYER
+from penstock.errors import AlgorithmFailure
+from penstock.job.run import Run
+from penstock.runner import contract
+
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+_ML = PurePosixPath("/opt/ml")
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+#: Where the walls have files of their own, or the program puts some.
+_OPEN = tuple(
+    PurePosixPath(f"/{name}") for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var")
+)
+_NOWHERE = Path("/nonexistent")
+_HEAD = 256
+#: e_machine of ELF files, as elf.h numbers them.
+_MACHINES = {3: "x86 (32 bit)", 21: "ppc64", 22: "s390x", 40: "ARM (32 bit)", 62: "x86-64", 183: "AArch64"}
+_X86, _X86_64 = 3, 62
+_EMULATORS = Path("/proc/sys/fs/binfmt_misc")
+_SHELLS = ("bash", "sh", "dash")
+
+
+@dataclass(frozen=True)
+class View:
+    """Where on the machine the program's files lie."""
+
+    environment: Environment
+    ml: Path | None = None
+    """What is seen as /opt/ml; None: nothing has been fetched yet."""
+    fetched: Sequence[Fetched] = ()
+
+    def machine(self, path: PurePosixPath) -> Path | None:
+        """Where `path` of the program lies; None where that can't be told."""
+        mounts = [(PurePosixPath(one.local_path), Path(one.mount)) for one in self.fetched if one.mount]
+        mounts.sort(key=lambda one: -len(one[0].parts))
+        mounts += [(PurePosixPath(place), self.environment.prefix) for place in (LAYER, BASE)]
+        mounts += [(PurePosixPath(place), Path(place)) for place in (*self.environment.visible, *_SYSTEM)]
+        if self.ml is not None:
+            mounts.append((_ML, self.ml))
+        for place, source in mounts:
+            if path.is_relative_to(place):
+                return source / path.relative_to(place)
+        unknown = path.is_relative_to(_ML) or any(path.is_relative_to(place) for place in _OPEN)
+        return None if unknown else _NOWHERE / path.relative_to("/")
+
+
+def check_early(run: Run, environment: Environment) -> None:
+    """Refuse a program that can't be there whatever the inputs bring.
+
+    Raises:
+        AlgorithmFailure: It is not there, or can't be executed.
+    """
+    argv = argv_of(run.request)
+    if not argv:
+        return
+    path = PurePosixPath("/", argv[0])
+    given = [
+        one.get("S3Input") or one.get("DatasetDefinition")
+        for one in run.request.get("ProcessingInputs") or ()
+    ]
+    places = [PurePosixPath(one["LocalPath"]) for one in given if one and one.get("LocalPath")]
+    inner = "/" in argv[0] and path.is_relative_to(_ML / "processing")
+    if inner and not any(path.is_relative_to(place) for place in places):
+        told = ", ".join(map(str, places)) or "none"
+        raise _failure(
+            _NOT_FOUND,
+            f"{path} can't be there, since no input's LocalPath is a folder above it (they are: {told}). "
+            "Correct ContainerEntrypoint, or add the input.",
+        )
+    search = contract.environment(run, (f"{LAYER}/bin", f"{BASE}/bin"), {})["PATH"]
+    check(argv, search, View(environment))
+
+
+def check(argv: Sequence[str], search: str, view: View) -> str:
+    """Refuse a program that can't be started.
+
+    Args:
+        argv: The program and its arguments.
+        search: Its PATH.
+        view: Where its files lie.
+
+    Returns:
+        What to add when it ends with an error, for its cause may well be seen by now: the script that it is to run
+        is not there, say. Empty when there is nothing.
+
+    Raises:
+        AlgorithmFailure: It is not there, or can't be executed.
+    """
+    path = PurePosixPath("/", argv[0]) if "/" in argv[0] else _search(argv[0], search, view)
+    if path is None:
+        return ""
+    file = view.machine(path)
+    # A link among the job's own files means something else within the walls.
+    if file is None or (path.is_relative_to(_ML) and file.is_symlink()):
+        return ""
+    hint = _look(path, file, search, view)
+    return hint or _missing_script(argv, path, view)
+
+
+def argv_of(request: Mapping[str, Any]) -> tuple[str, ...]:
+    """The program and its arguments."""
+    application = request["AppSpecification"]
+    return (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
+
+
+def _failure(code: int, text: str) -> AlgorithmFailure:
+    return AlgorithmFailure(code, f"The program can't be started: {text}")
+
+
+def _search(name: str, search: str, view: View) -> PurePosixPath | None:
+    """Where on the PATH the program is; None where that can't be told."""
+    places = [PurePosixPath("/", folder) / name for folder in search.split(":")]
+    files = [(place, view.machine(place)) for place in places]
+    for place, file in files:
+        if file is not None and file.is_file() and os.access(file, os.X_OK):
+            return place
+    if any(file is None for _, file in files):
+        return None
+    pythons = ""
+    if name.startswith("python"):
+        pythons = f" The environment has python, python3 and python{view.environment.minor}."
+    raise _failure(
+        _NOT_FOUND,
+        f"{name!r} is not found on its PATH ({search}).{pythons} Correct ContainerEntrypoint, or name the program "
+        "by its whole path.",
+    )
+
+
+def _look(path: PurePosixPath, file: Path, search: str, view: View) -> str:
+    """Refuse what can't be executed; the hint for what a shell will run."""
+    try:
+        found = file.stat()
+    except OSError:
+        raise _failure(_NOT_FOUND, f"{path} is not there. {_beside(path, view)}") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise _failure(
+            _NOT_EXECUTABLE, f"{path} is a folder. Name a program in it. {_beside(path / '_', view)}"
+        )
+    head = _head(file)
+    is_elf = head.startswith(b"\x7fELF")
+    if is_elf:
+        _check_machine(path, head)
+    if not found.st_mode & 0o111:
+        raise _failure(
+            _NOT_EXECUTABLE,
+            f"{path} is not executable (nothing that comes from S3 is). {_way_in(path, head, is_elf=is_elf)}; for a "
+            "file:// input `chmod +x` will do.",
+        )
+    if is_elf:
+        return ""
+    if head.startswith(b"#!"):
+        _check_interpreter(path, head, search, view)
+        return ""
+    if b"\0" in head or not head:
+        raise _failure(
+            _NOT_EXECUTABLE,
+            f"{path} is no program: {'it is empty' if not head else 'neither ELF nor a script'}. Upload the program "
+            "itself, or name its interpreter in ContainerEntrypoint.",
+        )
+    return f"{path} has no #! line, so /bin/sh ran it. Give it one, or name its interpreter in ContainerEntrypoint."
+
+
+def _way_in(path: PurePosixPath, head: bytes, *, is_elf: bool) -> str:
+    """How to have a file run that isn't executable."""
+    if is_elf:
+        return f'Copy it first: ContainerEntrypoint ["/bin/sh", "-c", "cp {path} /tmp/p; chmod +x /tmp/p; exec /tmp/p"]'
+    named = head[2:].split(b"\n", 1)[0].decode("utf-8", "replace").split() if head.startswith(b"#!") else []
+    interpreter = PurePosixPath(named[-1] if named else "python3" if path.suffix == ".py" else "bash").name
+    return f'Name an interpreter: ContainerEntrypoint ["{interpreter}", "{path}"]'
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_HEAD)
+    except OSError:
+        return b"\x7fELF"  # executable and yet not readable: what it is can't be told
+
+
+def _check_machine(path: PurePosixPath, head: bytes) -> None:
+    own, its = _machine(_head(Path("/proc/self/exe"))), _machine(head)
+    if its == own or (its, own) == (_X86, _X86_64) or _runs_others():
+        return
+    raise _failure(
+        _NOT_EXECUTABLE,
+        f"{path} is built for {_MACHINES.get(its, f'machine {its}')}, and this machine is "
+        f"{_MACHINES.get(own, f'machine {own}')} (exec format error). Build it for this machine.",
+    )
+
+
+def _machine(head: bytes) -> int:
+    return int.from_bytes(head[18:20], "big" if head[5:6] == b"\2" else "little")
+
+
+def _runs_others() -> bool:
+    """Whether the kernel hands programs of other machines to an emulator."""
+    try:
+        return any(one.name not in {"register", "status"} for one in _EMULATORS.iterdir())
+    except OSError:
+        return False
+
+
+def _check_interpreter(path: PurePosixPath, head: bytes, search: str, view: View) -> None:
+    line = head[2:].split(b"\n", 1)[0].decode("utf-8", "replace")
+    if line.endswith("\r"):
+        raise _failure(
+            _NOT_FOUND,
+            f"the first line of {path}, '#!{line.strip()}', ends in CR LF, so its interpreter is looked for under a "
+            "name with a CR. Save the file with Unix line ends (`dos2unix`, or `* text eol=lf` in .gitattributes).",
+        )
+    words = line.split()
+    interpreter = PurePosixPath("/", words[0]) if words else PurePosixPath("/")
+    file = view.machine(interpreter)
+    if file is not None and not file.exists():
+        raise _failure(
+            _NOT_FOUND,
+            f"the first line of {path} names the interpreter {interpreter}, which is not there. Correct it "
+            f"(`#!/usr/bin/env {interpreter.name}` looks through PATH), or name the right one in ContainerEntrypoint.",
+        )
+    if interpreter.name == "env" and len(words) == 2 and "/" not in words[1]:
+        try:
+            _search(words[1], search, view)
+        except AlgorithmFailure:
+            raise _failure(
+                _NOT_FOUND,
+                f"the first line of {path} asks env for {words[1]!r}, which is not on the program's PATH ({search}). "
+                "Correct it, or name the interpreter in ContainerEntrypoint.",
+            ) from None
+
+
+def _missing_script(argv: Sequence[str], path: PurePosixPath, view: View) -> str:
+    """What to say of an interpreter's script that is not among the job's files."""
+    if not (path.name.startswith("python") or path.name in _SHELLS):
+        return ""
+    script = PurePosixPath("/", next((word for word in argv[1:] if not word.startswith("-")), ""))
+    file = view.machine(script)
+    if "-c" in argv or "-m" in argv or not script.is_relative_to(_ML / "processing"):
+        return ""
+    if file is None or os.path.lexists(file):
+        return ""
+    return f"{script} is not there. {_beside(script, view)}"
+
+
+def _beside(path: PurePosixPath, view: View) -> str:
+    """What there is in the folder in which something was looked for."""
+    folder = view.machine(path.parent)
+    if folder is None or not path.is_relative_to(_ML):
+        return "Correct ContainerEntrypoint."
+    if not folder.is_dir():
+        inputs = ", ".join(one.local_path for one in view.fetched) or "none"
+        return f"There is no folder {path.parent}; inputs lie at: {inputs}. Correct the path, or the input's LocalPath."
+    names = sorted(one.name for one in folder.iterdir())
+    shown = ", ".join(map(shlex.quote, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return f"{path.parent} holds {shown or 'nothing'}. Correct the path, or upload the file."

@@ -1,0 +1,78 @@
+"""What the sandbox alone must hold: a program stands on the machine's own system, closed to writing, with no rights.
+
+In a container there is an image's system instead, and as many rights over it as the image's start scripts need.
+"""
+
+# The tests' names say what they hold.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import InternalFailure
+from penstock.runtimes.base import Mount, Runtime
+from penstock.testing.scripts import python, run, sh
+from penstock.testing.walls import WallsSuite
+
+
+class SandboxSuite(WallsSuite):
+    """All that a runtime must do which builds its walls from the machine's own files."""
+
+    def test_users_of_the_machine_are_not_listed(self, runtime: Runtime) -> None:
+        assert sh(runtime, "cut -d: -f1 /etc/passwd").output == b"root\nnobody\n"
+
+    def test_the_root_folder_holds_only_what_is_known(self, runtime: Runtime) -> None:
+        known = "bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr var"
+        assert set(sh(runtime, "ls -A /").output.decode().split()) <= set(known.split())
+
+    @pytest.mark.parametrize(
+        "folder", ["/usr", "/usr/bin", "/bin", "/lib", "/etc/ssl/certs", "/sys/devices/system"]
+    )
+    def test_the_system_is_read_only(self, runtime: Runtime, folder: str) -> None:
+        code, output = sh(runtime, f"test -d {folder} || exit 3; echo x > {folder}/penstock-was-here")
+        assert code == 3 or (code == 2 and b"Read-only file system" in output), output
+
+    def test_there_are_no_capabilities(self, runtime: Runtime) -> None:
+        lines = sh(runtime, "grep ^Cap /proc/self/status").output.splitlines()
+        assert len(lines) == 5
+        assert {int(line.split()[1], 16) for line in lines} == {0}
+
+    def test_places_with_secrets_are_not_there(self, runtime: Runtime) -> None:
+        private = ("/etc/shadow", "/etc/ssh", "/etc/ssl/private", "/etc/pki/tls/private", "/etc/machine-id")
+        places = (
+            *private,
+            "/boot",
+            "/sys/class",
+            "/sys/fs",
+            "/var/lib",
+            "/var/log",
+            "/var/run/docker.sock",
+            "/old_root",
+        )
+        script = "".join(f"test -e {place} && echo {place}\n" for place in places)
+        assert sh(runtime, f"{script}true") == (0, b"")
+
+    def test_no_mount_takes_set_user_id_programs(self, runtime: Runtime, tmp_path: Path) -> None:
+        source = """
+            import os
+            for line in open("/proc/self/mountinfo"):
+                where = line.split()[4]
+                assert os.statvfs(where).f_flag & os.ST_NOSUID, where
+        """
+        mounts = (Mount(tmp_path, "/opt/ml", writable=True), Mount(tmp_path, "/opt/ro"))
+        assert python(runtime, source, mounts=mounts) == (0, b"")
+
+    def test_a_mount_in_the_system_fails_the_start(self, runtime: Runtime, tmp_path: Path) -> None:
+        with pytest.raises(InternalFailure, match="Read-only file system"):
+            run(runtime, "/bin/true", mounts=(Mount(tmp_path, "/usr/penstock/was/here"),))
+
+    def test_variables_may_have_any_name(self, runtime: Runtime) -> None:
+        """In a container a shell stands before the program, which passes on what it could name itself."""
+        given = {"ÄÖ": "ü", "with.dot": "x"}
+        said = run(runtime, "/bin/cat", "/proc/self/environ", environment=given).output
+        assert sorted(said.split(b"\0")[:-1]) == sorted(
+            f"{name}={value}".encode() for name, value in given.items()
+        )
