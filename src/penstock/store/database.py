@@ -194,7 +194,7 @@ class Store:
             first: How many of each owner and priority, the oldest; None: all.
         """
         with self._reading() as c:
-            return [to_claim(r) for r in c.execute(queue.waiting(first))]
+            return [to_claim(r) for r in c.execute(queue.waiting(first, lateral=self._dialect.lateral))]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
