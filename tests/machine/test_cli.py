@@ -209,7 +209,9 @@ def test_an_sdk_script_after_penstock_env_needs_no_role(address, script, tmp_pat
         (("run", "{script}", "--output", "o=S3://b/x"), "s3://BUCKET/PREFIX"),
         (("run", "{script}", "--output", "o=s3://"), "s3://BUCKET/PREFIX"),
         (("run", "{script}", "--output", "o=http://b/x"), "s3://BUCKET/PREFIX"),
-        (("run", "{script}", "--output", "=out"), "NAME=DESTINATION"),
+        (("run", "{script}", "--output", "=out"), "NAME=DESTINATION, such as train=out"),
+        (("run", "{script}", "--output", "s3://b/x"), "NAME=DESTINATION, such as train=s3://b/x"),
+        (("run", "{script}", "--output", "/tmp/x"), "NAME=DESTINATION, such as train=/tmp/x"),
         (("run", "{script}", "--input", "s3://no-such-bucket/x"), "no bucket no-such-bucket"),
         (
             ("run", "{script}", "--source-dir", "no-such-folder"),
@@ -244,6 +246,13 @@ def test_help_is_quick_and_loads_no_server_code():
 
 def test_version(penstock):
     assert penstock("--version").stdout.strip()[0].isdigit()
+
+
+def test_a_script_for_the_shell(penstock, tmp_path):
+    script = tmp_path / "greet.sh"
+    script.write_text('words=("$@"); echo "${#words[@]} for $BASH"\n')
+    assert "2 for /" in penstock("run", str(script), "one", "two").stdout
+    assert "1 for /" in penstock("run", "greet.sh", "one", "--source-dir", str(tmp_path)).stdout
 
 
 def test_source_dir(penstock, tmp_path):

@@ -1,7 +1,9 @@
 """Containers by a real Podman: the conformance suite, and what is the containers' own."""
 
+import gc
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import podman as support
@@ -9,10 +11,12 @@ import pytest
 from ordinary import run_as_ordinary_user
 from podman import OTHERS, lacking, podman
 
+from penstock.errors import ClientFailure
 from penstock.runtimes.base import Mount
+from penstock.runtimes.containers import remains
 from penstock.runtimes.containers.runtime import Container
 from penstock.testing.limits import LimitsSuite
-from penstock.testing.scripts import python, run, sh
+from penstock.testing.scripts import PYTHON, python, run, script, sh
 from penstock.testing.walls import WallsSuite
 
 pytestmark = [pytest.mark.machine, pytest.mark.skipif(lacking() is not None, reason=str(lacking()))]
@@ -77,6 +81,56 @@ class TestLimits(LimitsSuite):
 def test_nothing_is_left_at_the_engine(engine, runtime):
     assert run(runtime, "/bin/true") == (0, b"")
     assert support.wait_for(lambda: engine.containers() == [])
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # docker-py's, where nobody listens
+def test_an_engine_that_is_away_passes_a_signal_on_when_it_is_back(engine, runtime, tmp_path):
+    """As when it is updated: a program must not outlive its time limit for that."""
+    if OTHERS in os.environ:
+        pytest.skip("the engine is another's")
+    with (tmp_path / "output").open("wb") as output:
+        running = runtime.start(
+            script("import time; print('up', flush=True); time.sleep(300)"), output.fileno()
+        )
+        assert support.wait_for(lambda: (tmp_path / "output").read_bytes() == b"up\n")
+        engine.stop_service()
+        killing = threading.Thread(target=running.kill)
+        killing.start()
+        killing.join(0.5)
+        assert killing.is_alive()  # it asks again
+        engine.start_service()
+        killing.join(30)
+    assert running.wait(30) == 137
+    assert support.wait_for(lambda: engine.containers() == [])
+    gc.collect()
+
+
+def test_a_user_that_the_image_lacks(engine, tmp_path):
+    image = engine.image(engine.variant("userless", "USER nobody-there"))
+    with pytest.raises(ClientFailure, match="has no user 'nobody-there'"):
+        run(Container(engine.engine, image, tmp_path), "/bin/true")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others beforehand")
+def test_files_are_taken_over_by_the_machines_own_code(engine, tmp_path, monkeypatch):
+    """An image says by /etc/ld.so.preload what its programs load; read from a FIFO it would never end."""
+    client = engine.engine.client()
+    made = client.create_container(
+        support.IMAGE,
+        entrypoint=[PYTHON, "-c", "import os; os.mkfifo('/etc/ld.so.preload')"],
+        host_config=client.create_host_config(network_mode="none"),
+    )["Id"]
+    client.start(made)
+    assert client.wait(made)["StatusCode"] == 0
+    client.commit(made, repository="docker.io/penstock/preloading", tag="latest")
+    client.remove_container(made)
+    client.close()
+    (tmp_path / "closed").mkdir(mode=0o700)
+    (tmp_path / "closed/file").write_text("x")
+    os.chown(tmp_path / "closed", 1000, 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    remains.take_over(engine.engine, "docker.io/penstock/preloading:latest", [tmp_path])
+    assert {path.stat().st_uid for path in (tmp_path, *tmp_path.rglob("*"))} == {1234}
 
 
 def test_an_image_without_a_shell(engine, tmp_path):

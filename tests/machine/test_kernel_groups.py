@@ -113,3 +113,17 @@ def test_what_is_started_within_is_within_and_the_starter_is_not(nest):
     finally:
         groups.remove()
     assert not nest.folder.exists()
+
+
+def test_groups_around_that_leave_less_time_than_asked_for_are_enough():
+    place = cgroups.own().get("cpu")
+    if place is None or place.unified or not os.access(place.folder / "cgroup.procs", os.W_OK):
+        pytest.skip("no processors are limited by version 1 here, or they are not ours to limit")
+    outer = place.folder / f"penstock-test-{uuid4().hex}"
+    outer.mkdir()
+    try:
+        (outer / "cpu.cfs_quota_us").write_text("50000")
+        Groups(Limits(cpus=(0,)), [Nest(outer / "penstock", False, frozenset({"cpu"}), outer)]).remove()
+        assert [path for path in outer.iterdir() if path.is_dir()] == []
+    finally:
+        outer.rmdir()

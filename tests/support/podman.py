@@ -79,7 +79,14 @@ class Podman:
         }
 
     def __enter__(self):
-        with (self.folder / "service.log").open("wb") as log:
+        self.start_service()
+        self.engine = engine.ask(self.socket, self.folder / "notes")
+        self._bring_image()
+        return self
+
+    def start_service(self):
+        """Returns when it listens."""
+        with (self.folder / "service.log").open("ab") as log:
             self._service = subprocess.Popen(
                 ["podman", "system", "service", "--time=0", f"unix://{self.socket}"],
                 env=self.environment,
@@ -91,9 +98,12 @@ class Podman:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._service.wait(0.02)
                 raise RuntimeError((self.folder / "service.log").read_text())
-        self.engine = engine.ask(self.socket, self.folder / "notes")
-        self._bring_image()
-        return self
+
+    def stop_service(self):
+        """As by a crash; containers live on."""
+        self._service.kill()
+        self._service.wait()
+        Path(self.socket).unlink()
 
     def __exit__(self, *_):
         client = self.engine.client()

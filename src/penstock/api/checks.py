@@ -15,9 +15,11 @@ from penstock.api.local_storage import LOCAL_STORAGE
 from penstock.errors import UnknownImage
 from penstock.images import kinds
 from penstock.images.contents import contents
+from penstock.images.references import is_reference
 from penstock.images.uris import parse
 from penstock.job import local_inputs
 from penstock.job.claim import PRIORITY, priority_of
+from penstock.job.lock import VARIABLE
 
 _OUTPUTS = "processingOutputConfig.outputs"
 _ROOT = "/opt/ml/processing/"
@@ -134,8 +136,19 @@ def _application(
         return
     container = kinds.in_container(request, runtime)
     problem = no_engine() if container else None
+    if container and VARIABLE in (request.get("Environment") or {}):
+        yield (
+            f"environment.{VARIABLE}: the job runs in a container, whose packages are its image's: no lock can say "
+            f"them. Leave it out, or tag the job {kinds.TAG}=sandbox."
+        )
     if container and problem is None:
-        return  # what there is in the image shows when it is there
+        # What there is in the image shows when it is there.
+        if not is_reference(image):
+            yield (
+                f"Invalid image URI {image}: an image's name is [host[:port]/]repository[:tag][@digest], the "
+                "repository in small letters."
+            )
+        return
     unknown = _unknown(image)
     if unknown:
         yield (

@@ -40,16 +40,16 @@ def ls(json: Json = False) -> None:
         return
     rows = [
         (
-            one.about.uri,
             str(one.about.objects),
             units.size(one.about.bytes),
-            show.moment(int(one.used_at * 1000)),
-            "in use" if one.in_use else "",
+            show.lately(int(one.used_at * 1000)),
+            "yes" if one.in_use else "",
+            one.about.uri,
         )
         for one in kept
     ]
     if rows:
-        show.table(("INPUT", "OBJECTS", "SIZE", "LAST USED", ""), rows)
+        show.table(("OBJECTS", "SIZE", "LAST USED", "IN USE", "INPUT"), rows)
     show.note(f"{units.size(used)} of {units.size(settings.cache_bytes)} (PENSTOCK_CACHE_BYTES) in {folder}")
 
 

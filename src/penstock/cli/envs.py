@@ -40,19 +40,16 @@ def ls(json: Json = False) -> None:
         (
             one.environment.digest,
             one.environment.name or "-",
-            "yes" if one.environment.requirements else "",
             one.environment.python,
             str(len(one.environment.packages)),
             units.size(one.bytes),
-            show.moment(int(one.used_at * 1000)),
-            f"{len(one.environment.deviations)} differ" if one.environment.deviations else "",
-            "in use" if one.in_use else "",
+            show.lately(int(one.used_at * 1000)),
+            _notes(one),
         )
         for one in kept
     ]
     if rows:
-        columns = ("ID", "IMAGE", "REQUIREMENTS", "PYTHON", "PACKAGES", "SIZE", "LAST USED", "DEVIATIONS", "")
-        show.table(columns, rows)
+        show.table(("ID", "IMAGE", "PYTHON", "PACKAGES", "SIZE", "LAST USED", "NOTES"), rows)
     else:
         show.note(f"There are no environments in {folder}. Build one: penstock envs build sklearn==1.2-1")
 
@@ -160,6 +157,17 @@ def prune(
     show.note(f"{len(removed)} removed; {units.size(left)} are left in {folder}.")
 
 
+def _notes(kept: Kept) -> str:
+    """What there is to say of one in a list; `envs show` has the rest."""
+    environment = kept.environment
+    notes = {
+        "in use": kept.in_use,
+        "with requirements": bool(environment.requirements),
+        f"{len(environment.deviations)} deviation(s) from its image": bool(environment.deviations),
+    }
+    return ", ".join(note for note, said in notes.items() if said)
+
+
 def _told(kept: Kept) -> dict[str, Any]:
     return {
         **kept.environment.record(),
@@ -171,8 +179,9 @@ def _told(kept: Kept) -> dict[str, Any]:
 
 def _show(environment: Environment) -> None:
     about = asdict(environment)
-    names = ("digest", "name", "python", "interpreter", "prefix", "requirements")
-    show.table(("", ""), [(name, str(about[name])) for name in names if about[name]])
+    names = {"digest": "ID", "name": "image"}  # as `envs ls` calls them
+    shown = (*names, "python", "interpreter", "prefix", "requirements")
+    show.facts([(names.get(name, name), str(about[name])) for name in shown if about[name]])
     for text in (*environment.deviations, *environment.notes):
         show.out.print(f"  note: {text}", markup=False)
     show.out.print()

@@ -56,13 +56,13 @@ def jobs(
                 job["ProcessingJobName"],
                 job["ProcessingJobStatus"],
                 phases.get(job["ProcessingJobName"], ""),
-                show.moment(int(began)),
+                show.lately(int(began)),
                 units.duration(ended - began),
                 job.get("FailureReason", ""),
             )
         )
     if found:
-        show.table(("NAME", "STATUS", "PHASE", "CREATED", "TOOK", "REASON"), rows)
+        show.table(("NAME", "STATUS", "PHASE", "CREATED", "TOOK", "REASON"), rows, crop=True)
     elif status or contains:
         show.note("No job matches.")
     else:
@@ -132,7 +132,7 @@ def describe(
     if json:
         show.as_json(told)
         return
-    show.table(("", ""), _summary(told))
+    show.facts(_summary(told))
     show.out.print()
     show.table(("PHASE", "AT", "TOOK"), show.phases(told))
     for host in told["hosts"]:
@@ -151,13 +151,13 @@ def outputs(
             show.as_json_line(one)
         return
     rows = [
-        (one["uri"], units.size(one["size"]), one["sha256"], show.moment(one["at"]), one["host"])
+        (units.size(one["size"]), show.lately(one["at"]), one["host"], one["sha256"], one["uri"])
         for one in islice(found, limit)
     ]
     if not rows:
         show.note(f"{name} has stored nothing.")
         return
-    show.table(("S3", "SIZE", "SHA-256", "STORED", "HOST"), rows)
+    show.table(("SIZE", "STORED", "HOST", "SHA-256", "S3"), rows)
     if next(found, None) is not None:
         show.note(f"Only the first {limit} are shown; --json prints all.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
@@ -21,6 +22,9 @@ app = typer.Typer(
 
 # What follows the script's name belongs to the script.
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+#: What AWS lists in full when one of many words is expected. What was meant follows it, and should be seen.
+_LONG_LIST = re.compile(r"\[((?:[\w.-]+, ){20,}[\w.-]+)\]")
 
 _SERVER = "The server"
 _JOBS = "Jobs"
@@ -68,11 +72,16 @@ def main() -> None:
         sys.exit(1)
 
 
+def _shorter(values: re.Match[str]) -> str:
+    names = values[1].split(", ")
+    return f"[{', '.join(names[:3])} and {len(names) - 3} more]"
+
+
 def _aws_error(error: Exception) -> str | None:
     """The server's own words, when it has refused a call; or a wrong argument that the SDK has found."""
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
-        return str(response["Error"].get("Message") or error)
+        return _LONG_LIST.sub(_shorter, str(response["Error"].get("Message") or error))
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - 0.1 s, and only for an error
 
     return str(error) if isinstance(error, (ValueError, OSError, BotoCoreError)) else None

@@ -42,7 +42,9 @@ class RunCommand(TyperCommand):
 
 
 def run(
-    script: Annotated[Path, typer.Argument(help="The script to run.")],
+    script: Annotated[
+        Path, typer.Argument(help="The script to run, by python3, or by bash when its name ends in .sh.")
+    ],
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Its arguments; those that begin with a dash go after --.")
     ] = None,
@@ -111,7 +113,7 @@ def run(
         given[VARIABLE] = sha256
         framework = framework or (None if image else of_lock)
     processor = _processor(
-        session, _image(session, framework, image), source_dir, instance_type, instance_count,
+        session, _image(session, framework, image), script, source_dir, instance_type, instance_count,
         _base_name(script), max_runtime, given, network, priority,
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
@@ -185,7 +187,7 @@ def _lock(text: str) -> tuple[str, str | None]:
     address = local_server.ensure()
     path = Path(text)
     if path.is_file():
-        read = path.read_text("utf-8")
+        read = _read_lock(path)
         name = record.keep_lock(address, read)
     elif "/" in text or path.suffix:
         raise PenstockError(f"The lock {text} does not exist.")
@@ -195,9 +197,20 @@ def _lock(text: str) -> tuple[str, str | None]:
     return name, EnvironmentLock.read(read).framework or None
 
 
+def _read_lock(path: Path) -> str:
+    """The text of a lock's file; what is none is refused with the file's name."""
+    try:
+        text = path.read_text("utf-8")
+        EnvironmentLock.read(text)
+    except (PenstockError, ValueError, OSError) as error:
+        raise PenstockError(f"The lock {path} can't be read: {error}") from error
+    return text
+
+
 def _processor(
     session: HomeSession,
     image: str,
+    script: Path,
     source_dir: Path | None,
     instance_type: str,
     instance_count: int,
@@ -213,7 +226,7 @@ def _processor(
 
     common: dict[str, Any] = {
         "image_uri": image,
-        "command": ["python3"],
+        "command": ["bash" if script.suffix == ".sh" else "python3"],
         "instance_type": instance_type,
         "instance_count": instance_count,
         "base_job_name": base_name,
@@ -236,6 +249,12 @@ def _input(text: str) -> ProcessingInput:
     if not separator or not folder.startswith("/"):
         source, folder = text, _INPUT
     if "://" not in source and not Path(source).exists():
+        before, _, folder = source.partition("=")
+        if folder and Path(before).exists():
+            raise PenstockError(
+                f"--input {text}: {folder} is no whole path. The script sees inputs below /opt/ml/processing: "
+                f"{before}={_INPUT}/{folder}, say."
+            )
         raise PenstockError(f"The input {source} does not exist.")
     return ProcessingInput(source=source, destination=folder)
 
@@ -245,8 +264,10 @@ def _output(text: str) -> tuple[ProcessingOutput, Path | None]:
     from penstock.processing import ProcessingOutput  # noqa: PLC0415
 
     name, _, destination = text.partition("=")
-    if not name:
-        raise PenstockError(f"--output {text}: give NAME or NAME=DESTINATION.")
+    if not name or "/" in name:
+        raise PenstockError(
+            f"--output {text}: give NAME or NAME=DESTINATION, such as train={destination or text}."
+        )
     folder = _folder(text, destination)
     remote = destination if destination and folder is None else None
     return ProcessingOutput(output_name=name, source=f"{_OUTPUT}/{name}", destination=remote), folder
@@ -285,8 +306,9 @@ def _check_buckets(session: HomeSession, what: str, places: list[str]) -> None:
             if error.response.get("Error", {}).get("Code") not in {"404", "NoSuchBucket"}:
                 raise
             raise PenstockError(
-                f"The {what} {place}: there is no bucket {bucket}. "
-                f"Penstock's default bucket is {session.default_bucket()}."
+                f"The {what} {place}: there is no bucket {bucket}. Penstock's default bucket is "
+                f"{session.default_bucket()}; another one is made by `aws s3 mb s3://{bucket}` after "
+                '`eval "$(penstock env)"`.'
             ) from None
 
 

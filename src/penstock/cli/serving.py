@@ -92,7 +92,7 @@ def status(json: Json = False) -> None:
         told["s3_endpoint"] = record.s3_endpoint or "AWS"
         rows = [(k, str(told[k])) for k in _SHOWN if told[k] != ""]
         rows += [("pid", str(record.pid)), ("version", record.version), ("home", record.home)]
-        show.table(("", "running"), rows)
+        show.facts([("server", "running"), *rows])
     if record is None:
         raise typer.Exit(NOT_RUNNING)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from penstock.clock import now
@@ -48,20 +48,60 @@ def fail(message: str) -> None:
     err.print(Text.assemble(("error: ", "bold red"), message))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on stdout: with colours for status words, or to a program one line per row."""
-    if not sys.stdout.isatty():
-        lines = [columns, *([" ".join(cell.split()) for cell in row] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, crop: bool = False) -> None:
+    """Print a table on stdout: to a program one line per row; to people with colours for status words.
+
+    Nothing is broken into pieces, so that names and URIs can be copied. The columns that a terminal has no room for
+    stand in a line of their own beneath each row: so the last should be the longest. With `crop` that line is cut to
+    the terminal's width.
+    """
+    lines = [columns, *([" ".join(cell.split()) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    if not out.file.isatty():
         for line in lines:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            print("  ".join(_padded(line, widths)).rstrip())
         return
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        grid.add_column(name, overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    out.print(grid)
+    beside = _fitting(widths, out.width)
+    filled = [any(column) for column in zip(*lines[1:], strict=True)]
+    for number, line in enumerate(lines):
+        cells = _padded(line[:beside], widths)
+        text = Text("  ").join(_styled(cell, heading=number == 0) for cell in cells)
+        text.rstrip()
+        out.print(text)
+        beneath = "  ".join(
+            cell for cell, there in zip(line[beside:], filled[beside:], strict=True) if cell and there
+        )
+        if beneath:
+            text = Text(f"  {beneath}", style="bold" if number == 0 else "")
+            if crop:
+                text.truncate(out.width, overflow="ellipsis")
+            out.print(text)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and their values on stdout, without a heading."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        if out.file.isatty():
+            shown = value.replace("\n", "\n" + " " * (width + 2))
+            out.print(Text.assemble(f"{name:<{width}}  ", _styled(shown)))
+        else:
+            print(f"{name:<{width}}  {' '.join(value.split())}")
+
+
+def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
+    # A line may be shorter than there are columns: the others stand beneath.
+    return [cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=False)]
+
+
+def _fitting(widths: Sequence[int], room: int) -> int:
+    """How many columns stand beside each other, with two spaces between; at least one."""
+    ends = accumulate(widths, lambda end, width: end + 2 + width)
+    return max(1, sum(end <= room for end in ends))
+
+
+def _styled(cell: str, *, heading: bool = False) -> Text:
+    return Text(cell, style="bold" if heading else COLOURS.get(cell.strip(), ""))
 
 
 def end(told: Mapping[str, Any]) -> None:
@@ -100,7 +140,21 @@ def phases(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def moment(ms: int | None) -> str:
     """Milliseconds since the epoch as local time."""
-    return "-" if ms is None else datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "-" if ms is None else _local(ms).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def lately(ms: int) -> str:
+    """The same in the rows of a list: on a terminal no longer than people need, `23:48:29`, `11-25 23:48`."""
+    if not out.file.isatty():
+        return moment(ms)
+    then, today = _local(ms), _local(now())
+    if then.date() == today.date():
+        return then.strftime("%H:%M:%S")
+    return then.strftime("%m-%d %H:%M" if then.year == today.year else "%Y-%m-%d")
+
+
+def _local(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000).astimezone()
 
 
 def _plain(value: Any) -> Any:

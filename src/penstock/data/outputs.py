@@ -428,11 +428,12 @@ def _left(output: _Output, started: float) -> Uploaded:
     if output.empty:
         output.tell(f"Output {output.name!r}: nothing was written to {output.local_path}.")
     seconds = max(0.0, output.ended - started)
-    output.tell(
-        f"Output {output.name!r}: {output.local_path} -> {output.uri}, {output.files} "
-        f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s."
-        + (f" {output.early} of them had been uploaded while the program ran." if output.early else ""),
-    )
+    if output.files or not output.empty:
+        output.tell(
+            f"Output {output.name!r}: {output.local_path} -> {output.uri}, {output.files} "
+            f"{'file' if output.files == 1 else 'files'}, {units.size(output.bytes)}, {seconds:.2f} s."
+            + (f" {output.early} of them had been uploaded while the program ran." if output.early else ""),
+        )
     return Uploaded(
         output.name, str(output.uri), output.files, output.bytes, seconds, output.early, output.skipped
     )

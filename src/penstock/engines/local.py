@@ -60,7 +60,10 @@ class LocalEngine:
     def start(self, handle: str) -> None:
         """Start the runner with nothing of the server's but the lock."""
         folder = self._folder / handle
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:  # a machine that lost power may have lost the folder
+            raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not (self._nursery and self._nursery.fork(folder, lock)):

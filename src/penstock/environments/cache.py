@@ -35,6 +35,8 @@ from penstock.environments.uv import POLL
 
 #: Part of every key and digest: raise it when environments are built in another way.
 FORMAT = "1"
+#: Seconds between attempts at taking an environment that another holds.
+_MOMENT = 0.005
 
 
 def digest_of(*parts: str) -> str:
@@ -77,6 +79,9 @@ def cached(
             found = _built(folder, key, build, progress, interpreters, cancelled, who)
         if uses is None or uses.take(found):
             return found
+        # It is just being removed, or looked at by who would.
+        leave_if(cancelled)
+        time.sleep(_MOMENT)
 
 
 def _built(

@@ -271,8 +271,14 @@ def by_nearness(value: str, options: Iterable[str]) -> list[str]:
     """The versions that differ least in their first number first, then in the second; names by their letters."""
 
     def distance(one: str) -> tuple[list[int], float]:
-        pairs = itertools.zip_longest(_numbers(value), _numbers(one), fillvalue=0)
-        return [abs(a - b) for a, b in pairs], -difflib.SequenceMatcher(None, value, one).ratio()
+        steps: list[int] = []
+        side = (
+            0  # where `one` lies by its first number that differs: of lower versions the highest is nearest
+        )
+        for wanted, number in itertools.zip_longest(_numbers(value), _numbers(one), fillvalue=0):
+            steps.append(side * number if side else abs(wanted - number))
+            side = side or (number > wanted) - (number < wanted)
+        return steps, -difflib.SequenceMatcher(None, value, one).ratio()
 
     return sorted(options, key=distance)
 

@@ -6,6 +6,7 @@ journal from 1, and an event that was applied already is passed over.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,18 +36,24 @@ class HostEvent:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> HostEvent:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote; what is no character in it, as in the name of some file, becomes "?".
 
         Raises:
             ValueError: It is not such a form.
         """
         try:
-            event = cls(int(data["sequence"]), str(data["kind"]), int(data["at"]), dict(data["data"]))
+            event = cls(int(data["sequence"]), str(data["kind"]), int(data["at"]), _clean(dict(data["data"])))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a host event: {error}") from error
         if event.kind not in {"phase", "note", "ended"}:
             raise ValueError(f"unknown kind of host event: {event.kind}")
         return event
+
+
+def _clean(data: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(data, ensure_ascii=False)
+    # Half a surrogate pair would be refused by every database, and the event be told for ever.
+    return data if text.isascii() else dict(json.loads(text.encode("utf-8", "replace")))
 
 
 @dataclass(frozen=True)

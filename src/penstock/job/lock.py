@@ -30,7 +30,7 @@ LARGEST = 1 << 20
 _FIRST = "# Penstock environment lock 1"
 _ABOUT = re.compile(r"# (framework|python|platform|requirements): (.*)")
 _PIN = re.compile(
-    r"[A-Za-z0-9][\w.-]*(?:\[[\w., -]+\])?==[\w.!+-]+(?:\s*;[\w\s.<>=!~'\"(),+*-]+?)?(?:\s+--hash=\w+:[0-9a-f]+)+"
+    r"[A-Za-z0-9][\w.-]*(?:\[[\w., -]+\])?==[\w.!+-]+(?: ?;(?:(?!--)[\w .<>=!~'\"(),+*-])+?)?(?: --hash=\w+:[0-9a-f]+)+"
 )
 _PYTHON = re.compile(r"3\.\d+(\.\d+)?")
 
@@ -87,8 +87,9 @@ class EnvironmentLock:
             elif line.strip() and not line.startswith("#"):
                 pins.append(line)
         for whole in re.sub(r"\\\s*\n", " ", "\n".join(pins)).splitlines():
-            if not _PIN.fullmatch(whole.strip()):
-                shown = whole.strip().split(" --hash", maxsplit=1)[0][:120]
+            pin = " ".join(whole.split())  # many spaces would take a pattern long
+            if not _PIN.fullmatch(pin):
+                shown = pin.split(" --hash", maxsplit=1)[0][:120]
                 raise ClientFailure(f"The lock says {shown!r}; it may hold exact versions with hashes only.")
         if not _PYTHON.fullmatch(about.get("python", "")):
             raise ClientFailure("The lock does not say which Python it is for ('# python: 3.11.7').")

@@ -21,6 +21,9 @@ from penstock.errors import AlgorithmFailure
 from penstock.job.run import Run
 from penstock.runner import contract
 
+# os.path's questions and not pathlib's, which raise for a name that is too long, or a folder that is closed.
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114
+
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _ML = PurePosixPath("/opt/ml")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
@@ -35,6 +38,9 @@ _MACHINES = {3: "x86 (32 bit)", 21: "ppc64", 22: "s390x", 40: "ARM (32 bit)", 62
 _X86, _X86_64 = 3, 62
 _EMULATORS = Path("/proc/sys/fs/binfmt_misc")
 _SHELLS = ("bash", "sh", "dash")
+#: How much of a shell's script is read for its line ends.
+_LOOKED_AT = 64 << 10
+_UNIX_LINES = "Save the file with Unix line ends (`dos2unix`, or `* text eol=lf` in .gitattributes)."
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class View:
 
     def machine(self, path: PurePosixPath) -> Path | None:
         """Where `path` of the program lies; None where that can't be told."""
+        if ".." in path.parts:
+            return None
         mounts = [(PurePosixPath(one.local_path), Path(one.mount)) for one in self.fetched if one.mount]
         mounts.sort(key=lambda one: -len(one[0].parts))
         mounts += [(PurePosixPath(place), self.environment.prefix) for place in (LAYER, BASE)]
@@ -70,13 +78,13 @@ def check_early(run: Run, environment: Environment) -> None:
     argv = argv_of(run.request)
     if not argv:
         return
-    path = PurePosixPath("/", argv[0])
+    path = _absolute(argv[0])
     given = [
         one.get("S3Input") or one.get("DatasetDefinition")
         for one in run.request.get("ProcessingInputs") or ()
     ]
     places = [PurePosixPath(one["LocalPath"]) for one in given if one and one.get("LocalPath")]
-    inner = "/" in argv[0] and path.is_relative_to(_ML / "processing")
+    inner = "/" in argv[0] and path.is_relative_to(_ML / "processing") and ".." not in path.parts
     if inner and not any(path.is_relative_to(place) for place in places):
         told = ", ".join(map(str, places)) or "none"
         raise _failure(
@@ -98,20 +106,20 @@ def check(argv: Sequence[str], search: str, view: View) -> str:
 
     Returns:
         What to add when it ends with an error, for its cause may well be seen by now: the script that it is to run
-        is not there, say. Empty when there is nothing.
+        is not there, or has the line ends of Windows. Empty when there is nothing.
 
     Raises:
         AlgorithmFailure: It is not there, or can't be executed.
     """
-    path = PurePosixPath("/", argv[0]) if "/" in argv[0] else _search(argv[0], search, view)
+    path = _absolute(argv[0]) if "/" in argv[0] else _search(argv[0], search, view)
     if path is None:
         return ""
     file = view.machine(path)
     # A link among the job's own files means something else within the walls.
-    if file is None or (path.is_relative_to(_ML) and file.is_symlink()):
+    if file is None or (path.is_relative_to(_ML) and os.path.islink(file)):
         return ""
     hint = _look(path, file, search, view)
-    return hint or _missing_script(argv, path, view)
+    return hint or _of_script(argv, path, view)
 
 
 def argv_of(request: Mapping[str, Any]) -> tuple[str, ...]:
@@ -120,16 +128,21 @@ def argv_of(request: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
 
 
+def _absolute(text: str) -> PurePosixPath:
+    """The path that a program in `/` means; two slashes at its beginning are one."""
+    return PurePosixPath("/" + text.lstrip("/"))
+
+
 def _failure(code: int, text: str) -> AlgorithmFailure:
     return AlgorithmFailure(code, f"The program can't be started: {text}")
 
 
 def _search(name: str, search: str, view: View) -> PurePosixPath | None:
     """Where on the PATH the program is; None where that can't be told."""
-    places = [PurePosixPath("/", folder) / name for folder in search.split(":")]
+    places = [_absolute(folder) / name for folder in search.split(":")]
     files = [(place, view.machine(place)) for place in places]
     for place, file in files:
-        if file is not None and file.is_file() and os.access(file, os.X_OK):
+        if file is not None and os.path.isfile(file) and os.access(file, os.X_OK):
             return place
     if any(file is None for _, file in files):
         return None
@@ -153,6 +166,8 @@ def _look(path: PurePosixPath, file: Path, search: str, view: View) -> str:
         raise _failure(
             _NOT_EXECUTABLE, f"{path} is a folder. Name a program in it. {_beside(path / '_', view)}"
         )
+    if not stat.S_ISREG(found.st_mode):
+        raise _failure(_NOT_EXECUTABLE, f"{path} is no plain file. Correct ContainerEntrypoint.")
     head = _head(file)
     is_elf = head.startswith(b"\x7fELF")
     if is_elf:
@@ -223,12 +238,12 @@ def _check_interpreter(path: PurePosixPath, head: bytes, search: str, view: View
         raise _failure(
             _NOT_FOUND,
             f"the first line of {path}, '#!{line.strip()}', ends in CR LF, so its interpreter is looked for under a "
-            "name with a CR. Save the file with Unix line ends (`dos2unix`, or `* text eol=lf` in .gitattributes).",
+            f"name with a CR. {_UNIX_LINES}",
         )
     words = line.split()
-    interpreter = PurePosixPath("/", words[0]) if words else PurePosixPath("/")
+    interpreter = _absolute(words[0] if words else "")
     file = view.machine(interpreter)
-    if file is not None and not file.exists():
+    if file is not None and not os.path.exists(file):
         raise _failure(
             _NOT_FOUND,
             f"the first line of {path} names the interpreter {interpreter}, which is not there. Correct it "
@@ -245,17 +260,31 @@ def _check_interpreter(path: PurePosixPath, head: bytes, search: str, view: View
             ) from None
 
 
-def _missing_script(argv: Sequence[str], path: PurePosixPath, view: View) -> str:
-    """What to say of an interpreter's script that is not among the job's files."""
+def _of_script(argv: Sequence[str], path: PurePosixPath, view: View) -> str:
+    """What to say of an interpreter's script: it is not among the job's files, or no shell reads its lines well."""
     if not (path.name.startswith("python") or path.name in _SHELLS):
         return ""
-    script = PurePosixPath("/", next((word for word in argv[1:] if not word.startswith("-")), ""))
+    script = _absolute(next((word for word in argv[1:] if not word.startswith("-")), ""))
     file = view.machine(script)
     if "-c" in argv or "-m" in argv or not script.is_relative_to(_ML / "processing"):
         return ""
-    if file is None or os.path.lexists(file):
+    if file is None:
         return ""
-    return f"{script} is not there. {_beside(script, view)}"
+    if not os.path.lexists(file):
+        return f"{script} is not there. {_beside(script, view)}"
+    if path.name in _SHELLS and _has_windows_lines(file):
+        return f"{script} has lines that end in CR LF, and {path.name} takes the CR for a part of them. {_UNIX_LINES}"
+    return ""
+
+
+def _has_windows_lines(file: Path) -> bool:
+    if file.is_symlink() or not file.is_file():
+        return False
+    try:
+        with file.open("rb") as script:
+            return b"\r\n" in script.read(_LOOKED_AT)
+    except OSError:
+        return False
 
 
 def _beside(path: PurePosixPath, view: View) -> str:
@@ -263,7 +292,7 @@ def _beside(path: PurePosixPath, view: View) -> str:
     folder = view.machine(path.parent)
     if folder is None or not path.is_relative_to(_ML):
         return "Correct ContainerEntrypoint."
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         inputs = ", ".join(one.local_path for one in view.fetched) or "none"
         return f"There is no folder {path.parent}; inputs lie at: {inputs}. Correct the path, or the input's LocalPath."
     names = sorted(one.name for one in folder.iterdir())

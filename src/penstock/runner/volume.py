@@ -205,4 +205,5 @@ def _descendants(process: int) -> Iterable[int]:
 
 
 def _shortened(path: str) -> str:
-    return path if len(path) <= 200 else f"{path[:90]}...{path[-100:]}"
+    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in path)
+    return shown if len(shown) <= 200 else f"{shown[:90]}...{shown[-100:]}"

@@ -197,7 +197,9 @@ def _kill(folder: Path) -> None:
             _write(folder / "cgroup.kill", "1")
             return
         for line in (folder / "cgroup.procs").read_text("ascii").split():
-            os.kill(int(line), signal.SIGKILL)
+            # 0 is a process that can't be seen from here; to kill it would mean all of our own group.
+            if int(line) not in (0, os.getpid()):
+                os.kill(int(line), signal.SIGKILL)
 
 
 def _failure(error: OSError) -> InternalFailure:
@@ -214,7 +216,12 @@ def _ours(group: Path, *files: str) -> bool:
 def _limit(folder: Path, nest: Nest, limits: Limits) -> None:
     for name, value in _values(nest.unified, limits):
         if name.partition(".")[0] in nest.controllers and (name not in _OPTIONAL or (folder / name).exists()):
-            _write(folder / name, value)
+            try:
+                _write(folder / name, value)
+            except OSError as error:
+                # Version 1 takes no more than the groups around leave, and those hold without us.
+                if name != "cpu.cfs_quota_us" or error.errno != errno.EINVAL:
+                    raise
 
 
 def _values(unified: bool, limits: Limits) -> Iterator[tuple[str, str]]:

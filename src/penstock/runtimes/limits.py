@@ -53,12 +53,13 @@ class Keeper:
             where = []
         self._means = means
         self._groups: Groups | None = None
+        self.notes: list[str] = []
+        """What the job's log should say of how its limits are kept."""
         if where:
             try:
                 self._groups = Groups(self._limits, where)
-            except InternalFailure:
-                if means == "cgroup":
-                    raise  # else a job is worth more than its limits: the watch is left
+            except InternalFailure as failure:
+                self._do_without_groups(failure)
         self._watch: Watch | None = None
         self._closing = threading.Lock()
         self._exceeded: frozenset[Resource] | None = None
@@ -72,11 +73,8 @@ class Keeper:
         if self._groups:
             try:
                 self._groups.admit(first)
-            except InternalFailure:
-                if self._means == "cgroup":
-                    raise
-                self._groups.remove()
-                self._groups = None
+            except InternalFailure as failure:
+                self._do_without_groups(failure)
         if self._limits.cpus is not None:
             os.sched_setaffinity(first, self._limits.cpus)
         if self._limits.processes is not None and "pids" not in self._grouped() and _counts_namespaces():
@@ -110,6 +108,15 @@ class Keeper:
                 self._exceeded = self._so_far()
                 if self._groups:
                     self._groups.remove()
+
+    def _do_without_groups(self, failure: InternalFailure) -> None:
+        """Leave all to the watch, unless groups were asked for: a job is worth more than its limits."""
+        if self._means == "cgroup":
+            raise failure
+        self.notes.append(f"The program's limits are kept less strictly: {failure}")
+        if self._groups:
+            self._groups.remove()
+            self._groups = None
 
     def _grouped(self) -> frozenset[str]:
         return self._groups.controllers if self._groups else frozenset()

@@ -107,7 +107,7 @@ class Tree:
         self, monitor: subprocess.Popen[bytes], first: int, keeper: Keeper, guarded: Guarded
     ) -> None:
         """Take over `monitor`, process 1, whose number is `first`, and what keeps its limits and its network."""
-        self.notes = [guarded.note] if guarded.note else []
+        self.notes = [*keeper.notes, *([guarded.note] if guarded.note else [])]
         self._guarded = guarded
         self._monitor = monitor
         self._keeper = keeper
@@ -138,6 +138,11 @@ class Tree:
 
     def kill(self) -> None:
         """See `Running.kill`."""
+        if not _ended(self._first_handle, 0):
+            # All others end with process 1, so it must not wait for a fork bomb to let it run. Only root can do this.
+            with suppress(OSError):
+                policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+                os.sched_setscheduler(self._first, policy, os.sched_param(1))
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._first_handle, signal.SIGKILL)
 
@@ -206,16 +211,31 @@ def _attempt(
         first = _first(channels.told)
         if first is not None:
             # It waits at the gate, so the handle can't be on another process, unless it failed this very moment.
-            with suppress(ProcessLookupError):
+            try:
                 keeper.admit(first)  # before the guard, which takes the group that it is in then
                 _forbid_core_dumps(first)
                 tree = Tree(monitor, first, keeper, guard.admit(first, closed))
                 if _opened(channels.gate):
                     tree.watch()
                     return tree
-        monitor.kill()
-        monitor.wait()
+            except ProcessLookupError:
+                pass
+            except BaseException as error:
+                # Before the gate is closed: bubblewrap takes that for leave to go on. Process 1 itself, too: it may
+                # not have asked yet to die with the monitor.
+                with suppress(ProcessLookupError):
+                    os.kill(first, signal.SIGKILL)
+                _end(monitor)
+                if isinstance(error, OSError):
+                    raise InternalFailure(f"The program's limits can't be set: {error}.") from error
+                raise
+        _end(monitor)
         return None
+
+
+def _end(monitor: subprocess.Popen[bytes]) -> None:
+    monitor.kill()
+    monitor.wait()
 
 
 def _forbid_core_dumps(first: int) -> None:

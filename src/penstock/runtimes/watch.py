@@ -45,6 +45,7 @@ class Watch:
         """
         self._find = find
         self._root: Path | None = None
+        self._held: int | None = None
         self._handle = os.dup(handle)
         self._limits = limits
         self._end = end
@@ -58,15 +59,23 @@ class Watch:
         self._thread.join()
 
     def _look_on(self) -> None:
+        if self._limits.processes is not None:
+            # A fork bomb leaves others next to no time. An ordinary user can't have this, but has the kernel count.
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
         with os.fdopen(self._handle, "rb"):  # closes it
             ended = select.poll()
             ended.register(self._handle, select.POLLIN)
             pause = _SHORTEST
-            while not ended.poll(pause * 1000):
-                began = time.thread_time()
-                with suppress(OSError):  # ended under our eyes
-                    pause = self._look()
-                pause = max(pause, min(_SELDOM, _RARELY * (time.thread_time() - began)))
+            try:
+                while not ended.poll(pause * 1000):
+                    began = time.thread_time()
+                    with suppress(OSError):  # ended under our eyes
+                        pause = self._look()
+                    pause = max(pause, min(_SELDOM, _RARELY * (time.thread_time() - began)))
+            finally:
+                if self._held is not None:
+                    os.close(self._held)
 
     def _look(self) -> float:
         """Look once; how many seconds may pass until the next time."""
@@ -74,8 +83,14 @@ class Watch:
             # Not by process 1, which is closed to an ordinary user. The tree ends with the program.
             if (program := self._find()) is None:
                 return _SHORTEST
-            self._root = Path(f"/proc/{program}/root")
+            self._held = _root(program)
+            self._root = Path(f"/proc/self/fd/{self._held}")
         memory, processes = self._limits.memory, self._limits.processes
+        if processes is not None and len(_numbers(self._root / "proc")) > processes:
+            # Without a look at each, which takes long by then.
+            self.exceeded |= {"processes"}
+            self._end()
+            return _LONGEST
         tree = list(_tree(self._root / "proc"))
         if processes is not None:
             count = sum(one["Threads"] for one in tree)
@@ -103,6 +118,15 @@ class Watch:
         return own + max(files, sum(one["Pss_Shmem"] for one in parts))
 
 
+def _root(program: int) -> int:
+    """A descriptor of a program's root folder; of whichever thread has one, for the first may end before others."""
+    threads = Path(f"/proc/{program}/task")
+    for thread in threads.iterdir():
+        with suppress(FileNotFoundError):
+            return os.open(thread / "root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    raise FileNotFoundError(threads)
+
+
 def in_memory(root: Path) -> int:
     """Bytes of files in the file systems that the walls keep in memory."""
     used: dict[int, int] = {}
@@ -123,19 +147,39 @@ def _parts(proc: Path) -> Iterator[Mapping[str, int]]:
 
 def _fields(proc: Path, file: str, names: tuple[str, ...]) -> Iterator[Mapping[str, int]]:
     """The fields of each process's file; sizes in bytes, 0 for what a process has not, such as one that ends."""
-    for name in os.listdir(proc):  # noqa: PTH208 - many a time
-        if not name.isdigit() or name == "1":  # which is ours
-            continue
+    for name in _numbers(proc):
         found = dict.fromkeys(names, 0)
-        try:
-            with open(f"{proc}/{name}/{file}", "rb") as lines:  # noqa: PTH123
-                text = lines.read()
-        except OSError:
-            continue  # ended meanwhile
-        for line in text.splitlines():
+        for line in _text(f"{proc}/{name}", file, names[0].encode()).splitlines():
             field, _, value = line.partition(b":")
             key = field.decode("ascii", "replace")
             if key in found:
                 number, *unit = value.split()
                 found[key] = int(number) * (1024 if unit else 1)
         yield found
+
+
+def _numbers(proc: Path) -> list[str]:
+    """Of all processes but the first, which is ours."""
+    return [name for name in os.listdir(proc) if name.isdigit() and name != "1"]  # noqa: PTH208 - many a time
+
+
+def _text(folder: str, file: str, needed: bytes) -> bytes:
+    """What a process's file says; empty for one that has ended.
+
+    A first thread that has ended has no memory, so while others go on one of theirs is taken.
+    """
+    text = _read(f"{folder}/{file}")
+    if needed not in text:
+        with suppress(OSError):
+            for thread in os.listdir(f"{folder}/task"):  # noqa: PTH208 - many a time
+                if needed in (other := _read(f"{folder}/task/{thread}/{file}")):
+                    return other
+    return text
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - many a time
+            return file.read()
+    except OSError:
+        return b""

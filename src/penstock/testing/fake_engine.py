@@ -54,7 +54,7 @@ class FakeEngine:
             raise InternalFailure(self.start_error)
         found = self.runs.get(handle)
         if found is None:
-            raise InternalFailure(f"{handle} was never prepared")
+            raise InternalFailure(f"The runner could not be started: {handle} was never prepared.")
         if found.life is Life.ALIVE:
             raise InternalFailure(f"{handle} is alive already")
         found.life = Life.ALIVE

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import pytest
 
+from penstock.errors import InternalFailure
 from penstock.runtimes.base import Limits, Runtime
 from penstock.testing.programs import RUNNER
 from penstock.testing.runtimes import PATIENCE
@@ -75,6 +76,35 @@ class LimitsSuite:
     def test_a_program_that_uses_too_much_memory_is_ended(self, runtime: Runtime) -> None:
         said, exceeded = _end(runtime, "x = bytearray(1 << 30); print('has it')", _GREEDY)
         assert (said, exceeded) == ((137, b""), {"memory"})
+
+    def test_a_program_whose_first_thread_has_ended_is_limited_all_the_same(self, runtime: Runtime) -> None:
+        source = """
+            import _thread, ctypes, os, time
+
+            def eat():
+                while open("/proc/self/stat").read().rpartition(")")[2].split()[0] != "Z":
+                    time.sleep(0.01)
+                time.sleep(0.3)  # for a watch to look at it as it is then
+                x = bytearray(1 << 30)
+                print("has it", flush=True)
+                os._exit(0)
+
+            _thread.start_new_thread(eat, ())
+            ctypes.CDLL(None).pthread_exit(None)
+        """
+        said, exceeded = _end(runtime, source, _GREEDY)
+        assert (said, exceeded) == ((137, b""), {"memory"})
+
+    def test_a_program_whose_limits_can_not_be_set_never_runs(self, runtime: Runtime) -> None:
+        with tempfile.TemporaryFile() as output:
+            program = script("print('runs', flush=True)", limits=Limits(cpus=(1 << 20,)))
+            with pytest.raises(InternalFailure, match="limits can't be set"):
+                runtime.start(program, output.fileno())
+            # Nothing tells of a program that doesn't start: one that did would by then.
+            said, _ = _end(runtime, "pass", Limits())
+            assert said == (0, b"")
+            output.seek(0)
+            assert output.read() == b""
 
     def test_the_memory_of_all_its_processes_counts(self, runtime: Runtime) -> None:
         source = """

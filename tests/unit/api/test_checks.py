@@ -179,8 +179,9 @@ def test_a_program_that_no_kernel_would_start_is_refused_with_its_size():
 class TestContainers:
     """Of images that the catalogue does not know."""
 
-    def broken(self, image, problem=None, runtime="auto", tag=None, **application):
+    def broken(self, image, problem=None, runtime="auto", tag=None, environment=None, **application):
         asked = request()
+        asked["Environment"] = environment or {}
         asked["AppSpecification"] = {"ImageUri": image, **application}
         asked["Tags"] = [{"Key": "penstock:runtime", "Value": tag}] if tag else []
         return broken_rules(asked, (), runtime, lambda: problem)
@@ -202,6 +203,18 @@ class TestContainers:
 
     def test_the_sandbox_alone_refuses_as_ever(self):
         assert "Invalid image URI" in self.broken("registry/mine:1", runtime="sandbox")[0]
+
+    @pytest.mark.parametrize(
+        "image",
+        ["../containers/json", "docker-archive:/etc/passwd", "-x", "r/Mine:1", "mine@sha256:12", "mine:"],
+    )
+    def test_what_can_name_no_image_is_refused_at_once(self, image):
+        assert "Invalid image URI" in self.broken(image)[0]
+
+    def test_a_lock_says_nothing_of_a_container(self):
+        asked = {"PENSTOCK_LOCK": "0" * 64}
+        assert "no lock can say them" in self.broken("registry/mine:1", environment=asked)[0]
+        assert self.broken("python:3.11", environment=asked, ContainerEntrypoint=["x"]) == []
 
     def test_a_tag_that_says_nothing_known(self):
         assert self.broken("python:3.11", tag="vm") == [

@@ -70,7 +70,7 @@ def test_ls_tells_what_each_is_for(penstock, kept):
     assert (second["digest"], second["in_use"], "lock" in second) == ("aa11", False, False)
     lines = penstock("ls").output.splitlines()
     assert lines[1].split()[:3] == ["bb22", "sklearn==1.2-1", "3.11.7"]
-    assert "1 differ" in lines[1]
+    assert "1 deviation(s)" in lines[1]
     assert "2.0 KiB" in lines[2]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.errors import UnknownImage
 from penstock.images.catalog import frameworks
-from penstock.images.uris import Image, parse, parse_framework, retrieve
+from penstock.images.uris import Image, by_nearness, parse, parse_framework, retrieve
 
 ECR = ".dkr.ecr.us-east-1.amazonaws.com/"
 
@@ -217,3 +217,10 @@ def test_no_image_is_suggested_that_only_looks_a_little_alike():
         parse("my-own:latest")
     assert "did you mean" not in str(caught.value)
     assert "spark" not in str(caught.value)  # its images are known, but have no environment
+
+
+def test_of_versions_that_are_all_lower_or_higher_the_next_one_is_nearest():
+    options = ["1.2", "2.0", "2.8", "2.8.1", "2.5"]
+    assert by_nearness("9", options)[:4] == ["2.8", "2.8.1", "2.5", "2.0"]
+    assert by_nearness("2.6", options)[:3] == ["2.5", "2.8", "2.8.1"]
+    assert by_nearness("0.9", options)[:2] == ["1.2", "2.0"]

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -88,3 +89,10 @@ def test_a_run_comes_back_from_disk_the_same_also_from_another_version():
     assert Run.from_json(newer) == run
     assert run.index == 1
     assert "secret" not in repr(run)
+
+
+def test_what_is_no_character_is_told_all_the_same():
+    told = HostEvent.from_json(
+        json.loads(json.dumps(event(1, "note", files={"o": ["a\udcff", "\U0001f600", "é"]}).to_json()))
+    )
+    assert told.data == {"files": {"o": ["a?", "\U0001f600", "é"]}}

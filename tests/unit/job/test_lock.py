@@ -44,6 +44,8 @@ def test_comments_and_ends_of_lines_of_other_systems_do_no_harm():
         (f"{FIRST}# python: 3.9.1\n-r /etc/passwd\n", "exact versions with hashes only"),
         (f"{FIRST}# python: 3.9.1\nx==1 --hash=sha256:aa --config-settings a=b\n", "exact versions"),
         (f"{FIRST}# python: 3.9.1\nx==1 \\\n --hash=sha256:aa \\\n -e .\n", "exact versions"),
+        (f"{FIRST}# python: 3.9.1\nx==1 ; python_version>'3' --pre --hash=sha256:aa\n", "exact versions"),
+        (f"{FIRST}# python: 3.9.1\nx==1 ;{' ' * 900_000}/\n", "'x==1 ; /'"),
     ],
 )
 def test_what_is_no_lock_is_refused_by_its_line(text, words):

@@ -81,6 +81,10 @@ def test_a_program_for_another_machine_may_have_an_emulator(view, monkeypatch, t
         ("/tmp/made-by-nobody-yet",),
         ("python3", "-m", "module"),
         (f"{CODE}/link",),
+        ("//usr/bin/env", "true"),
+        ("//bin/sh", "-c", "true"),
+        (f"{CODE}/../code/run.sh",),
+        ("bash", "x" * 300),
     ],
 )
 def test_what_may_well_start_is_let_be(view, argv):
@@ -93,6 +97,18 @@ def test_a_script_that_is_not_there_is_a_hint_for_when_it_has_failed(view):
     assert_told(
         "the script of python3 is not there", f"AlgorithmError: , exit code: 2. {hint.removesuffix('.')}"
     )
+
+
+def test_a_shell_s_script_with_windows_lines_is_one_too(view):
+    script = put(view, b"echo\r\nfalse\r\n")
+    hint = entrypoint.check(("bash", "-e", script), PATH, view)
+    assert_told(
+        "a script of bash has lines that end in CR LF",
+        f"AlgorithmError: , exit code: 1. {hint.removesuffix('.')}",
+    )
+    assert entrypoint.check(("python3", script), PATH, view) == ""  # which reads such lines
+    put(view, b"echo\n")
+    assert entrypoint.check(("bash", script), PATH, view) == ""
 
 
 def test_a_script_that_the_shell_runs_for_want_of_a_first_line_is_one_too(view):
@@ -114,3 +130,21 @@ def test_many_names_are_not_all_told(view):
     for number in range(20):
         (view.ml / f"processing/input/code/{number:02}").touch()
     assert "07 and 13 more" in refused(view, f"{CODE}/run.sh")
+
+
+def test_a_name_that_no_file_can_have_is_not_there(view):
+    assert "is not found on its PATH" in refused(view, "p" * 300)
+    assert " is not there" in refused(view, f"{CODE}/" + "p" * 300)
+    assert "names the interpreter" in refused(view, put(view, b"#!/usr/" + b"p" * 100 + b"\n"))
+
+
+def test_what_is_no_file_is_never_opened(view):
+    os.mkfifo(view.ml / "processing/input/code/pipe", 0o755)  # to open it would wait for a writer
+    assert "pipe is no plain file" in refused(view, f"{CODE}/pipe")
+
+
+def test_a_way_up_is_left_to_the_walls(view, tmp_path):
+    (tmp_path / "kept").mkdir()
+    fetched = [Fetched("x", "s3://b/k", 1, 1, 0.0, f"{CODE}/inner", str(tmp_path / "kept"))]
+    mounted = entrypoint.View(view.environment, view.ml, fetched)
+    assert entrypoint.check((f"{CODE}/inner/../run.sh",), PATH, mounted) == ""

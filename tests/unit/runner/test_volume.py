@@ -74,6 +74,12 @@ class TestMeasure:
         assert usage.largest == "/tmp/many"
         assert usage.largest_bytes >= 40 * 50_000
 
+    def test_a_name_that_can_not_be_shown_is_told_by_its_numbers(self, folder):
+        (folder.scratch / os.fsdecode(b"a\xff\n")).write_bytes(b"x")
+        usage = self.measured(folder)
+        reason = Volume(1, folder, ())._exceeded(usage).reason
+        assert "The largest is /tmp/a\\udcff\\n with " in reason
+
     def test_no_link_is_followed(self, folder, tmp_path):
         write(tmp_path / "outside/big", 5 * MIB)
         (folder.scratch / "link").symlink_to(tmp_path / "outside")

@@ -51,12 +51,14 @@ class TestKeeper:
                 keeper.admit(os.getpid())
             finally:
                 keeper.close()
+            return keeper.notes
 
         with pytest.raises(InternalFailure, match=file + ".*PENSTOCK_LIMITS=watch"):
             start("cgroup")
         with monkeypatch.context() as patch:
             patch.setattr(limits, "_FIRST_TO_GO", "0")  # the process is that of the tests
-            start("auto")
+            (note,) = start("auto")
+        assert note.startswith("The program's limits are kept less strictly: No control group")
         assert [path for path in nest.folder.iterdir() if path.is_dir()] == []
 
     def test_no_limit_makes_no_group(self, tmp_path, monkeypatch):
@@ -175,6 +177,16 @@ class TestWatch:
         assert self.look(root, monkeypatch, processes=7)[1:] == (False, set())
         assert self.look(root, monkeypatch, processes=5)[1:] == (False, {"processes"})
         assert self.look(root, monkeypatch, processes=4)[1:] == (True, {"processes"})
+
+    def test_a_process_whose_first_thread_has_ended_counts(self, root, monkeypatch):
+        self.process(root, 2)
+        status = root / "proc/2/status"
+        full = status.read_text().replace("RssAnon:\t0", "RssAnon:\t2048")
+        status.write_text("Name:\tx\nState:\tZ (zombie)\nThreads:\t2\n")
+        for thread, text in (("2", status.read_text()), ("3", full)):
+            (root / "proc/2/task" / thread).mkdir(parents=True)
+            (root / "proc/2/task" / thread / "status").write_text(text)
+        assert self.look(root, monkeypatch, memory=MIB)[1:] == (True, {"memory"})
 
     def test_it_ends_with_its_process(self):
         with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as process:

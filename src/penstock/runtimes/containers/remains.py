@@ -22,6 +22,8 @@ from penstock.runtimes.containers.sockets import MARK, listens
 LABEL = "penstock.run"
 #: The machine's own folders that `chown` needs to run, whatever the image is made of.
 _SYSTEM = ("usr", "lib", "lib64", "bin")
+#: By which the image would say what code `chown` loads: the machine's own, and none.
+_LOADED = {"/etc/ld.so.cache": "/etc/ld.so.cache", "/etc/ld.so.preload": "/dev/null"}
 
 
 def mark(folder: Path, engine: Engine, image: Image) -> None:
@@ -77,13 +79,19 @@ def take_over(engine: Engine, image: str, folders: Sequence[Path]) -> None:
         for name in _SYSTEM
         if Path("/", name).exists()
     ]
+    system += [
+        Mount(target, source, type="bind", read_only=True)
+        for target, source in _LOADED.items()
+        if Path(source).exists()
+    ]
     places = {f"/opt/penstock/{number}": folder for number, folder in enumerate(theirs)}
     client = engine.client()
     try:
         options = client.create_host_config(
             network_mode="none",
             cap_drop=["ALL"],
-            cap_add=["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH"],
+            # Not DAC_READ_SEARCH, by which files are opened that no mount shows.
+            cap_add=["CHOWN", "DAC_OVERRIDE"],
             security_opt=["no-new-privileges"],
             log_config={"Type": "none"},
             userns_mode="host" if engine.remapped and not engine.rootless else None,

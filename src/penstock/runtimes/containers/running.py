@@ -162,8 +162,14 @@ class Contained:
             return 0
 
     def _signal(self, name: str) -> None:
-        with suppress(DockerException), self._lock:  # refused once it has ended
-            self._client.kill(self._id, name)
+        """Until the engine has passed it on: one that is away just now would leave a program beyond its time limit."""
+        deadline = time.monotonic() + _PATIENCE
+        while not self._ended.is_set() and time.monotonic() < deadline:
+            # Refused once it has ended, which shows soon.
+            with suppress(DockerException, OSError), self._lock:
+                self._client.kill(self._id, name)
+                return
+            self._ended.wait(_LONGEST)
 
     def _listens(self) -> bool:
         """Whether process 1 takes SIGTERM by now. One that comes before is lost: the kernel spares processes 1."""

@@ -184,6 +184,11 @@ class Container:
                 f"The program {name!r} can't be executed in the image {self.image.uri}: {said}. Check "
                 "ContainerEntrypoint, and whether the file is there and may be executed."
             )
+        if "unable to find user" in small or "unable to find group" in small:
+            return ClientFailure(
+                f"The image {self.image.uri} has no user {self.image.user!r}, which its USER names: {said}. Name one "
+                "that is in its /etc/passwd, or a number."
+            )
         return InternalFailure(
             f"The container can't be started by {self.engine.name} {self.engine.version}: {said}. `penstock doctor` "
             "says whether this machine is fit."

@@ -93,13 +93,17 @@ class SimulatedEngine(FakeEngine):
         if handle in self.runs:
             self.runs[handle].life = Life.DEAD
 
-    def power_lost(self, chance: random.Random) -> None:
-        """All runners are dead, and what was not synced may be gone."""
-        for handle, found in self.runs.items():
-            if found.life is Life.NEVER_STARTED:
-                continue
-            kept = self.disks[handle].lose(chance)
-            found.life = Life.DEAD if kept else Life.NEVER_STARTED
+    def power_lost(self, chance: random.Random) -> list[str]:
+        """All runners are dead, and what was not synced may be gone; returns the runs whose folders are."""
+        gone = []
+        for handle, found in list(self.runs.items()):
+            disk = self.disks[handle]
+            if found.life is not Life.NEVER_STARTED:
+                found.life = Life.DEAD if disk.lose(chance) else Life.NEVER_STARTED
+            if found.life is Life.NEVER_STARTED and chance.random() < 0.5:
+                self.forget(handle)
+                gone.append(handle)
+        return gone
 
     def _begin(self, found: FakeRun) -> None:
         handle = f"{found.run.job_uid}/{found.run.host}"

@@ -284,7 +284,9 @@ class World:
                 self.truth |= {(handle, "power lost") for handle in self.engine.runs}
                 # A program of which no server was told may run again.
                 self._programs = {handle for handle in self._programs if self.watch.knows_start(handle)}
-                self.engine.power_lost(self._chance("disk"))
+                for handle in self.engine.power_lost(self._chance("disk")):
+                    self.trace(f"the folder of {handle} is lost")
+                    self.truth.add((handle, "not started"))
 
     def _free_disk(self) -> None:
         self.trace("the disk has room again")
