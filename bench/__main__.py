@@ -12,6 +12,7 @@ from bench import (
     limits,
     listing,
     local_mode,
+    queue,
     records,
     start,
     transfers,
@@ -33,6 +34,7 @@ ALL = {
     "limits": limits.main,
     "volume": volume.main,
     "records": records.main,
+    "queue": queue.main,
     "walls": walls.main,
     "local-mode": local_mode.main,
 }

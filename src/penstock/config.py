@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from penstock.amounts import read_bytes
 from penstock.config_file import ConfigFile
 from penstock.errors import ConfigurationError
 from penstock.s3_settings import MEMBERS, S3Settings, for_bucket, read
@@ -48,6 +49,12 @@ class Settings:
     strict_versions: bool
     stop_grace: int
     slots: int
+    cpus: int | None
+    """To give out; None: as many as there are. So with memory and graphics cards."""
+    memory: int | None
+    """Bytes."""
+    gpus: int | None
+    strict_resources: bool
     environments: Path
     aws_limits: str
     cache_bytes: int
@@ -89,6 +96,10 @@ class Settings:
             strict_versions=_flag(env, "PENSTOCK_STRICT_VERSIONS"),
             stop_grace=_integer(env, "PENSTOCK_STOP_GRACE", 120, 0, 86400),
             slots=_integer(env, "PENSTOCK_SLOTS", max(4, 2 * (os.cpu_count() or 1)), 1, 10_000),
+            cpus=_capacity(env, "PENSTOCK_CPUS", 1),
+            memory=_bytes(env, "PENSTOCK_MEMORY"),
+            gpus=_capacity(env, "PENSTOCK_GPUS", 0),
+            strict_resources=_flag(env, "PENSTOCK_STRICT_RESOURCES"),
             environments=Path(env.get("PENSTOCK_ENVIRONMENTS") or home / "environments")
             .expanduser()
             .absolute(),
@@ -131,6 +142,10 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_STRICT_VERSIONS": "`1`: an environment that differs from its image is an error, not a note",
     "PENSTOCK_STOP_GRACE": "seconds between SIGTERM and SIGKILL when a job is stopped (default 120)",
     "PENSTOCK_SLOTS": "instances that run at once on this machine (default twice the processors, at least 4)",
+    "PENSTOCK_CPUS": "processors that the queue gives out (default those of the machine; may be more)",
+    "PENSTOCK_MEMORY": "memory that the queue gives out, as `48G` (default that of the machine; may be more)",
+    "PENSTOCK_GPUS": "graphics cards that the queue gives out (default those of the machine; may be more)",
+    "PENSTOCK_STRICT_RESOURCES": "`1`: a job larger than the machine is refused; else it runs alone on all of it",
     "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
     "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
@@ -175,6 +190,20 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     if not low <= value <= high:
         raise ConfigurationError(f"{name}={text!r} is not a whole number from {low} to {high}.")
     return value
+
+
+def _capacity(env: Mapping[str, str], name: str, low: int) -> int | None:
+    return _integer(env, name, low, low, 1_000_000) if env.get(name) else None
+
+
+def _bytes(env: Mapping[str, str], name: str) -> int | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        return read_bytes(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {error}") from None
 
 
 def _folders(env: Mapping[str, str], name: str) -> tuple[str, ...]:

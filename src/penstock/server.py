@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from penstock import machine
 from penstock._version import __version__
 from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
@@ -29,9 +30,11 @@ from penstock.api.protocol import BoundedProtocol
 from penstock.clock import now
 from penstock.config import Settings
 from penstock.dispatch.loop import Dispatcher
+from penstock.dispatch.outlook import outlook
 from penstock.engines.local import LocalEngine
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.home import AlreadyServed, Home, ServerRecord
+from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
@@ -91,9 +94,8 @@ class _Server:
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs", _release)
-        self._dispatcher = Dispatcher(
-            self._store, self._logbook, self._engine, self._make_run, now, settings.slots
-        )
+        capacity = _capacity(settings)
+        self._dispatcher = Dispatcher(self._store, self._logbook, self._engine, self._make_run, now, capacity)
         self._ready = threading.Event()
         self._ending = threading.Event()
         self._not_ready: str | None = None
@@ -106,6 +108,9 @@ class _Server:
             clock=now,
             wake=self._dispatcher.wake,
             local_inputs=settings.local_inputs,
+            signer=self._keys.access_key_id,
+            most=capacity if settings.strict_resources else None,
+            queue=lambda: outlook(self._store, capacity, now()),
             runtime=settings.runtime,
             no_engine=sockets.lacking,
         )
@@ -131,7 +136,7 @@ class _Server:
         self._ending.set()
         self._dispatcher.close()
         self._engine.close()
-        alive = [j for j in self._store.active_jobs() if j.phases.get("preparing")]
+        alive = self._store.begun_jobs()
         if alive:
             _log.warning("%d job(s) go on without the server; the object store stays up for them", len(alive))
         self._beginning.join(_STORE_SECONDS if alive else 0)
@@ -269,6 +274,17 @@ class _Server:
             s3_buckets={name: said.endpoint for name, said in self._settings.s3_buckets.items()},
             local_inputs=self._settings.local_inputs,
         )
+
+
+def _capacity(settings: Settings) -> Resources:
+    """What is given out: what the settings say, and else what the machine has."""
+    there = machine.look()
+    return Resources(
+        cpus=there.share if settings.cpus is None else settings.cpus,
+        memory=there.memory_bytes if settings.memory is None else settings.memory,
+        gpus=len(there.gpus) if settings.gpus is None else settings.gpus,
+        instances=settings.slots,
+    )
 
 
 def _open_store(settings: Settings) -> Store:

@@ -1,4 +1,4 @@
-"""Sizes and durations for people."""
+"""Sizes, durations and places for people."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def duration(ms: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def ordinal(number: int) -> str:
+    """``1st``, ``12th``."""
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

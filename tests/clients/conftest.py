@@ -53,6 +53,8 @@ def environ(tmp_path_factory):
         "PENSTOCK_PORT": "11560",
         "PENSTOCK_SLOTS": "16",
         "PENSTOCK_RUNTIME": "sandbox",
+        "PENSTOCK_CPUS": "256",
+        "PENSTOCK_MEMORY": "4T",
         "PENSTOCK_STOP_GRACE": "5",
     }
     yield environ

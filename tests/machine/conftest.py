@@ -23,6 +23,10 @@ def home(tmp_path_factory):
         PENSTOCK_HOME=str(path),
         PENSTOCK_ENVIRONMENTS=str(ENVIRONMENTS),
         PENSTOCK_STOP_GRACE="5",
+        # Jobs are to run side by side on however small a machine.
+        PENSTOCK_CPUS="256",
+        PENSTOCK_MEMORY="4T",
+        PENSTOCK_GPUS="64",
         PENSTOCK_PORT="11550",
         PENSTOCK_RUNTIME="sandbox",  # whatever container engine the machine has
     )

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 from penstock.errors import ConfigurationError
+from penstock.job.claim import claim_of
 from penstock.job.life import Phase, StopAsked, advance
 from penstock.job.uploads import Upload
 from penstock.store import schema
@@ -35,6 +36,7 @@ REVISIONS = sorted(step.revision for step in ScriptDirectory.from_config(alembic
 REFLECTION = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 
 _COMPONENT = "part-aws-processing-job"
+_TWO_LARGE = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}}
 #: What each schema has had first; all of it must outlive the way up.
 _ROWS = {
     "0001": (
@@ -49,7 +51,7 @@ _ROWS = {
             )
             for name, given, phase, status in (
                 ("Plain", {}, "completed", "Completed"),
-                ("Part", {"ExperimentConfig": {"RunName": "r"}}, "queued", "InProgress"),
+                ("Part", {"ExperimentConfig": {"RunName": "r"}, **_TWO_LARGE}, "queued", "InProgress"),
                 ("None", {"ExperimentConfig": {}}, "failed", "Failed"),
                 ("ab", {}, "stopping", "Stopping"),
             )
@@ -71,6 +73,9 @@ _ROWS = {
             " VALUES ('Plain-u', 's3://b/k', 'algo-1', 'o', 5, '00', 1)"),
             {},
         ),
+    ),
+    "0006": (
+        (f"UPDATE jobs SET cpus = 4, memory = {16 << 30}, instances = 2 WHERE name = 'Part'", {}),
     ),
 }  # fmt: skip
 
@@ -110,6 +115,8 @@ class UpgradeSuite(StoreBase):
                 "ab",
             ]
             assert [j.name for j in store.active_jobs()] == ["Part", "ab"]
+            assert [j.name for j in store.begun_jobs()] == ["ab"]
+            assert store.waiting() == store.waiting(1) == [claim_of(store.job("Part"))]
             assert [j.name for j in store.list_jobs(JobQuery(name_contains="lai"), 9)[0]] == ["Plain"]
             plain = store.job("Plain")
             assert (plain.phase, plain.created_at, plain.modified_at, plain.version) == (

@@ -42,6 +42,7 @@ from penstock.api import (
 )
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
+from penstock.job.life import Job, Phase
 from penstock.job.local_inputs import as_s3
 from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
@@ -155,6 +156,8 @@ class Application:
             if service == "sagemaker" and scope["path"].startswith(locks.PATH):
                 args = context, scope["method"], scope["path"], body
                 return reply.document(await run_in_threadpool(locks.serve, *args), request_id)
+            if scope["path"] == "/penstock/queue" and service == "sagemaker":
+                return reply.document(await run_in_threadpool(_queue, context), request_id)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
                 record = await run_in_threadpool(_own_record, context, scope["path"], scope["query_string"])
                 return reply.document(record, request_id)
@@ -277,7 +280,19 @@ def _own_record(context: Context, path: str, query: bytes) -> Mapping[str, Any]:
         raise faults.validation(f"There is nothing at {path}.")
     hosts, moved = store.hosts(job.uid), context.transfers
     transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
-    return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers)
+    place = _place(context, job) if job.phase is Phase.QUEUED else None
+    return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place)
+
+
+def _queue(context: Context) -> Mapping[str, Any]:
+    if context.caller is not None:
+        raise faults.access_denied("The queue is not for jobs' own credentials.")
+    return context.queue()
+
+
+def _place(context: Context, job: Job) -> Mapping[str, Any] | None:
+    """A waiting job's entry of the queue; None when it has just been started."""
+    return next((one for one in context.queue()["waiting"] if one["name"] == job.name), None)
 
 
 def _service(scope: Scope, claimed: claims.Claim | None) -> str:

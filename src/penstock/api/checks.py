@@ -18,6 +18,7 @@ from penstock.images.contents import contents
 from penstock.images.references import is_reference
 from penstock.images.uris import parse
 from penstock.job import local_inputs
+from penstock.job.claim import PRIORITY, priority_of
 from penstock.job.lock import VARIABLE
 
 _OUTPUTS = "processingOutputConfig.outputs"
@@ -63,6 +64,11 @@ def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for tag in tags:
         if tag["Key"][:4].lower() == "aws:":
             yield f"tags: the key {tag['Key']!r} begins with aws:, which only AWS's own tags may."
+        if tag["Key"] == PRIORITY:
+            try:
+                priority_of({PRIORITY: tag["Value"]})
+            except ValueError as error:
+                yield f"tags: {PRIORITY}: {error}."
 
 
 def _texts(value: Any, where: str) -> Iterator[str]:

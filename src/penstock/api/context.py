@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from penstock.api.admission import Admission
+from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.progress import Progress
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
+
+
+def _nothing_waits() -> Mapping[str, Any]:
+    return {"running": [], "waiting": []}
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,12 @@ class Context:
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
     local_inputs: Sequence[str] = ()
     """Folders of this machine that may be inputs as they lie."""
+    signer: str = ""
+    """Whose jobs those are that say nothing of it: the home's access key."""
+    most: Resources | None = None
+    """What the machine has, where a job that asks for more is refused."""
+    queue: Callable[[], Mapping[str, Any]] = _nothing_waits
+    """The queue in words, as `dispatch.outlook` tells it."""
     runtime: str = "sandbox"
     """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
     no_engine: Callable[[], str | None] = lambda: None

@@ -12,6 +12,7 @@ from penstock.api.checks import broken_rules
 from penstock.api.context import Context
 from penstock.api.translate import description, invalid, place, summary, token, with_defaults
 from penstock.errors import Conflict, IllegalMove
+from penstock.job.claim import OWNER, priority_of, resources_of, too_large
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.lock import VARIABLE
 from penstock.store.listing import JobQuery
@@ -31,19 +32,27 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         broken += filter(None, [await asyncio.to_thread(locks.broken_rule, context, params)])
     if broken:
         raise invalid(" ".join(broken))
+    request = with_defaults(params)
+    if context.most is not None and (reason := too_large(resources_of(request), context.most)):
+        raise invalid(
+            f"{reason} (PENSTOCK_STRICT_RESOURCES refuses it; else it would run alone on all of it.)"
+        )
     at = context.clock()
     name = params["ProcessingJobName"]
+    tags = {t["Key"]: t["Value"] for t in params.get("Tags") or []}
     job = Job(
         name=name,
         uid=f"{name}-{secrets.token_hex(6)}",
         arn=context.job_arn(name),
-        request=with_defaults(params),
+        request=request,
         created_at=at,
         modified_at=at,
         phases={Phase.QUEUED.value: at},
+        owner=tags.get(OWNER) or context.signer,
+        priority=priority_of(tags),
     )
     try:
-        await context.admission.add(job, {t["Key"]: t["Value"] for t in params.get("Tags") or []})
+        await context.admission.add(job, tags)
     except Conflict as error:
         raise resource_in_use(
             "Job name must be unique within an AWS account and region, and a job with this name already exists "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from penstock.api.checks import broken_tags
@@ -10,6 +10,7 @@ from penstock.api.context import Context
 from penstock.api.processing import find_by_arn, no_resource
 from penstock.api.translate import invalid
 from penstock.errors import Conflict
+from penstock.job.claim import PRIORITY
 
 #: The API reference: at most 50 tags on a resource.
 _MOST = 50
@@ -28,6 +29,7 @@ def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         raise no_resource(params["ResourceArn"]) from error
     if tags is None:
         raise invalid(f"A resource has at most {_MOST} tags; with these, {job.arn} would have more.")
+    _tell(context, new)
     return {"Tags": _shown(tags)}
 
 
@@ -41,7 +43,14 @@ def list_tags(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Remove tags by key; keys that are not there are passed over."""
     context.store.delete_tags(find_by_arn(context, params["ResourceArn"]).arn, params["TagKeys"])
+    _tell(context, params["TagKeys"])
     return {}
+
+
+def _tell(context: Context, changed: Container[str]) -> None:
+    """A job that waits may have come to its turn."""
+    if PRIORITY in changed:
+        context.wake()
 
 
 def _shown(tags: Mapping[str, str]) -> list[dict[str, str]]:

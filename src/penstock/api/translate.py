@@ -57,6 +57,7 @@ def record(
     tags: Mapping[str, str],
     uploads: Sequence[Mapping[str, Any]],
     transfers: Mapping[str, Progress],
+    place: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
 
@@ -66,6 +67,7 @@ def record(
         tags: Its tags.
         uploads: What is stored of each output.
         transfers: What its hosts move just now.
+        place: Its entry of the queue; None when it has been started.
     """
     moved = together(list(transfers.values()))
     return {
@@ -83,6 +85,9 @@ def record(
         "tags": dict(tags),
         "progress": moved and moved.to_json(),
         "uploads": list(uploads),
+        "owner": job.owner,
+        "priority": job.priority,
+        "queue": None if place is None else {name: place[name] for name in ("position", "reason")},
         "hosts": [
             {
                 "name": h.name,

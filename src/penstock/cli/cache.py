@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from penstock import units
+from penstock.amounts import read_bytes
 from penstock.cli import show
-from penstock.cli.amounts import read_bytes
 from penstock.config import Settings
 from penstock.data import pruning
 from penstock.home import Home

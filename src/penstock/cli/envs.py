@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock import units
+from penstock.amounts import read_bytes, read_seconds
 from penstock.cli import show
-from penstock.cli.amounts import read_bytes, read_seconds
 from penstock.clock import now
 from penstock.config import Settings
 from penstock.errors import PenstockError

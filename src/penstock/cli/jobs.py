@@ -1,4 +1,4 @@
-"""jobs, describe, logs, stop: what there is, and what becomes of it."""
+"""jobs, queue, describe, logs, stop: what there is, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from penstock.progress import Progress
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _STATUSES = ("InProgress", "Completed", "Failed", "Stopping", "Stopped")
+_ENDED = {"Completed", "Failed", "Stopped"}
 
 
 def jobs(
@@ -45,6 +46,7 @@ def jobs(
     if json:
         show.as_json(found)
         return
+    phases = _phases() if any(job["ProcessingJobStatus"] not in _ENDED for job in found) else {}
     rows = []
     for job in found:
         began = job["CreationTime"].timestamp() * 1000
@@ -53,17 +55,60 @@ def jobs(
             (
                 job["ProcessingJobName"],
                 job["ProcessingJobStatus"],
+                phases.get(job["ProcessingJobName"], ""),
                 show.lately(int(began)),
                 units.duration(ended - began),
                 job.get("FailureReason", ""),
             )
         )
     if found:
-        show.table(("NAME", "STATUS", "CREATED", "TOOK", "REASON"), rows, crop=True)
+        show.table(("NAME", "STATUS", "PHASE", "CREATED", "TOOK", "REASON"), rows, crop=True)
     elif status or contains:
         show.note("No job matches.")
     else:
         show.note("There are no jobs. Run one: penstock run SCRIPT --framework python==3.11")
+
+
+def _phases() -> dict[str, str]:
+    """Where the jobs are that have not ended: in which phase, or at which place of the queue."""
+    told = record.queue(local_server.ensure())
+    waiting = {one["name"]: f"queued, {units.ordinal(one['position'])}" for one in told["waiting"]}
+    return {**waiting, **{one["name"]: one["phase"] for one in told["running"]}}
+
+
+def queue(
+    limit: Annotated[int, typer.Option(help="How many of the waiting jobs, the next first.", min=1)] = 100,
+    json: Json = False,
+) -> None:
+    """Show what runs on the machine, what waits and for what, and what is free."""
+    told = record.queue(local_server.ensure())
+    if json:
+        show.as_json(told)
+        return
+    rows = [
+        ("", one["name"], one["phase"], one["takes"], _priority(one), one["owner"], "")
+        for one in told["running"]
+    ]
+    rows += [
+        (str(one["position"]), one["name"], "queued", one["asks_for"], _priority(one), one["owner"], one["reason"])
+        for one in told["waiting"][:limit]
+    ]  # fmt: skip
+    if rows:
+        show.table(("", "NAME", "PHASE", "RESOURCES", "PRIORITY", "OWNER", "WAITS"), rows)
+    else:
+        show.note("Nothing runs, and nothing waits.")
+    if len(told["waiting"]) > limit:
+        show.note(f"{len(told['waiting']) - limit} more wait; --limit shows them.")
+    free, capacity = told["free"], told["capacity"]
+    show.note(
+        f"free: {max(0, free['cpus'])} of {capacity['cpus']} CPUs, {units.size(max(0, free['memory_bytes']))} of "
+        f"{units.size(capacity['memory_bytes'])}, {max(0, free['gpus'])} of {capacity['gpus']} GPUs, "
+        f"{max(0, free['instances'])} of {capacity['instances']} instances"
+    )
+
+
+def _priority(one: Mapping[str, Any]) -> str:
+    return str(one["priority"] or "")
 
 
 def describe(
@@ -168,6 +213,8 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("name", told["name"]),
         ("status", told["status"]),
+        ("queue", record.place(told) or ""),
+        ("priority", _priority(told)),
         ("took", units.duration(ended - told["created_at"])),
         ("created", show.moment(told["created_at"])),
         ("image", application["ImageUri"]),

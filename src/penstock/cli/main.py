@@ -30,6 +30,7 @@ _SERVER = "The server"
 _JOBS = "Jobs"
 app.command(rich_help_panel=_JOBS, cls=running.RunCommand)(running.run)
 app.command(rich_help_panel=_JOBS)(jobs.jobs)
+app.command(rich_help_panel=_JOBS)(jobs.queue)
 app.command(rich_help_panel=_JOBS)(jobs.describe)
 app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)

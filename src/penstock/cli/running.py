@@ -16,6 +16,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
+from penstock.job.claim import PRIORITY
 from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ def run(
     max_runtime: Annotated[
         int | None, typer.Option(help="Seconds after which the job is stopped.", min=1)
     ] = None,
+    priority: Annotated[
+        int,
+        typer.Option(
+            help="How urgent it is: of the jobs that wait, the higher starts first.", min=-100, max=100
+        ),
+    ] = 0,
     network: Annotated[bool, typer.Option(help="Whether the script may use the network.")] = True,
     wait: Annotated[bool, typer.Option(help="Follow the log until the job has ended.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -107,7 +114,7 @@ def run(
         framework = framework or (None if image else of_lock)
     processor = _processor(
         session, _image(session, framework, image), script, source_dir, instance_type, instance_count,
-        _base_name(script), max_runtime, given, network,
+        _base_name(script), max_runtime, given, network, priority,
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
@@ -211,6 +218,7 @@ def _processor(
     max_runtime: int | None,
     variables: dict[str, str],
     network: bool,
+    priority: int,
 ) -> Any:
     from penstock.network import NetworkConfig  # noqa: PLC0415
     from penstock.processing import FrameworkProcessor, ScriptProcessor  # noqa: PLC0415
@@ -225,6 +233,7 @@ def _processor(
         "max_runtime_in_seconds": max_runtime,
         "env": variables or None,
         "network_config": None if network else NetworkConfig(enable_network_isolation=True),
+        "tags": [{"Key": PRIORITY, "Value": str(priority)}] if priority else None,
         "sagemaker_session": session,
     }
     if source_dir is None:

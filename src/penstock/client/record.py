@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from penstock.client.local_server import Address
 from penstock.errors import PenstockError, ServerUnavailable
+from penstock.units import ordinal
 
 
 def fetch(address: Address, name: str) -> dict[str, Any]:
@@ -33,6 +34,25 @@ def uploads(address: Address, name: str) -> Iterator[dict[str, Any]]:
         if page["next"] is None:
             return
         page = _get(address, f"{path}?after={quote(page['next'])}")
+
+
+def queue(address: Address) -> dict[str, Any]:
+    """What runs on the server's machine, what waits and why. Raises ServerUnavailable as `fetch` does.
+
+    ``capacity`` and ``free`` are what the machine has and what is left of it; ``running`` the jobs that have been
+    started, and ``waiting`` the others, the next first.
+    """
+    return _get(address, "/penstock/queue")
+
+
+def place(told: dict[str, Any]) -> str | None:
+    """A job's place in the queue and why it waits, in words; None when it waits no more.
+
+    Args:
+        told: The job's record.
+    """
+    found = told.get("queue")
+    return found and f"{ordinal(found['position'])} in the queue: {found['reason']}"
 
 
 def lock_of(told: dict[str, Any], address: Address) -> str:

@@ -191,13 +191,13 @@ class _TransferLine:
             return
         self._next = time.monotonic() + self.EVERY
         try:
-            told = record.fetch(self._connection.address, self._job)["progress"]
+            told = record.fetch(self._connection.address, self._job)
         except PenstockError:
             return  # the server is away for a moment; the wait itself deals with that
-        if not told:
+        text = str(Progress.from_json(told["progress"])) if told["progress"] else record.place(told)
+        if not text:
             self.clear()
             return
-        text = str(Progress.from_json(told))
         print(f"\r{text:<{self._width}}", end="", flush=True)  # noqa: T201 - its purpose
         self._width = len(text)
 

@@ -12,10 +12,13 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from penstock.dispatch.schedule import PATIENCE_MS, plan, room
 from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
 from penstock.engines.base import Engine, Life
 from penstock.errors import ConfigurationError, Conflict, JobFailure
+from penstock.job.claim import Claim, Resources, claim_of, resources_of, too_large
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
@@ -27,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 #: The phases in which a runner that died may have left outputs behind: another one is started to save them.
 _WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
+#: How many waiting jobs of each owner and priority a pass looks at: what waits behind so many passes none of them.
+_HEADS = 16
 #: How often runners are asked whether they live. A dead one is noticed within this time.
 PROBE_SECONDS = 1.0
 #: How often what ended jobs have left behind is looked for: a runner may outlive its job's end by a moment, and a
@@ -44,14 +49,16 @@ class Dispatcher:
         engine: Engine,
         make_run: Callable[[Job, str, tuple[str, ...], str], Run],
         clock: Callable[[], int],
-        slots: int,
+        capacity: Resources,
+        patience: int = PATIENCE_MS,
     ) -> None:
         self._store = store
         self._logbook = logbook
         self._engine = engine
         self._make_run = make_run
         self._clock = clock
-        self._slots = slots
+        self._capacity = capacity
+        self._patience = patience
         self._salvaged: set[str] = set()
         self._swept_at: int | None = None
         self._wake = threading.Event()
@@ -84,15 +91,11 @@ class Dispatcher:
             self._wake.wait(PROBE_SECONDS)
 
     def step(self) -> None:
-        """One pass over all jobs that have not ended."""
-        taken = 0
-        waiting = []
-        active = self._store.active_jobs()
-        self._sweep(active)
-        for job in active:
-            if job.phase is Phase.QUEUED:
-                waiting.append(job)
-                continue
+        """One pass over all jobs that have been started and have not ended, and the heads of the queue."""
+        begun = self._store.begun_jobs()
+        self._sweep(begun)
+        holding = []
+        for job in begun:
             ended = False
             try:
                 ended = self._carry(job)
@@ -101,29 +104,44 @@ class Dispatcher:
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
             if not ended:
-                taken += job.instance_count
-        for job in waiting:
-            # First in, first out. A job larger than the machine runs alone.
-            if taken and taken + job.instance_count > self._slots:
-                break
-            try:
-                begun = self._begin(job)
-            except Conflict:
-                self._wake.set()
-                begun = False  # it was stopped in this moment
-            except Exception:  # noqa: BLE001 - as above
-                _log.exception("Job %s can't be begun; it is tried again", job.name)
-                begun = True  # perhaps: the next pass sees what is on record
-            if begun:
-                taken += job.instance_count
+                holding.append(claim_of(job))
+        self._start_next(holding)
 
-    def _sweep(self, active: Sequence[Job]) -> None:
+    def _start_next(self, holding: list[Claim]) -> None:
+        """Begin what may be, until the machine is full or nothing more can be.
+
+        The guarded write alone decides: what the queue says of a job may be old when its turn has come.
+        """
+        tried: set[str] = set()
+        while room(self._capacity, holding):
+            waiting = [one for one in self._store.waiting(_HEADS) if one.uid not in tried]
+            made = plan(self._capacity, holding, waiting, self._clock(), patience=self._patience)
+            if not made.start:
+                return
+            for claim in made.start:
+                tried.add(claim.uid)
+                if self._try(claim):
+                    holding.append(claim)
+
+    def _try(self, claim: Claim) -> bool:
+        """Begin a job whose turn it is; whether its place is taken."""
+        try:
+            job = self._store.job_of_uid(claim.uid)
+            return job is not None and job.phase is Phase.QUEUED and self._begin(job)
+        except Conflict:
+            self._wake.set()
+            return False  # it was stopped in this moment
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("Job %s can't be begun; it is tried again", claim.name)
+            return True  # perhaps: the next pass sees what is on record
+
+    def _sweep(self, begun: Sequence[Job]) -> None:
         """Remove what ended jobs have left behind: at first, for there may have been a crash, then now and then."""
         now = self._clock()
         if self._swept_at is not None and 0 <= now - self._swept_at < SWEEP_SECONDS * 1000:
             return  # a clock that was set back makes it due
         try:
-            handles = {host.handle for job in active for host in self._store.hosts(job.uid)}
+            handles = {host.handle for job in begun for host in self._store.hosts(job.uid)}
             self._engine.sweep({handle for handle in handles if handle is not None})
         except Exception:  # noqa: BLE001 - what is left behind must not keep jobs waiting
             _log.exception("What ended jobs have left behind can't be removed; it is tried again")
@@ -155,6 +173,8 @@ class Dispatcher:
     def _prepare(self, job: Job, at: int) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
         tokens = {name: secrets.token_urlsafe(32) for name in names}
+        note = too_large(resources_of(job.request), self._capacity)
+        notes = (f"{note} It runs alone on all of it.",) if note else ()
         return [
             Host(
                 job_uid=job.uid,
@@ -162,7 +182,9 @@ class Dispatcher:
                 name=name,
                 token_digest=hashlib.sha256(token.encode()).hexdigest(),
                 log_stream=f"{job.name}/{name}-{at // 1000}",
-                handle=self._engine.prepare(self._make_run(job, name, tuple(sorted(names)), token)),
+                handle=self._engine.prepare(
+                    replace(self._make_run(job, name, tuple(sorted(names)), token), notes=notes)
+                ),
             )
             for name, token in tokens.items()
         ]

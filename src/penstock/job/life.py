@@ -143,6 +143,10 @@ class Job:
     ended_at: int | None = None
     failure_reason: str | None = None
     exit_message: str | None = None
+    owner: str = ""
+    """For whom it is: the queue is fair between owners."""
+    priority: int = 0
+    """From -100 to 100; the higher is started first."""
 
     @property
     def status(self) -> str:

@@ -103,6 +103,8 @@ class Run:
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
+    notes: tuple[str, ...] = ()
+    """Lines that the job's log begins with."""
     aws: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that lead the program's own AWS clients to the server, with a token of this job's."""
     version: int = VERSION
@@ -124,5 +126,6 @@ class Run:
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
         data["closed_ports"] = tuple(data.get("closed_ports", ()))
+        data["notes"] = tuple(data.get("notes", ()))
         data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

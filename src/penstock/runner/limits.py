@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock import machine
 from penstock.errors import ClientFailure
+from penstock.job.claim import counted, gib
 from penstock.job.instances import Instance, instance
 from penstock.job.run import Run
 from penstock.machine import Machine
@@ -68,7 +69,7 @@ class Share:
         return lines
 
     def _too_much_memory(self) -> str:
-        used = f"the program used more than the {_gib(self.limits.memory or 0)}"
+        used = f"the program used more than the {gib(self.limits.memory or 0)}"
         if self.capped:
             return (
                 f"{used} that this machine gives to {self.kind}. Run it on a machine with more memory, or let it use "
@@ -143,15 +144,7 @@ def _variables(there: Machine, limits: Limits) -> dict[str, str]:
 
 
 def _has(cpus: int, memory: int, gpus: int, *, cards: bool = False) -> str:
-    parts = [_count(cpus, "CPU"), _gib(memory)]
+    parts = [counted(cpus, "CPU"), gib(memory)]
     if gpus or cards:
-        parts.append(_count(gpus, "GPU"))
+        parts.append(counted(gpus, "GPU"))
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _gib(count: int) -> str:
-    return f"{count / (1 << 30):.1f}".removesuffix(".0") + " GiB"

@@ -89,6 +89,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
     ended: _Ended | None = None
     message: str | None = None
     reasons: list[str] = []
+    for line in run.notes:
+        records.log.note(line)
     try:
         with Uses() as uses:
             ended = _run_program(run, folder, records, stop, cache, uses)

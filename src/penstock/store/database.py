@@ -9,7 +9,7 @@ database to the same; what differs between them is in `dialect.py`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,15 +18,16 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from penstock.errors import Conflict
+from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, schema, sqlite, uploads
+from penstock.store import listing, locks, queue, schema, sqlite, uploads
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import host_row, job_row, to_host, to_job
-from penstock.store.tables import ACTIVE, hosts, jobs, tags
+from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
 
@@ -154,7 +155,7 @@ class Store:
         """
         before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
         with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(before).values(job_row(job)))
+            changed = c.execute(update(jobs).where(before).values(move_row(job)))
         if changed.rowcount != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
@@ -179,6 +180,21 @@ class Store:
         query = select(jobs).where(ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
         with self._reading() as c:
             return [to_job(r) for r in c.execute(query)]
+
+    def begun_jobs(self) -> list[Job]:
+        """Those of them that have been started, oldest first. Few, however long the queue."""
+        query = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
+        with self._reading() as c:
+            return [to_job(r) for r in c.execute(query)]
+
+    def waiting(self, first: int | None = None) -> list[Claim]:
+        """What the jobs that have not been started claim, in any order.
+
+        Args:
+            first: How many of each owner and priority, the oldest; None: all.
+        """
+        with self._reading() as c:
+            return [to_claim(r) for r in c.execute(queue.waiting(first, lateral=self._dialect.lateral))]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
@@ -209,7 +225,7 @@ class Store:
         """
         before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
         with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(job_row(job))).rowcount != 1:
+            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             c.execute(insert(hosts), [host_row(h) for h in new])
 
@@ -267,7 +283,7 @@ class Store:
             return _tags(c, arn)
 
     def put_tags(self, job: Job, new: Mapping[str, str], most: int) -> dict[str, str] | None:
-        """Add tags to a job; equal keys are overwritten.
+        """Add tags to a job; equal keys are overwritten. The tag of its priority gives it that.
 
         Returns:
             All that it then has, by key; None when they would be more than `most`: then nothing is added.
@@ -284,12 +300,14 @@ class Store:
             c.execute(delete(tags).where(tags.c.arn == job.arn, tags.c.key.in_(list(new))))
             if new:
                 c.execute(insert(tags), [{"arn": job.arn, "key": k, "value": v} for k, v in new.items()])
+            _prioritise(c, job.arn, whole, new)
         return dict(sorted(whole.items()))
 
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
         """Remove tags; keys that are not there are passed over."""
         with self._engine.begin() as c:
             c.execute(delete(tags).where(tags.c.arn == arn, tags.c.key.in_(keys)))
+            _prioritise(c, arn, {}, keys)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -326,3 +344,9 @@ def open_postgres(url: str) -> Store:
 def _tags(c: Connection, arn: str) -> dict[str, str]:
     found = c.execute(select(tags.c.key, tags.c.value).where(tags.c.arn == arn))
     return dict(sorted((r.key, r.value) for r in found))
+
+
+def _prioritise(c: Connection, arn: str, whole: Mapping[str, str], changed: Container[str]) -> None:
+    """Have a job's priority follow its tag, without a move: whoever moves it meanwhile does not notice."""
+    if PRIORITY in changed:
+        c.execute(update(jobs).where(jobs.c.arn == arn).values(priority=priority_of(whole)))

@@ -28,3 +28,5 @@ class Dialect:
     something else does. Raises ConfigurationError when another server has it."""
     name_holds: Callable[[str], ColumnElement[bool] | None]
     """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""
+    lateral: bool
+    """Whether a subquery in FROM may name what stands before it."""

@@ -7,18 +7,42 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
 from penstock.job.life import Job, Phase
 
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
+    return {**_claim_row(job), **move_row(job), **_lasting_row(job)}
+
+
+def _lasting_row(job: Job) -> dict[str, Any]:
     return {
         "name": job.name,
         "uid": job.uid,
         "arn": job.arn,
         "request": json.dumps(job.request),
         "created_at": job.created_at,
+        "trial_component": job.trial_component,
+    }
+
+
+def _claim_row(job: Job) -> dict[str, Any]:
+    wanted = resources_of(job.request)
+    return {
+        "owner": job.owner,
+        "priority": job.priority,
+        "cpus": wanted.cpus,
+        "memory": wanted.memory,
+        "gpus": wanted.gpus,
+        "instances": wanted.instances,
+    }
+
+
+def move_row(job: Job) -> dict[str, Any]:
+    """The columns of a job that a move may change; its tags alone change its priority."""
+    return {
         "modified_at": job.modified_at,
         "phase": job.phase.value,
         "status": job.status,
@@ -28,7 +52,6 @@ def job_row(job: Job) -> dict[str, Any]:
         "ended_at": job.ended_at,
         "failure_reason": job.failure_reason,
         "exit_message": job.exit_message,
-        "trial_component": job.trial_component,
     }
 
 
@@ -48,7 +71,15 @@ def to_job(row: Any) -> Job:
         ended_at=row.ended_at,
         failure_reason=row.failure_reason,
         exit_message=row.exit_message,
+        owner=row.owner,
+        priority=row.priority,
     )
+
+
+def to_claim(row: Any) -> Claim:
+    """The claim of a row that has the columns of one."""
+    wanted = Resources(row.cpus, row.memory, row.gpus, row.instances)
+    return Claim(row.uid, row.name, row.owner, wanted, row.created_at, row.priority)
 
 
 def host_row(host: Host) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def connect(path: Path) -> Dialect:
         lock_schema=lambda _: None,  # whoever writes has locked all of it
         hold=lambda: None,  # the file lies in a home, which one server holds
         name_holds=_name_holds,
+        lateral=False,
     )
 
 

@@ -21,6 +21,10 @@ def _key(length: int | None = None) -> TypeEngine[str]:
 
 #: The jobs that have not ended. A text, so that both databases see that `jobs_active` has them.
 ACTIVE = text("status IN ('InProgress', 'Stopping')")
+#: Those of them that have not been started.
+QUEUED = text("phase = 'queued'")
+#: Those that have been started.
+BEGUN = text("phase IN ('preparing', 'downloading', 'running', 'uploading', 'stopping')")
 
 jobs = Table(
     "jobs",
@@ -40,6 +44,13 @@ jobs = Table(
     Column("failure_reason", Text),
     Column("exit_message", Text),
     Column("trial_component", _key(120)),
+    # What the queue needs of a job, so that it need not read requests. A Penstock before these columns leaves them out.
+    Column("owner", _key(256), nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("cpus", Integer, nullable=False, server_default="1"),
+    Column("memory", BigInteger, nullable=False, server_default="0"),
+    Column("gpus", Integer, nullable=False, server_default="0"),
+    Column("instances", Integer, nullable=False, server_default="1"),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),
@@ -50,6 +61,16 @@ jobs = Table(
         "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
     ).ddl_if(dialect="postgresql"),
     Index("jobs_active", "created_at", "name", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    Index("jobs_begun", "created_at", "name", sqlite_where=BEGUN, postgresql_where=BEGUN),
+    Index(
+        "jobs_queued",
+        "priority",
+        "owner",
+        "created_at",
+        "uid",
+        sqlite_where=QUEUED,
+        postgresql_where=QUEUED,
+    ),
     # Jobs without a component, which are most, cost the index nothing.
     Index(
         "jobs_by_trial_component",

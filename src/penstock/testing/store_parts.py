@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from penstock.errors import Conflict
+from penstock.job.claim import PRIORITY, claim_of
 from penstock.job.events import HostEvent
-from penstock.job.life import Job, Phase, Started, Succeeded, advance
+from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
 from penstock.job.lock import sha256_of
 from penstock.job.uploads import Upload
 from penstock.store.database import Store
@@ -73,6 +74,34 @@ class PartsSuite(StoreBase):
             store.put_tags(gone, {"k": "v"}, 50)
         store.add_job(new_job("a"), {"k": "new"})
         assert store.tags("arn:a") == {"k": "new"}
+
+    def test_the_queue_is_what_waits_or_the_first_of_each_owner_and_priority(self, store: Store) -> None:
+        """Without those that have begun or ended."""
+        for number in range(12):
+            owner, priority = ("ann", "bob", "")[number % 3], number // 6
+            store.add_job(new_job(f"j{number:02}", 100 - number, owner=owner, priority=priority), {})
+        begun = advance(found(store, "j11"), Started(), 200)
+        store.add_hosts(begun, [new_host(of="j11")])
+        store.save_job(advance(found(store, "j00"), StopAsked(), 200))
+        waiting = [claim_of(found(store, f"j{number:02}")) for number in range(1, 11)]
+        assert sorted(store.waiting(), key=lambda claim: claim.uid) == waiting
+        assert sorted(store.waiting(2), key=lambda claim: claim.uid) == waiting
+        oldest = [claim.name for claim in store.waiting(1)]
+        assert sorted(oldest) == ["j03", "j04", "j05", "j08", "j09", "j10"]
+        assert store.begun_jobs() == [begun]
+
+    def test_a_tag_sets_the_priority_beside_any_move(self, store: Store) -> None:
+        """Whoever moves the job meanwhile neither fails nor undoes it."""
+        store.add_job(new_job("a"), {})
+        read = found(store, "a")
+        store.put_tags(read, {PRIORITY: "-5", "k": "v"}, 50)
+        store.save_job(advance(read, Started(), 1001))
+        assert found(store, "a").priority == -5
+        store.put_tags(read, {"k": "w"}, 50)
+        store.delete_tags(read.arn, ["k"])
+        assert found(store, "a").priority == -5
+        store.delete_tags(read.arn, [PRIORITY])
+        assert found(store, "a").priority == 0
 
     def test_uploads_are_held_once_per_host_and_object(self, store: Store) -> None:
         """The last one holds, within a batch too."""

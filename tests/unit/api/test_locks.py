@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from jobs_on_record import create, request
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
+from store_upgrades import make
 from wire_client import WireClient
 
 from penstock.api.locks import serve
@@ -120,11 +121,6 @@ def test_a_job_that_names_a_lock_that_is_not_there_is_refused(context):
 
 
 def test_a_database_of_the_version_before_gets_the_locks(tmp_path):
-    open_sqlite(tmp_path / "p.db").close()
-    engine = create_engine(f"sqlite:///{tmp_path / 'p.db'}")
-    with engine.begin() as c:
-        c.execute(text("DROP TABLE locks"))
-        c.execute(text("UPDATE alembic_version SET version_num = '0004'"))
-    engine.dispose()
+    make(str(tmp_path / "p.db"), "0004")
     with closing(open_sqlite(tmp_path / "p.db")) as store:
         assert store.locks.get(store.locks.add(LOCK)) == LOCK

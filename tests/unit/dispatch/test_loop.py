@@ -4,8 +4,10 @@ import threading
 import pytest
 
 from penstock.dispatch.loop import SWEEP_SECONDS, Dispatcher
+from penstock.dispatch.outlook import outlook
 from penstock.engines.base import Life
 from penstock.errors import ConfigurationError
+from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.run import Run, S3Access
@@ -18,18 +20,18 @@ from penstock.testing.fake_engine import FakeEngine
 class World:
     """A dispatcher over a real database and a fake engine, stepped by hand."""
 
-    def __init__(self, folder, slots=4):
+    def __init__(self, folder):
         self.store = open_sqlite(folder / "p.db")
         self.logbook = Logbook(folder / "logs")
         self.engine = FakeEngine()
         self.time = itertools.count(10_000, 7)
-        self.slots = slots
+        self.capacity = Resources(cpus=64, memory=1 << 50, instances=4)
         self.restart()
 
     def restart(self):
         """As after a crash: nothing survives but the store and the engine's runs."""
         self.dispatcher = Dispatcher(
-            self.store, self.logbook, self.engine, self.make_run, lambda: next(self.time), self.slots
+            self.store, self.logbook, self.engine, self.make_run, lambda: next(self.time), self.capacity
         )
 
     def make_run(self, job, host, hosts, token):
@@ -38,10 +40,11 @@ class World:
             job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e"
         )
 
-    def submit(self, name, instances=1):
+    def submit(self, name, instances=1, kind="", **more):
         at = next(self.time)
-        request = {"ProcessingResources": {"ClusterConfig": {"InstanceCount": instances}}}
-        job = Job(name, f"{name}-uid", f"arn:{name}", request, at, at, phases={"queued": at})
+        cluster = {"InstanceCount": instances, "InstanceType": kind}
+        request = {"ProcessingResources": {"ClusterConfig": cluster}}
+        job = Job(name, f"{name}-uid", f"arn:{name}", request, at, at, phases={"queued": at}, **more)
         self.store.add_job(job, {})
         return job
 
@@ -91,17 +94,81 @@ def test_all_instances_of_a_job_start_and_one_failure_stops_the_others(world):
     assert world.store.job("a").failure_reason == "AlgorithmError: , exit code: 9 (instance algo-2)"
 
 
-def test_first_in_first_out_within_the_slots_and_a_large_job_runs_alone(world):
+def test_what_fits_is_begun_and_a_large_job_runs_alone_and_says_so(world):
     world.submit("a", instances=2)
     world.submit("b", instances=9)
     world.submit("c", instances=1)
     world.dispatcher.step()
-    assert [world.phase(n) for n in "abc"] == [Phase.PREPARING, Phase.QUEUED, Phase.QUEUED]
-    for n in (1, 2):
-        world.report("a", f"algo-{n}", outcome="succeeded")
+    assert [world.phase(n) for n in "abc"] == [Phase.PREPARING, Phase.QUEUED, Phase.PREPARING]
+    assert world.run("a").run.notes == ()
+    world.report("a", "algo-1", outcome="succeeded")
+    world.report("a", "algo-2", outcome="succeeded")
     world.dispatcher.step()
+    assert world.phase("b") is Phase.QUEUED
+    world.report("c", outcome="succeeded")
     world.dispatcher.step()
-    assert [world.phase(n) for n in "abc"] == [Phase.COMPLETED, Phase.PREPARING, Phase.QUEUED]
+    world.submit("d")
+    world.dispatcher.step()
+    assert [world.phase(n) for n in "bcd"] == [Phase.PREPARING, Phase.COMPLETED, Phase.QUEUED]
+    (note,) = world.run("b", "algo-9").run.notes
+    assert note == (
+        "The job asks for 9 CPUs, 9 instances, and this machine has 64 CPUs, 1048576 GiB of memory, 4 instances to "
+        "give. It runs alone on all of it."
+    )
+
+
+def test_jobs_claim_what_their_instance_types_have(world):
+    world.capacity = Resources(4, 32 << 30, 0, 10)
+    world.restart()
+    for name in "abc":
+        world.submit(name, kind="ml.m5.large")  # 2 CPUs
+    world.dispatcher.step()
+    assert [world.phase(n) for n in "abc"] == [Phase.PREPARING, Phase.PREPARING, Phase.QUEUED]
+    told = outlook(world.store, world.capacity, 20_000)
+    assert [(one["position"], one["reason"]) for one in told["waiting"]] == [
+        (1, "needs 2 CPUs, 0 of 4 are free; held by a (2 CPUs), b (2 CPUs)")
+    ]
+
+
+def test_the_more_urgent_goes_first(world):
+    world.capacity = Resources(2, 32 << 30, 0, 10)
+    world.restart()
+    for name, priority in (("a", 0), ("b", -1), ("c", 7)):
+        world.submit(name, kind="ml.m5.large", priority=priority)
+    world.dispatcher.step()
+    assert [world.phase(n) for n in "abc"] == [Phase.QUEUED, Phase.QUEUED, Phase.PREPARING]
+
+
+def test_a_place_that_a_job_could_not_take_goes_to_the_next_within_the_same_pass(world, monkeypatch):
+    """Also when those that can't be begun are as many as one look at the queue sees."""
+    monkeypatch.setattr("penstock.dispatch.loop._HEADS", 2)
+    for number in range(7):
+        world.submit(f"j{number}")
+    real = world.engine.prepare
+
+    def prepare(run):
+        if run.job_name < "j4":
+            raise OSError("no room")
+        return real(run)
+
+    monkeypatch.setattr(world.engine, "prepare", prepare)
+    world.dispatcher.step()
+    assert [world.phase(f"j{n}") for n in range(7)] == [Phase.FAILED] * 4 + [Phase.PREPARING] * 3
+
+
+def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypatch):
+    request = {"ProcessingResources": {"ClusterConfig": {"InstanceCount": 1}}}
+    world.store.add_jobs(
+        [(Job(f"j{n:05}", f"j{n:05}-u", f"arn:{n}", request, n, n, owner="me"), {}) for n in range(10_000)]
+    )
+    read = []
+    real = world.store.waiting
+    monkeypatch.setattr(world.store, "waiting", lambda first: read.append(real(first)) or read[-1])
+    world.dispatcher.step()
+    assert [world.phase(f"j{n:05}") for n in (0, 3, 4)] == [Phase.PREPARING, Phase.PREPARING, Phase.QUEUED]
+    assert [len(claims) for claims in read] == [16]
+    world.dispatcher.step()
+    assert len(read) == 1  # the machine is full
 
 
 def test_a_stop_reaches_the_runner_until_it_has_ended(world):
@@ -196,7 +263,7 @@ def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, c
 
 
 def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, monkeypatch):
-    world.slots = 1
+    world.capacity = Resources(64, 1 << 50, 0, 1)
     world.restart()
     world.submit("a")
     world.dispatcher.step()
@@ -217,7 +284,7 @@ def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, mo
 
 
 def test_a_job_that_can_not_be_prepared_keeps_no_other_waiting(world, monkeypatch, caplog):
-    world.slots = 1
+    world.capacity = Resources(64, 1 << 50, 0, 1)
     world.restart()
     world.submit("a")
     world.submit("b")

@@ -35,7 +35,17 @@ def test_every_setting_is_read_and_no_other():
 
 
 @pytest.mark.parametrize(
-    "name", ["PENSTOCK_PORT", "PENSTOCK_SLOTS", "PENSTOCK_WALLS", "PENSTOCK_STRICT_VERSIONS"]
+    "name",
+    [
+        "PENSTOCK_PORT",
+        "PENSTOCK_SLOTS",
+        "PENSTOCK_WALLS",
+        "PENSTOCK_STRICT_VERSIONS",
+        "PENSTOCK_CPUS",
+        "PENSTOCK_MEMORY",
+        "PENSTOCK_GPUS",
+        "PENSTOCK_STRICT_RESOURCES",
+    ],
 )
 def test_a_value_that_can_not_be_used_is_named(name):
     with pytest.raises(ConfigurationError, match=name):

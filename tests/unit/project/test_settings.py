@@ -33,3 +33,18 @@ def test_the_size_of_the_cache():
     assert Settings.read({"PENSTOCK_CACHE_BYTES": "0"}).cache_bytes == 0
     with pytest.raises(ConfigurationError, match="PENSTOCK_CACHE_BYTES"):
         Settings.read({"PENSTOCK_CACHE_BYTES": "1G"})
+
+
+def test_what_there_is_to_give_may_be_said():
+    plain = Settings.read({})
+    assert (plain.cpus, plain.memory, plain.gpus, plain.strict_resources) == (None, None, None, False)
+    said = {
+        "PENSTOCK_CPUS": "6",
+        "PENSTOCK_MEMORY": "48G",
+        "PENSTOCK_GPUS": "0",
+        "PENSTOCK_STRICT_RESOURCES": "1",
+    }
+    read = Settings.read(said)
+    assert (read.cpus, read.memory, read.gpus, read.strict_resources) == (6, 48 << 30, 0, True)
+    with pytest.raises(ConfigurationError, match="PENSTOCK_CPUS"):
+        Settings.read({"PENSTOCK_CPUS": "0"})

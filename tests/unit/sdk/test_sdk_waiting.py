@@ -338,6 +338,18 @@ class TestTransferLine:
         assert written.count("Downloading inputs") == 3
         assert written.endswith("\r.!")
 
+    def test_a_job_that_waits_shows_its_place_in_the_queue(
+        self,
+        serve: Callable[..., Server],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        place = {"position": 22, "reason": "needs 2 CPUs, 0 of 4 are free; held by a (4 CPUs)"}
+        monkeypatch.setattr(waiting.record, "fetch", lambda *_: {"progress": None, "queue": place})
+        serve(3.0)
+        ProcessingJob(Session(), "j", [], []).wait(logs=False)
+        assert "\r22nd in the queue: needs 2 CPUs, 0 of 4 are free; held by a" in capsys.readouterr().out
+
     def test_a_quick_job_is_not_asked_for_it(
         self, serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
     ) -> None:

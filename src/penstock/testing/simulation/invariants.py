@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from penstock.job.claim import Claim, Resources, claim_of
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import MOVES, Job, Phase
+from penstock.testing.simulation.plan import PATIENCE
 from penstock.testing.simulation.runner import OBJECTS, Runner
 
 if TYPE_CHECKING:
@@ -36,8 +38,23 @@ class Watch:
         """By uid; deleted ones are in `deleted`, too."""
         self.deleted: set[str] = set()
         self._hosts: dict[str, Host] = {}
+        self._queue: Sequence[Claim] = ()
+        self._looked_at = 0
+        self._tried: set[str] = set()
 
     # What is seen
+
+    def looked(self, queue: Sequence[Claim]) -> None:
+        """A dispatcher looks at the queue: it starts by what it sees now, though others come meanwhile."""
+        self._queue, self._looked_at = queue, self._world.clock.wall()
+
+    def began_pass(self) -> None:
+        """A dispatcher begins anew: what it could not start before, it tries again."""
+        self._tried.clear()
+
+    def tries(self, uid: str) -> None:
+        """A dispatcher tries to start a job, which may fail."""
+        self._tried.add(uid)
 
     def wrote(self, method: str, args: tuple[Any, ...]) -> None:
         """A server has written; what is on record now is compared with what was."""
@@ -132,6 +149,8 @@ class Watch:
         self.jobs[uid] = job
         self._check_times(job)
         self._check_capacity()
+        if before.phase is Phase.QUEUED and job.phase is Phase.PREPARING:
+            self._check_turn(job)
         if job.phase.final:
             self._check_end(job)
 
@@ -145,13 +164,32 @@ class Watch:
 
     def _check_capacity(self) -> None:
         begun = [
-            job
+            claim_of(job)
             for uid, job in self.jobs.items()
             if uid not in self.deleted and not job.phase.final and job.phase is not Phase.QUEUED
         ]
-        taken = sum(job.instance_count for job in begun)
-        fits = taken <= self._world.plan.slots or len(begun) == 1
-        self._need(fits, "no more than the machine has", f"{[job.uid for job in begun]} take {taken}")
+        taken = sum((claim.resources for claim in begun), Resources())
+        fits = taken.within(self._world.capacity) or len(begun) == 1
+        self._need(fits, "no more than the machine has", f"{[claim.uid for claim in begun]} take {taken}")
+
+    def _check_turn(self, job: Job) -> None:
+        """Whoever was seen in the queue with more right to what the job now has, is not left behind."""
+        mine = claim_of(job)
+        capacity = self._world.capacity
+        seen = next((claim for claim in self._queue if claim.uid == job.uid), None)
+        self._need(seen is not None, "a turn for each", f"{job.uid} starts and was not seen in the queue")
+        for other in self._queue:
+            if self.jobs[other.uid].phase is not Phase.QUEUED or other.uid in self._tried:
+                continue
+            line = (other.priority, other.owner) == (mine.priority, mine.owner)
+            older = (other.created_at, other.uid) < (mine.created_at, mine.uid)
+            if not (other.priority > mine.priority or (line and older)):
+                continue
+            told = f"{job.uid} starts before {other.uid}, of priority {other.priority}"
+            smaller = other.resources.of(capacity).within(mine.resources.of(capacity))
+            self._need(not smaller, "a turn for each", told)
+            waited = self._looked_at - other.created_at
+            self._need(waited < PATIENCE, "no job is starved", f"{told}, after {waited} ms")
 
     def _check_end(self, job: Job) -> None:
         for runner in self._world.living(job.uid):

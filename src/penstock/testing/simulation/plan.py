@@ -6,10 +6,12 @@ Nothing of a plan depends on how the run goes, so that entries can be left out (
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 #: From this moment on (milliseconds) nothing goes wrong any more, and all jobs must come to an end.
 CALM = 40_000
+#: For how long (milliseconds) a job that finds no room lets others pass.
+PATIENCE = 3000
 
 #: Faults at the n-th call that a server makes to its store, engine or logbook.
 AT_CALL = (
@@ -45,6 +47,10 @@ class Wish:
     """How long the program runs."""
     limit_s: int = 86_400
     """MaxRuntimeInSeconds."""
+    kind: str = "ml.m5.large"
+    """The instance type."""
+    owner: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, order=True)
@@ -68,6 +74,8 @@ class Plan:
     seed: int
     """What is left to chance within a run (delays, durations) is drawn from it."""
     slots: int = 4
+    """How many instances the machine runs at once."""
+    cpus: int = 64
     pace: int = 0
     """How long each call of a server may take, in milliseconds: everything else happens in between."""
     wishes: tuple[Wish, ...] = ()
@@ -90,7 +98,35 @@ def draw(seed: int) -> Plan:
     most = chance.choice((3, 12, 40))
     faults = [_fault(chance, chance.choice(kinds)) for _ in range(chance.randint(0, most))] if kinds else []
     slots, pace = chance.choice((1, 2, 4)), chance.choice((0, 0, 4, 60))
-    return Plan(seed, slots, pace, tuple(sorted(wishes)), tuple(sorted(set(faults))))
+    queue = random.Random(f"queue {seed}")  # noqa: S311 - no secret; of its own, so that what was drawn stays
+    if queue.random() < 0.2:
+        wishes += _crowd(queue)
+    wishes = [_in_queue(queue, wish) for wish in sorted(wishes)]
+    cpus = queue.choice((2, 4, 8))
+    return Plan(seed, slots, cpus, pace, tuple(wishes), tuple(sorted(set(faults))))
+
+
+def _crowd(chance: random.Random) -> list[Wish]:
+    """Jobs that come one after the other, so that there is a queue."""
+    return [
+        Wish(
+            1000 * number + chance.randrange(1000),
+            "create",
+            f"crowd-{number + 1}",
+            run_ms=chance.choice((1500, 4000)),
+        )
+        for number in range(8)
+    ]
+
+
+def _in_queue(chance: random.Random, wish: Wish) -> Wish:
+    """A wish with what the queue asks of it."""
+    return replace(
+        wish,
+        kind=chance.choice(("ml.m5.large", "ml.m5.large", "ml.m5.xlarge", "ml.m5.4xlarge")),
+        owner=chance.choice(("", "", "ann", "bob")),
+        priority=chance.choice((0, 0, 0, 5, -5)),
+    )
 
 
 def _life(chance: random.Random, name: str) -> list[Wish]:

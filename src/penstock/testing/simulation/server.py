@@ -21,7 +21,7 @@ from penstock.job.life import Job, Phase
 from penstock.job.run import Run, S3Access
 from penstock.store.database import Store
 from penstock.testing.simulation.faults import Crash, DiskError, StoreError, Surprise
-from penstock.testing.simulation.plan import Wish
+from penstock.testing.simulation.plan import PATIENCE, Wish
 from penstock.testing.simulation.runner import Refused
 from penstock.wire.faults import Fault as WireFault
 
@@ -45,7 +45,9 @@ class Life:
         store = cast("Store", Calls(self, world, world.store, "store"))
         logbook = cast("Any", Calls(self, world, world.logbook, "logbook"))
         engine = cast("Any", Calls(self, world, world.engine, "engine"))
-        self._dispatcher = Dispatcher(store, logbook, engine, _make_run, world.clock.wall, world.plan.slots)
+        self._dispatcher = Dispatcher(
+            store, logbook, engine, _make_run, world.clock.wall, world.capacity, PATIENCE
+        )
         self.context = Context(store, logbook, "eu-west-1", "1", world.clock.wall, self.wake)
 
     def wake(self) -> None:
@@ -143,11 +145,23 @@ class Server:
         uid = self._world.new_uid(wish)
         at = self._world.clock.wall()
         request = {
-            "ProcessingResources": {"ClusterConfig": {"InstanceCount": wish.instances}},
+            "ProcessingResources": {
+                "ClusterConfig": {"InstanceCount": wish.instances, "InstanceType": wish.kind}
+            },
             "StoppingCondition": {"MaxRuntimeInSeconds": wish.limit_s},
         }
         arn = f"arn:{wish.name}"
-        job = Job(wish.name, uid, arn, request, at, at, phases={Phase.QUEUED.value: at})
+        job = Job(
+            wish.name,
+            uid,
+            arn,
+            request,
+            at,
+            at,
+            phases={Phase.QUEUED.value: at},
+            owner=wish.owner,
+            priority=wish.priority,
+        )
 
         def add(context: Context) -> Mapping[str, Any]:
             [conflict] = context.store.add_jobs([(job, {})])
@@ -214,6 +228,10 @@ class Calls:
             self._check_alive()
             world.take_time()
             self._check_alive()
+            if name == "begun_jobs":
+                world.watch.began_pass()
+            elif name == "job_of_uid":
+                world.watch.tries(args[0])
             faults = world.faults.call()
             if "meanwhile" in faults:
                 world.trace(f"{self._life.name} is slow before {name}")
@@ -230,6 +248,8 @@ class Calls:
             result = method(*args)
             if name in _WRITES and self._label != "logbook":
                 world.watch.wrote(name, args)
+            if name == "waiting":
+                world.watch.looked(result)
             if "crash after call" in faults:
                 self._crash(f"after {name}")
             if "call fails after it was done" in faults and name != "start":

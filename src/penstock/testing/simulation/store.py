@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from penstock.errors import Conflict
+from penstock.job.claim import Claim, claim_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job
+from penstock.job.life import Job, Phase
 from penstock.job.uploads import Upload
 
 
@@ -110,6 +111,21 @@ class MemoryStore:
     def active_count(self) -> int:
         """How many jobs have not ended."""
         return len(self.active_jobs())
+
+    def begun_jobs(self) -> list[Job]:
+        """Those of them that have been started."""
+        return [job for job in self.active_jobs() if job.phase is not Phase.QUEUED]
+
+    def waiting(self, first: int | None = None) -> list[Claim]:
+        """What the jobs that have not been started claim; with `first` so many of each owner and priority."""
+        claims = sorted(
+            (claim_of(job) for job in self.active_jobs() if job.phase is Phase.QUEUED),
+            key=lambda claim: (claim.created_at, claim.uid),
+        )
+        groups: dict[tuple[int, str], list[Claim]] = {}
+        for claim in claims:
+            groups.setdefault((claim.priority, claim.owner), []).append(claim)
+        return [claim for group in groups.values() for claim in group[:first]]
 
     def tags(self, arn: str) -> dict[str, str]:
         """A resource's tags, by key."""

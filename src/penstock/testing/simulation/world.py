@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import Conflict
+from penstock.job.claim import Resources
 from penstock.testing.simulation.clock import Agenda, Clock
 from penstock.testing.simulation.engine import Disk, SimulatedEngine
 from penstock.testing.simulation.faults import OURS, Faults
@@ -43,6 +44,7 @@ class World:
 
     def __init__(self, plan: Plan, store: Any = None, logbook: Any = None) -> None:
         self.plan = plan
+        self.capacity = Resources(plan.cpus, 1 << 40, 0, plan.slots)
         self.clock = Clock()
         self.agenda = Agenda(self.clock)
         self.faults = Faults(plan.faults)
