@@ -13,7 +13,7 @@ from penstock.runtimes.bubblewrap import Bubblewrap
 from penstock.runtimes.choose import checks
 from penstock.runtimes.groups import nests
 from penstock.runtimes.unshare import Unshare
-from penstock.testing.limits import LimitsSuite
+from penstock.testing.limits import SandboxLimitsSuite
 from penstock.testing.overlays import OverlaySuite
 from penstock.testing.sandbox import SandboxSuite
 
@@ -37,13 +37,13 @@ class TestUnshare(SandboxSuite, OverlaySuite):
 
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-class TestLimitsOfBubblewrap(LimitsSuite):
+class TestLimitsOfBubblewrap(SandboxLimitsSuite):
     @pytest.fixture(params=MEANS)
     def runtime(self, request):
         return Bubblewrap(shutil.which("bwrap"), limits=request.param)
 
 
-class TestLimitsOfUnshare(LimitsSuite):
+class TestLimitsOfUnshare(SandboxLimitsSuite):
     @pytest.fixture(params=MEANS)
     def runtime(self, request):
         return Unshare(limits=request.param)
