@@ -160,7 +160,7 @@ def test_local_code_and_a_framework_processor_go_together(local, tmp_path):
     assert (tmp_path / "results" / "told").read_text() == "from the folder"
 
 
-def test_wait_false_returns_at_once_and_several_jobs_run_together(scripts, local, script, tmp_path, caplog):
+def test_wait_false_returns_at_once_and_several_jobs_take_their_turns(scripts, local, script, tmp_path, caplog):
     code = script(
         f"""
         import pathlib, sys, time
@@ -176,14 +176,13 @@ def test_wait_false_returns_at_once_and_several_jobs_run_together(scripts, local
             processor.run(code=code, outputs=[file_output(tmp_path / f"results{n}")], wait=False, logs=False)
         jobs.append(processor.latest_job)
         assert f"`wait()` of the job {processor.latest_job.job_name} brings it to the folder" in caplog.text
-    for job in jobs:  # both are in their programs
-        until(lambda job=job: "ready" in lines(local, job.job_name))
     client = local.sagemaker_client
     under_way = client.list_processing_jobs(StatusEquals="InProgress", MaxResults=100)[
         "ProcessingJobSummaries"
     ]
     assert {job.job_name for job in jobs} <= {one["ProcessingJobName"] for one in under_way}
-    for job in jobs:
+    for job in jobs:  # each has the whole machine, so the second begins when the first has ended
+        until(lambda job=job: "ready" in lines(local, job.job_name))
         job.stop()
         job.wait(logs=False)
         assert job.describe()["ProcessingJobStatus"] == "Stopped"
