@@ -110,11 +110,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def test_code_for_local_mode_runs_unchanged_with_no_engine_no_account_and_no_network(
-    scripts, script, tmp_path
-):
+def test_code_for_local_mode_runs_unchanged_with_no_engine_no_account_and_no_network(tmp_path):
     """Nobody's keys, nothing set, engines that only fail, and a network of loopback alone."""
-    scripts().run(code=script("pass"), logs=False)  # the environment of the image is there from now on
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("docker", "docker-compose", "podman", "nerdctl"):
@@ -132,6 +129,9 @@ def test_code_for_local_mode_runs_unchanged_with_no_engine_no_account_and_no_net
         "PENSTOCK_PORT": "11650",
         "PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS),
     }
+    # The environment of the image is there from now on, as whoever has these settings makes it.
+    built = [PENSTOCK, "envs", "build", IMAGE]
+    subprocess.run(built, env=environ, check=True, capture_output=True, timeout=200)
     unshare = ["unshare", "--net", *(["--map-root-user"] if os.getuid() else [])]
     try:
         done = subprocess.run(
@@ -160,7 +160,9 @@ def test_local_code_and_a_framework_processor_go_together(local, tmp_path):
     assert (tmp_path / "results" / "told").read_text() == "from the folder"
 
 
-def test_wait_false_returns_at_once_and_several_jobs_take_their_turns(scripts, local, script, tmp_path, caplog):
+def test_wait_false_returns_at_once_and_several_jobs_take_their_turns(
+    scripts, local, script, tmp_path, caplog
+):
     code = script(
         f"""
         import pathlib, sys, time
