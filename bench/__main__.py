@@ -11,8 +11,8 @@ from bench import (
     inputs,
     limits,
     listing,
+    load,
     local_mode,
-    queue,
     records,
     start,
     transfers,
@@ -34,7 +34,7 @@ ALL = {
     "limits": limits.main,
     "volume": volume.main,
     "records": records.main,
-    "queue": queue.main,
+    "load": load.main,
     "walls": walls.main,
     "local-mode": local_mode.main,
 }

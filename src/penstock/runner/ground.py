@@ -11,6 +11,7 @@ from penstock.images.kinds import in_container
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.records import Records
+from penstock.runner.sandboxed import Sandboxed  # here, so that forked runners have it loaded
 from penstock.runtimes.base import Limits, Program, Runtime
 
 
@@ -63,6 +64,4 @@ def prepare(run: Run, folder: RunFolder, records: Records, due: Callable[[], boo
         from penstock.runner.contained import Contained  # noqa: PLC0415 - its packages take a while to load
 
         return Contained.prepare(run, folder, records, due)
-    from penstock.runner.sandboxed import Sandboxed  # noqa: PLC0415 - beside its brother
-
     return Sandboxed.prepare(run, folder, records, due, uses)
