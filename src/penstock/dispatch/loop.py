@@ -11,6 +11,7 @@ import hashlib
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -37,6 +38,9 @@ PROBE_SECONDS = 1.0
 #: How often what ended jobs have left behind is looked for: a runner may outlive its job's end by a moment, and a
 #: folder may withstand its removal.
 SWEEP_SECONDS = 600.0
+
+#: After a pass the loop rests for this many times as long as it took, and for so many seconds at most.
+_PAUSE, _LONGEST_PAUSE = 3, 0.05
 
 
 class Dispatcher:
@@ -84,10 +88,13 @@ class Dispatcher:
     def _loop(self) -> None:
         while not self._ending.is_set():
             self._wake.clear()
+            began = time.monotonic()
             try:
                 self.step()
             except Exception:  # noqa: BLE001 - the loop must outlive whatever one pass meets
                 _log.exception("A pass of the dispatcher failed; it is tried again")
+            # When every request wakes the loop, most of the processor is still the requests'.
+            self._ending.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
             self._wake.wait(PROBE_SECONDS)
 
     def step(self) -> None:
