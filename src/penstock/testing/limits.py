@@ -6,9 +6,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +15,7 @@ import pytest
 
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import Limits, Runtime
-from penstock.testing.programs import RUNNER
+from penstock.testing.runners import runner_of
 from penstock.testing.runtimes import PATIENCE
 from penstock.testing.scripts import script
 
@@ -197,19 +194,8 @@ class LimitsSuite:
 
     def test_nothing_is_left_of_a_runner_that_was_killed(self, runtime: Runtime) -> None:
         limits = Limits(memory=_MEMORY, processes=32)
-        reading, writing = os.pipe()
-        runner = subprocess.Popen(
-            [sys.executable, "-c", RUNNER, str(writing)],
-            stdin=subprocess.PIPE,
-            pass_fds=[writing],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        os.close(writing)
-        with os.fdopen(reading, "rb") as output, runner:
-            assert runner.stdin is not None
-            source = _WHERE + "    print(flush=True)\n    import time; time.sleep(600)"
-            runner.stdin.write(pickle.dumps((runtime, script(source, limits=limits))))
-            runner.stdin.close()
+        source = _WHERE + "    print(flush=True)\n    import time; time.sleep(600)"
+        with runner_of(runtime, script(source, limits=limits)) as (runner, output):
             where = b"".join(iter(output.readline, b"\n"))
             assert b"memory" in where
             runner.kill()

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +19,7 @@ import pytest
 
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.runtimes.base import Mount, Running, Runtime
+from penstock.testing.runners import runner_of
 from penstock.testing.runtimes import PATIENCE, Act, LifeSuite
 from penstock.testing.scripts import PATH, Outcome, python, run, script, sh
 
@@ -52,17 +49,6 @@ _ESCAPE = """
             while True:
                 signal.pause()
 """
-
-
-#: Starts the runtime and the program that it reads, in place of a runner.
-RUNNER = textwrap.dedent("""
-    import os, pickle, signal, sys
-    output = int(sys.argv[1])
-    runtime, program = pickle.load(sys.stdin.buffer)
-    running = runtime.start(program, output)
-    os.close(output)
-    signal.pause()
-""")
 
 
 class ProgramSuite(LifeSuite):
@@ -317,18 +303,8 @@ class ProgramSuite(LifeSuite):
 
     def test_the_tree_dies_with_its_runner(self, runtime: Runtime) -> None:
         marker = os.urandom(8).hex()
-        reading, writing = os.pipe()
-        runner = subprocess.Popen(
-            [sys.executable, "-c", RUNNER, str(writing)],
-            stdin=subprocess.PIPE,
-            pass_fds=[writing],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        os.close(writing)
-        with os.fdopen(reading, "rb") as output, runner:
-            assert runner.stdin is not None
-            runner.stdin.write(pickle.dumps((runtime, script(_ESCAPE + "    signal.pause()", "3", marker))))
-            runner.stdin.close()
+        program = script(_ESCAPE + "    signal.pause()", "3", marker)
+        with runner_of(runtime, program) as (runner, output):
             assert output.read(3) == b"xxx"
             assert _alive(marker)
             runner.kill()

@@ -2,22 +2,10 @@
 
 import pytest
 
-from penstock.config import Settings
 from penstock.engines.nursery import runner_environment
 from penstock.errors import ConfigurationError
 
 URL = "postgresql://penstock:the-secret@db.example/penstock"
-
-
-@pytest.fixture
-def settings(tmp_path):
-    def read(text, mode=0o600, **environ):
-        path = tmp_path / "config.toml"
-        path.write_text(text)
-        path.chmod(mode)
-        return Settings.read({"PENSTOCK_HOME": str(tmp_path), **environ})
-
-    return read
 
 
 def test_sqlite_unless_said(settings):

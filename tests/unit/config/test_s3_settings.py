@@ -10,17 +10,6 @@ from penstock.objectstore.own import bucket_sources, source
 KEYS = 'access_key_id = "id"\nsecret_access_key = "the-secret"\n'
 
 
-@pytest.fixture
-def settings(tmp_path):
-    def read(text, mode=0o600, **environ):
-        path = tmp_path / "config.toml"
-        path.write_text(text)
-        path.chmod(mode)
-        return Settings.read({"PENSTOCK_HOME": str(tmp_path), **environ})
-
-    return read
-
-
 def accesses(settings):
     """The default store, and those of single buckets."""
     return source(settings.s3, settings.region)() if settings.s3 else None, dict(bucket_sources(settings)())
