@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from bench import compose
+from bench.homes import point_to
 from bench.table import machine, median, show, spread
 from penstock.processing import ScriptProcessor
 
@@ -32,10 +33,7 @@ PATIENCE = 120
 def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        os.environ["PENSTOCK_HOME"] = str(folder / "home")
-        os.environ["PENSTOCK_PORT"] = "17650"
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER", "PENSTOCK_ENVIRONMENTS"):
-            os.environ.pop(name, None)
+        point_to(folder / "home", 17650)
         (folder / "script.py").write_text("print('hello')\n")
         try:
             with contextlib.ExitStack() as stack:

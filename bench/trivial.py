@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.homes import point_to
 from bench.table import machine, median, show, spread
 from penstock.client import local_server, record
 from penstock.processing import ScriptProcessor
@@ -21,10 +22,7 @@ SCRIPT = "print('hello')\n"
 def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        os.environ["PENSTOCK_HOME"] = str(folder / "home")
-        os.environ["PENSTOCK_PORT"] = "17550"
-        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER", "PENSTOCK_ENVIRONMENTS"):
-            os.environ.pop(name, None)
+        point_to(folder / "home", 17550)
         script = folder / "script.py"
         script.write_text(SCRIPT)
         try:
