@@ -56,7 +56,7 @@ jobs = Table(
     Index("jobs_by_status_and_name", "status", "name"),
     Index("jobs_by_modification", "modified_at"),
     Index("jobs_by_span", text("(modified_at - created_at)")),
-    # What finds a part of a name in SQLite are tables of their own, `job_names` and `job_names_new`, which triggers fill.
+    # In SQLite a part of a name is found by tables of their own, `job_names` and `job_names_new`. Triggers fill them.
     Index(
         "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
     ).ddl_if(dialect="postgresql"),

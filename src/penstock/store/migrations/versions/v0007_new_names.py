@@ -38,7 +38,7 @@ _NEW = (
        END""",
     f"""CREATE TRIGGER jobs_unnamed AFTER DELETE ON jobs BEGIN
          DELETE FROM job_names_new WHERE name = old.name; {_FORGET}
-       END""",
+       END""",  # noqa: S608 - constants
 )
 _OLD = (
     """CREATE TRIGGER jobs_named AFTER INSERT ON jobs WHEN length(new.name) >= 3 BEGIN
