@@ -39,8 +39,8 @@ PROBE_SECONDS = 1.0
 #: folder may withstand its removal.
 SWEEP_SECONDS = 600.0
 
-#: After a pass the loop rests for this many times as long as it took, and for so many seconds at most: when every
-#: request of a flood wakes it, most of the processor is still the requests'. What can't wait ends the rest.
+#: After a pass for which nothing pressed the loop rests for this many times as long as it took, and for so many seconds
+#: at most: when every request of a flood wakes it, most of the processor is still the requests'. What presses ends it.
 _PAUSE, _LONGEST_PAUSE = 3, 0.05
 
 
@@ -93,6 +93,7 @@ class Dispatcher:
 
     def _loop(self) -> None:
         while not self._ending.is_set():
+            pressing = self._soon.is_set()
             self._wake.clear()
             self._soon.clear()
             began = time.monotonic()
@@ -100,7 +101,8 @@ class Dispatcher:
                 self.step()
             except Exception:  # noqa: BLE001 - the loop must outlive whatever one pass meets
                 _log.exception("A pass of the dispatcher failed; it is tried again")
-            self._soon.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
+            if not pressing:
+                self._soon.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
             self._wake.wait(PROBE_SECONDS)
 
     def step(self) -> None:
