@@ -27,7 +27,7 @@ from conformance_errors import answers  # noqa: E402
 from differences import MEANT, Meant  # noqa: E402
 from matrix import RESULTS  # noqa: E402
 
-from penstock.api.app import OPERATIONS  # noqa: E402
+from penstock.api.operations import OPERATIONS  # noqa: E402
 from penstock.wire import model  # noqa: E402
 
 if TYPE_CHECKING:

@@ -32,6 +32,23 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
         "ListTags",
         "DeleteTags",
         "Search",
+        "CreateExperiment",
+        "DescribeExperiment",
+        "ListExperiments",
+        "UpdateExperiment",
+        "DeleteExperiment",
+        "CreateTrial",
+        "DescribeTrial",
+        "ListTrials",
+        "UpdateTrial",
+        "DeleteTrial",
+        "CreateTrialComponent",
+        "DescribeTrialComponent",
+        "ListTrialComponents",
+        "UpdateTrialComponent",
+        "DeleteTrialComponent",
+        "AssociateTrialComponent",
+        "DisassociateTrialComponent",
     ),
     "logs": ("DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents"),
     "sts": ("GetCallerIdentity",),
@@ -42,7 +59,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
 #: Structures of which only these members are kept. What leads to things that are never there stays out: with all of
 #: them, Search alone would need a third of SageMaker's model.
 MEMBERS: dict[str, tuple[str, ...]] = {
-    "SearchRecord": ("TrialComponent",),
+    "SearchRecord": ("Experiment", "Trial", "TrialComponent"),
     "TrialComponentSourceDetail": ("SourceArn", "ProcessingJob"),
 }
 

@@ -9,6 +9,8 @@ PenstockError
 │   └── InternalFailure     ... for a cause on Penstock's side (``InternalServerError: ...``)
 ├── IllegalMove             a phase was asked to move where it may not
 ├── Conflict                a guarded write met a newer version
+│   └── InUse               ... or what it would take or remove is in use by others
+├── Missing                 a write names what is not there
 ├── UnknownImage            an image URI that names no environment
 └── wire.faults.Fault       an error as the wire tells it: code, message, HTTP status
 
@@ -69,6 +71,14 @@ class IllegalMove(PenstockError):
 
 class Conflict(PenstockError):
     """A guarded write found a newer version than the one read, or a name already taken."""
+
+
+class InUse(Conflict):
+    """A name is taken by something of another kind, or what is to be removed still has parts."""
+
+
+class Missing(PenstockError):
+    """What a write refers to is not there."""
 
 
 class UnknownImage(PenstockError):

@@ -11,6 +11,7 @@ from store_upgrades import StartSuite, UpgradeSuite
 
 from penstock.errors import ConfigurationError
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
+from penstock.testing.store_experiments import ExperimentSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
@@ -40,7 +41,10 @@ class OnPostgres:
     @pytest.fixture
     def address(self, database):
         with psycopg.connect(database) as c:
-            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads")
+            c.execute(
+                "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads,"
+                " experiments, trials, components, members"
+            )
         return database
 
 
@@ -49,6 +53,10 @@ class TestMethods(OnPostgres, StoreSuite):
 
 
 class TestParts(OnPostgres, PartsSuite):
+    pass
+
+
+class TestExperiments(OnPostgres, ExperimentSuite):
     pass
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from wire_client import WireClient
 
-from penstock.api.app import OPERATIONS
+from penstock.api.operations import OPERATIONS
 from penstock.job.events import Host
 from penstock.job.life import Started, Succeeded, advance
 from penstock.wire import model

@@ -62,8 +62,7 @@ def every_query(store):
     assert store.waiting() == store.waiting(8) == []
     assert store.job("job-00000") is not None
     assert store.job_of_uid("job-00000-u") is not None
-    store.job_of_component("none")
-    store.jobs_with_components()
+    store.jobs_of_uids(["none", "job-00000-u"])
     store.hosts("none")
     store.tags("none")
 

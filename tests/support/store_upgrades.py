@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from penstock.errors import ConfigurationError
 from penstock.job.claim import claim_of
+from penstock.job.experiments import Component
 from penstock.job.life import Phase, StopAsked, advance
 from penstock.job.uploads import Upload
 from penstock.store import schema
@@ -36,6 +37,7 @@ REVISIONS = sorted(step.revision for step in ScriptDirectory.from_config(alembic
 REFLECTION = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
 
 _COMPONENT = "part-aws-processing-job"
+_CONFIG = {"ExperimentName": "E", "TrialName": "T", "RunName": "r"}
 _TWO_LARGE = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}}
 #: What each schema has had first; all of it must outlive the way up.
 _ROWS = {
@@ -51,7 +53,7 @@ _ROWS = {
             )
             for name, given, phase, status in (
                 ("Plain", {}, "completed", "Completed"),
-                ("Part", {"ExperimentConfig": {"RunName": "r"}, **_TWO_LARGE}, "queued", "InProgress"),
+                ("Part", {"ExperimentConfig": _CONFIG, **_TWO_LARGE}, "queued", "InProgress"),
                 ("None", {"ExperimentConfig": {}}, "failed", "Failed"),
                 ("ab", {}, "stopping", "Stopping"),
             )
@@ -62,6 +64,7 @@ _ROWS = {
             {},
         ),
         ("INSERT INTO tags (arn, key, value) VALUES ('arn:Plain', 'k', 'v')", {}),
+        ("INSERT INTO tags (arn, key, value) VALUES ('arn:Part', 'part', 'v')", {}),
     ),
     "0002": (
         (f"UPDATE jobs SET trial_component = '{_COMPONENT}' WHERE name = 'Part'", {}),
@@ -127,10 +130,15 @@ class UpgradeSuite(StoreBase):
             )
             assert store.tags(plain.arn) == {"k": "v"}
             assert store.host_of_stream("Plain/algo-1-1").sequence == 2
-            assert store.job_of_component(_COMPONENT).name == "Part"
-            assert [j.name for j, _ in store.jobs_with_components()] == ["Part"]
+            component = store.experiments.get(Component, _COMPONENT)
+            assert (component.job_uid, component.source, component.run_name) == ("Part-u", "arn:Part", "r")
+            assert (component.status, component.modified_at) == ("InProgress", 7)
+            assert component.parameters["SageMaker.InstanceCount"] == {"NumberValue": 2.0}
+            assert store.experiments.parents() == {_COMPONENT: [("T", "E")]}
+            assert store.tags(component.arn) == {"part": "v"}
             kept = [Metric("m", 1, None, 2.5)] if revision >= "0002" else []
             assert store.metrics.of(_COMPONENT, "m") == kept
+            assert [s.last for s in store.metrics.summaries().get(_COMPONENT, ())] == [m.value for m in kept]
             store.metrics.put(_COMPONENT, [Metric("m", 2, None, 3.5)])
             assert store.metrics.of(_COMPONENT, "m") == [*kept, Metric("m", 2, None, 3.5)]
             kept = [("algo-1", Upload("o", "s3://b/k", 5, "00", 1))] if revision >= "0003" else []

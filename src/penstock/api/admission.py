@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from starlette.concurrency import run_in_threadpool
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, Missing
 from penstock.job.life import Job
 
 #: A job and its tags.
@@ -21,7 +21,7 @@ New = tuple[Job, Mapping[str, str]]
 class Admission:
     """The one way of a new job into the store. Lives on the event loop."""
 
-    def __init__(self, add_jobs: Callable[[Sequence[New]], Sequence[Conflict | None]]) -> None:
+    def __init__(self, add_jobs: Callable[[Sequence[New]], Sequence[Conflict | Missing | None]]) -> None:
         self._add_jobs = add_jobs
         self._waiting: list[tuple[New, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -31,6 +31,7 @@ class Admission:
 
         Raises:
             Conflict: A job of that name is there.
+            InUse, Missing: As `Store.add_job`.
         """
         written = asyncio.get_running_loop().create_future()
         self._waiting.append(((job, tags), written))

@@ -27,21 +27,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from penstock import disk
-from penstock.api import (
-    callers,
-    filter_logs,
-    identity,
-    logs,
-    metrics,
-    own,
-    permissions,
-    processing,
-    reports,
-    search,
-    tags,
-)
+from penstock.api import callers, own, permissions, reports
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
+from penstock.api.operations import OPERATIONS
 from penstock.job.local_inputs import as_s3
 from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
@@ -54,31 +43,6 @@ LARGEST_BODY = 4 << 20
 _JSON = "application/x-amz-json-1.1"
 _FORM = b"application/x-www-form-urlencoded"
 _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
-
-#: Plain or a coroutine function; answers the members of the operation's output.
-Operation = Callable[[Context, Mapping[str, Any]], Any]
-
-#: All that this server can do. To add an operation, see docs/checklists/add-an-operation.md.
-OPERATIONS: Mapping[tuple[str, str], Operation] = {
-    ("sagemaker", "CreateProcessingJob"): processing.create,
-    ("sagemaker", "DescribeProcessingJob"): processing.describe,
-    ("sagemaker", "ListProcessingJobs"): processing.list_jobs,
-    ("sagemaker", "StopProcessingJob"): processing.stop,
-    ("sagemaker", "DeleteProcessingJob"): processing.delete,
-    ("sagemaker", "AddTags"): tags.add,
-    ("sagemaker", "ListTags"): tags.list_tags,
-    ("sagemaker", "DeleteTags"): tags.delete,
-    ("sagemaker", "Search"): search.search,
-    ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
-    ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
-    ("logs", "DescribeLogGroups"): logs.describe_groups,
-    ("logs", "DescribeLogStreams"): logs.describe_streams,
-    ("logs", "GetLogEvents"): logs.get_events,
-    ("logs", "FilterLogEvents"): filter_logs.filter_events,
-    ("sts", "GetCallerIdentity"): identity.caller,
-    ("iam", "GetRole"): identity.get_role,
-}
-
 
 #: Answered from one row by its key. Where that lies in this process, a hop to a thread would cost more than the
 #: answer, so they are not sent on one.

@@ -53,10 +53,6 @@ class Context:
         """The ARN of the processing job of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"
 
-    def trial_component_arn(self, name: str) -> str:
-        """The ARN of the trial component of that name."""
-        return f"arn:aws:sagemaker:{self.region}:{self.account}:experiment-trial-component/{name}"
-
     @cached_property
     def admission(self) -> Admission:
         """The way of new jobs into the store."""

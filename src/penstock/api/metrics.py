@@ -1,7 +1,7 @@
 """BatchPutMetrics, BatchGetMetrics of the service `sagemaker-metrics`.
 
-Metrics belong to trial components; the trial component of a job is there as long as the job is, if it has an
-ExperimentConfig. How many values a component may have is not bounded.
+Metrics belong to trial components, made by hand or by a job with an ExperimentConfig. How many values a component may
+have is not bounded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from penstock.api.context import Context
+from penstock.api.entities import named_by_arn
 from penstock.api.processing import find_by_arn, no_resource
 from penstock.api.translate import invalid
 from penstock.errors import Conflict
+from penstock.job.experiments import Component, key_of
 from penstock.store.metrics import Metric
 from penstock.wire.faults import Fault
 
@@ -49,8 +51,8 @@ def put(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         context.store.metrics.put(component, good)
     except Conflict as error:
         raise invalid(
-            f"The trial component {component} does not exist. A processing job with an ExperimentConfig has one "
-            "named <job>-aws-processing-job, in lower case."
+            f"The trial component {component} does not exist. CreateTrialComponent makes one; a processing job with an "
+            "ExperimentConfig has one named <job>-aws-processing-job. Name it in lower case here."
         ) from error
     return {"Errors": errors or None}
 
@@ -86,17 +88,16 @@ def _answer(context: Context, query: Mapping[str, Any]) -> dict[str, Any]:
 
 def _component(context: Context, arn: str) -> str:
     """The component that an ARN names: its own, or that of its job."""
-    kind, _, name = arn.rpartition(":")[2].partition("/")
-    if kind == "processing-job":
-        component = find_by_arn(context, arn).trial_component
-        if component is None:
-            raise invalid(f"The job {arn} has no trial component, for it has no ExperimentConfig.")
+    named = named_by_arn(context, arn)
+    if named is not None:
+        component = key_of(named[1])
+        if named[0] is not Component or context.store.experiments.get(Component, component) is None:
+            raise no_resource(arn)
         return component
-    component = name.lower()
-    ours = context.trial_component_arn(component).lower() == arn.lower()
-    if not ours or context.store.job_of_component(component) is None:
-        raise no_resource(arn)
-    return component
+    its_own = find_by_arn(context, arn).trial_component
+    if its_own is None:
+        raise invalid(f"The job {arn} has no trial component, for it has no ExperimentConfig.")
+    return its_own
 
 
 def _refused(message: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from penstock.api.logs import GROUP
+from penstock.job.experiments import Component, Experiment, Trial, entity_arn, key_of
 from penstock.job.life import Job
 from penstock.wire.faults import Fault, access_denied
 
@@ -21,6 +22,18 @@ OPERATIONS: Mapping[tuple[str, str], str] = {
     ("sagemaker", "StopProcessingJob"): "ProcessingJobName",
     ("sagemaker", "AddTags"): "ResourceArn",
     ("sagemaker", "ListTags"): "ResourceArn",
+    # What its job is part of, and the run that its ExperimentConfig names. Search finds nothing else for it.
+    ("sagemaker", "Search"): "",
+    ("sagemaker", "CreateExperiment"): "ExperimentName",
+    ("sagemaker", "DescribeExperiment"): "ExperimentName",
+    ("sagemaker", "CreateTrial"): "TrialName",
+    ("sagemaker", "DescribeTrial"): "TrialName",
+    ("sagemaker", "ListTrials"): "ExperimentName",
+    ("sagemaker", "CreateTrialComponent"): "TrialComponentName",
+    ("sagemaker", "DescribeTrialComponent"): "TrialComponentName",
+    ("sagemaker", "UpdateTrialComponent"): "TrialComponentName",
+    ("sagemaker", "AssociateTrialComponent"): "TrialComponentName",
+    ("sagemaker", "ListTrialComponents"): "SourceArn",
     ("sagemaker-metrics", "BatchPutMetrics"): "TrialComponentName",
     ("sagemaker-metrics", "BatchGetMetrics"): "MetricQueries",
     ("logs", "DescribeLogGroups"): "",
@@ -66,6 +79,12 @@ _REFINING = re.compile(
     |X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256)""",
     re.VERBOSE,
 )
+#: The parts of experiments, the most particular first, by the member that names one.
+_PARTS = (
+    (Component, "TrialComponentName"),
+    (Trial, "TrialName"),
+    (Experiment, "ExperimentName"),
+)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 #: Access lists that give nobody else a right.
 _PRIVATE = {b"private", b"bucket-owner-full-control", b"bucket-owner-read"}
@@ -91,8 +110,8 @@ def check(account: str, job: Job, service: str, operation: str, params: Mapping[
     resource = params.get("ResourceArn") or "*"
     if named:
         resource = f"{job.arn.rpartition('/')[0]}/{str(named).lower()}"
-    elif component := params.get("TrialComponentName"):
-        resource = _component_arn(job, component)
+    elif part := next((p for p in _PARTS if params.get(p[1])), None):
+        resource = entity_arn(job.arn, part[0], params[part[1]])
     elif service == "sagemaker-metrics":
         resource = next(arn for arn in _queried(params) if not _is_of_it(job, arn))
     elif service == "logs":
@@ -140,10 +159,12 @@ _Headers = Sequence[tuple[bytes, bytes]]
 def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
     if member == "ProcessingJobName":
         return bool(params[member] == job.name)
-    if member == "ResourceArn":
-        return bool(params[member] == job.arn)
-    if member == "TrialComponentName":
-        return bool(params[member] == job.trial_component)
+    if member in {"ResourceArn", "SourceArn"}:
+        return str(params.get(member, "")).lower() == job.arn.lower()
+    for kind, name in _PARTS:
+        if member == name:
+            own = own_names(job, kind)
+            return key_of(str(params.get(name, ""))) in {*own, *(entity_arn(job.arn, kind, n) for n in own)}
     if member == "MetricQueries":
         return all(_is_of_it(job, arn) for arn in _queried(params))
     given = [params[m] for m in ("logStreamName", "logStreamNamePrefix") if params.get(m) is not None]
@@ -156,14 +177,18 @@ def _queried(params: Mapping[str, Any]) -> list[str]:
 
 
 def _is_of_it(job: Job, arn: str) -> bool:
-    """Whether an ARN names the job or its trial component."""
-    return arn == job.arn or (
-        job.trial_component is not None and arn == _component_arn(job, job.trial_component)
+    """Whether an ARN names the job, its trial component, or that of its run."""
+    return arn == job.arn or any(
+        arn == entity_arn(job.arn, Component, name) for name in own_names(job, Component)
     )
 
 
-def _component_arn(job: Job, component: str) -> str:
-    return f"{job.arn.partition(':processing-job')[0]}:experiment-trial-component/{component}"
+def own_names(job: Job, kind: type[Any]) -> set[str]:
+    """The experiments, trials or components, by their names in lower case, that a job is part of or has."""
+    config = job.request.get("ExperimentConfig") or {}
+    member = {Experiment: "ExperimentName", Trial: "TrialName", Component: "RunName"}[kind]
+    names = [config.get(member), job.trial_component if kind is Component else None]
+    return {key_of(name) for name in names if name}
 
 
 def _grants(headers: _Headers) -> bool:

@@ -10,13 +10,15 @@ from typing import Any
 from penstock.api import locks
 from penstock.api.checks import broken_rules
 from penstock.api.context import Context
+from penstock.api.entities import missing
 from penstock.api.translate import description, invalid, place, summary, token, with_defaults
-from penstock.errors import Conflict, IllegalMove
+from penstock.errors import Conflict, IllegalMove, InUse, Missing
 from penstock.job.claim import OWNER, priority_of, resources_of, too_large
+from penstock.job.experiments import Experiment, Trial
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.lock import VARIABLE
 from penstock.store.listing import JobQuery
-from penstock.wire.faults import Fault, resource_in_use
+from penstock.wire.faults import Fault, not_found, resource_in_use
 
 #: AWS does not document its default page size of ListProcessingJobs; its other lists have 10.
 _PAGE = 10
@@ -53,6 +55,10 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     )
     try:
         await context.admission.add(job, tags)
+    except Missing as error:
+        raise await asyncio.to_thread(_no_parent, context, request["ExperimentConfig"], error) from error
+    except InUse as error:
+        raise resource_in_use(f"{error} Delete it, or give the job another name.") from error
     except Conflict as error:
         raise resource_in_use(
             "Job name must be unique within an AWS account and region, and a job with this name already exists "
@@ -60,6 +66,16 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         ) from error
     context.wake(soon=False)
     return {"ProcessingJobArn": job.arn}
+
+
+def _no_parent(context: Context, config: Mapping[str, Any], error: Missing) -> Fault:
+    """What of an ExperimentConfig is not there: the experiment first."""
+    kinds: tuple[tuple[type[Any], str], ...] = ((Experiment, "ExperimentName"), (Trial, "TrialName"))
+    for kind, member in kinds:
+        name = config.get(member)
+        if name is not None and context.store.experiments.get(kind, name) is None:
+            return missing(context, kind, name)
+    return not_found(str(error))
 
 
 def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,23 +1,37 @@
-"""Search. There is one kind of thing to be found: the trial components of jobs that have an ExperimentConfig."""
+"""Search, for what there is to be found: experiments, their trials, and trial components.
+
+Where the database can answer all that is asked, it is asked for one page. Else it is asked for all that can fit, and
+the rest is judged here, record by record.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.api import components
+from penstock.api import permissions
 from penstock.api.context import Context
 from penstock.api.properties import Property, resolve
 from penstock.api.search_expression import check_size, compiled, names, unknown, visible
+from penstock.api.search_narrow import narrow, order
+from penstock.api.search_records import PARTS, Record, records
 from penstock.api.translate import invalid, place, token
-from penstock.job.life import Job
-from penstock.store.metrics import Metric
+from penstock.job.experiments import Component, Experiment, Trial, key_of
+from penstock.store.finding import Condition, Order, Value
 from penstock.wire import model
 
 #: AWS does not document its default page; its other lists have 10.
 _PAGE = 10
 
-Record = dict[str, Any]
+#: Resource -> its kind, and what the model and the member of SearchRecord call it.
+_KINDS: Mapping[str, tuple[type[Any], str]] = {
+    "Experiment": (Experiment, "Experiment"),
+    "ExperimentTrial": (Trial, "Trial"),
+    "ExperimentTrialComponent": (Component, "TrialComponent"),
+}
+
+#: Where a record stands in an order: its value (the first, of several; None without any), and its key.
+_Place = list[Any]
 
 
 def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,44 +39,49 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     expression = params.get("SearchExpression")
     if expression is not None:
         check_size(expression)
-    may_be_seen = visible(params.get("VisibilityConditions") or [])
+    conditions = params.get("VisibilityConditions") or []
+    may_be_seen = visible(conditions)
     after = _place_of(params.get("NextToken"))
     elsewhere = params.get("CrossAccountFilterOption") == "CrossAccount"
-    if params["Resource"] != "ExperimentTrialComponent" or elsewhere:
-        return _answer([], None, 0)
-    shape = model.service("sagemaker").shape_for("TrialComponent")
+    if params["Resource"] not in _KINDS or elsewhere:
+        return _answer("TrialComponent", [], None, 0)
+    kind, member = _KINDS[params["Resource"]]
+    shape = model.service("sagemaker").shape_for(member)
     by = params.get("SortBy", "LastModifiedTime")
     fits = compiled(expression, shape) if expression is not None else lambda _: True
     sort_by = _sortable(resolve(shape, by), by)
-    asked = [by, *(names(expression) if expression is not None else ())]
-    with_metrics = any(name.lower().startswith("metrics") for name in asked)
-    found = [
-        (job, record)
-        for job, record in _records(context, with_metrics=with_metrics)
-        if fits(record) and may_be_seen(record)
-    ]
-    descending = params.get("SortOrder", "Descending") == "Descending"
-    placed = _ordered(found, sort_by, descending=descending)
-    first = 0 if after is None else _beyond(placed, after, descending=descending)
-    end = first + params.get("MaxResults", _PAGE)
-    page = [one for _, one in placed[first:end]]
-    if not with_metrics:
-        _add_metrics(page, context.store.metrics.of_all([record["TrialComponentName"] for _, record in page]))
-    following = token(placed[end - 1][0]) if end < len(placed) else None
-    return _answer([record for _, record in page], following, len(found))
+    narrowed, whole = narrow(kind, expression)
+    narrowed += _own(context, kind)
+    size, descending = params.get("MaxResults", _PAGE), params.get("SortOrder", "Descending") == "Descending"
+    value = order(kind, by)
+    if whole and not conditions and value is not None:
+        if after is not None and not _is_of(after[0], sort_by):
+            raise _foreign()
+        asked = Order(value, descending)
+        found, following = context.store.experiments.find(kind, narrowed, asked, size, after)
+        page, total = found, context.store.experiments.count(kind, narrowed)
+    else:
+        asked_for = [by, *(names(expression) if expression is not None else ())]
+        parts = PARTS & {
+            "tags" if conditions else "",
+            *(name.partition(".")[0].lower() for name in asked_for),
+        }
+        candidates, _ = context.store.experiments.find(kind, narrowed, Order(Value("key"), False))
+        placed = [
+            ([_value(sort_by, record), key_of(one.name)], one)
+            for one, record in zip(candidates, records(context, candidates, parts), strict=True)
+            if fits(record) and may_be_seen(record)
+        ]
+        page, following = _page(placed, after, size, descending=descending)
+        total = len(placed)
+    return _answer(member, records(context, page), token(following) if following else None, total)
 
 
-def _records(context: Context, *, with_metrics: bool) -> list[tuple[Job, Record]]:
-    jobs = context.store.jobs_with_components()
-    records = [(job, components.record(context, job, tags)) for job, tags in jobs]
-    if with_metrics:
-        _add_metrics(records, context.store.metrics.of_all())
-    return records
-
-
-def _add_metrics(records: Sequence[tuple[Job, Record]], metrics: Mapping[str, Sequence[Metric]]) -> None:
-    for job, record in records:
-        record["Metrics"] = components.summaries(job, metrics.get(record["TrialComponentName"], []))
+def _own(context: Context, kind: type[Any]) -> list[Condition]:
+    """A job's program finds what its job is part of and nothing else: records of other jobs hold their variables."""
+    if context.caller is None:
+        return []
+    return [Condition(Value("key"), "in", sorted(permissions.own_names(context.caller, kind)))]
 
 
 def _sortable(found: Property | None, name: str) -> Property:
@@ -73,23 +92,25 @@ def _sortable(found: Property | None, name: str) -> Property:
     return found
 
 
-#: Where a record stands in an order: its value (the first, of several; None without any), and its job.
-_Place = list[Any]
+def _value(sort_by: Property, record: Record) -> Any:
+    value = next(iter(sort_by.values(record)), None)
+    return value.lower() if isinstance(value, str) and not sort_by.cased else value
 
 
-def _ordered(
-    found: Sequence[tuple[Job, Record]], sort_by: Property, *, descending: bool
-) -> list[tuple[_Place, tuple[Job, Record]]]:
-    """Records with their places. Those that have no value come last, in either direction."""
-    placed = [([next(iter(sort_by.values(one[1])), None), one[0].uid], one) for one in found]
+def _page(
+    placed: list[tuple[_Place, Any]], after: _Place | None, size: int, *, descending: bool
+) -> tuple[list[Any], _Place | None]:
+    """A page in order, and the place after it. Those that have no value come last, in either direction."""
     placed.sort(key=lambda p: _rank(p[0]), reverse=descending)
     placed.sort(key=lambda p: p[0][0] is None)
-    return placed
+    first = 0 if after is None else _beyond(placed, after, descending=descending)
+    end = first + size
+    return [one for _, one in placed[first:end]], placed[end - 1][0] if end < len(placed) else None
 
 
 def _rank(place: _Place) -> tuple[bool, Any, str]:
-    value, uid = place
-    return isinstance(value, str), 0 if value is None else value, uid  # a parameter is a number or a text
+    value, key = place
+    return isinstance(value, str), 0 if value is None else value, key  # a parameter is a number or a text
 
 
 def _beyond(placed: Sequence[tuple[_Place, Any]], after: _Place, *, descending: bool) -> int:
@@ -108,14 +129,27 @@ def _place_of(text: str | None) -> _Place | None:
     match after:
         case None if text is None:
             return None
-        case [None | int() | float() | str() as value, str(uid)]:
-            return [value, uid]
-    raise invalid("The NextToken is not one that Search returned.")
+        case [None | int() | float() | str() as value, str(key)]:
+            return [value, key]
+    raise _foreign()
 
 
-def _answer(records: list[Record], following: str | None, total: int) -> dict[str, Any]:
+def _is_of(value: Any, sort_by: Property) -> bool:
+    """Whether the database can compare a place's value with those that it has."""
+    if value is None:
+        return True
+    if sort_by.kind == "text":
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 63
+
+
+def _foreign() -> Exception:
+    return invalid("The NextToken is not one that Search returned.")
+
+
+def _answer(member: str, found: list[Record], following: str | None, total: int) -> dict[str, Any]:
     return {
-        "Results": [{"TrialComponent": record} for record in records],
+        "Results": [{member: record} for record in found],
         "NextToken": following,
         "TotalHits": {"Value": total, "Relation": "EqualTo"},
     }

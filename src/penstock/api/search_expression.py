@@ -144,13 +144,13 @@ def _comparison(found: Property, kind: str, wanted: str, name: str) -> Test:
         case "number" | "time" | "boolean" if kind in {"Contains", "In"}:
             raise invalid(f"The Operator {kind} is not for {name!r}, which is {_NAMED[found.kind]}.")
         case "number":
-            return _numbers(order or operator.eq, _number(wanted, name))
+            return _numbers(order or operator.eq, number(wanted, name))
         case "time":
             return _times(order or operator.eq, wanted, name)
         case "boolean":
             return lambda value: ("true" if value else "false") == wanted.lower()
         case "either" if order is not None:
-            return _numbers(order, _number(wanted, name))
+            return _numbers(order, number(wanted, name))
     return _texts(kind, wanted, cased=found.cased)
 
 
@@ -177,24 +177,36 @@ def _numbers(compare: Callable[[Any, Any], bool], wanted: Decimal) -> Test:
 
 
 def _times(compare: Callable[[Any, Any], bool], text: str, name: str) -> Test:
-    """Compares in whole seconds where the wanted time has no fraction: AWS's format has none."""
+    wanted, unit = moment(text, name)
+    return lambda value: compare(value // unit, wanted // unit)
+
+
+def moment(text: str, name: str) -> tuple[int, int]:
+    """A time, and in which unit it is to be compared: whole seconds where it has no fraction, as AWS's format has none.
+
+    Raises:
+        Fault: It is none.
+    """
     try:
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        wanted = round(moment.timestamp() * 1000)
+        found = datetime.fromisoformat(text)
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        return round(found.timestamp() * 1000), 1 if found.microsecond else 1000
     except (ValueError, OverflowError):
         raise invalid(
             f"The property {name!r} is a time: {text[:64]!r} must be written as 2024-12-31T23:59:59, in UTC."
         ) from None
-    unit = 1 if moment.microsecond else 1000
-    return lambda value: compare(value // unit, wanted // unit)
 
 
-def _number(text: str, name: str) -> Decimal:
-    number = _decimal(text)
-    if number is None:
+def number(text: str, name: str) -> Decimal:
+    """A number as it is written.
+
+    Raises:
+        Fault: It is none.
+    """
+    found = _decimal(text)
+    if found is None:
         raise invalid(f"The property {name!r} is a number, and {text[:64]!r} is none.")
-    return number
+    return found
 
 
 def _decimal(text: str) -> Decimal | None:

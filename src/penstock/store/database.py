@@ -16,15 +16,16 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, InUse, Missing
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, queue, schema, sqlite, uploads
+from penstock.store import job_components, listing, locks, queue, schema, sqlite, tagging, uploads
 from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
+from penstock.store.experiments import Experiments
 from penstock.store.listing import JobQuery
-from penstock.store.metrics import Metrics, forget
+from penstock.store.metrics import Metrics
 from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
 from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
@@ -46,6 +47,7 @@ class Store:
         except BaseException:
             self._engine.dispose()
             raise
+        self.experiments = Experiments(dialect)
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         self.locks = locks.Locks(dialect)
@@ -78,30 +80,57 @@ class Store:
 
         Raises:
             Conflict: A job of that name is there.
+            InUse, Missing: As `job_components.enter`, of a job with an ExperimentConfig.
         """
-        [conflict] = self.add_jobs([(job, job_tags)])
-        if conflict is not None:
-            raise conflict
+        [refused] = self.add_jobs([(job, job_tags)])
+        if refused is not None:
+            raise refused
 
-    def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
-        """Put new jobs on record, each with its tags, and tell of each whether its name was taken.
+    def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | Missing | None]:
+        """Put new jobs on record, each with its tags, and tell of each why it was refused, as `add_job` raises it.
 
-        They are written in one transaction: the disk is waited for once.
+        They are written in one transaction: the disk is waited for once. Those that are part of an experiment have
+        each one of their own, in which their component is made as well.
         """
-        fates: list[Conflict | None] = [None] * len(new)
+        fates: list[Conflict | Missing | None] = [None] * len(new)
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
         order = sorted(range(len(new)), key=lambda place: new[place][0].name)
+        plain = [place for place in order if new[place][0].trial_component is None]
+        if plain:
+            self._add_plain(new, plain, fates)
+        for place in order:
+            if new[place][0].trial_component is not None:
+                fates[place] = self._add_with_component(*new[place])
+        return fates
+
+    def _add_plain(
+        self,
+        new: Sequence[tuple[Job, Mapping[str, str]]],
+        places: Sequence[int],
+        fates: list[Conflict | Missing | None],
+    ) -> None:
         with self._cursors.write() as cursor:
-            for place in order:
+            for place in places:
                 job, job_tags = new[place]
                 cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
                 if cursor.rowcount != 1:
-                    fates[place] = Conflict(f"A job named {job.name} exists.")
+                    fates[place] = _taken(job)
                     continue
                 for key, value in job_tags.items():
                     row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
                     cursor.execute(self._new_tag.sql, row)
-        return fates
+
+    def _add_with_component(self, job: Job, job_tags: Mapping[str, str]) -> Conflict | Missing | None:
+        try:
+            with self._engine.begin() as c:
+                added = self._dialect.insert(jobs).values(job_row(job)).on_conflict_do_nothing()
+                if c.execute(added).rowcount != 1:
+                    return _taken(job)
+                tagging.put(c, job.arn, job_tags, len(job_tags))
+                job_components.enter(c, self._dialect, job, job_tags)
+        except (InUse, Missing) as refused:
+            return refused
+        return None
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
@@ -125,23 +154,10 @@ class Store:
         rows.sort(key=lambda row: row.arn != arn)
         return to_job(rows[0]) if rows else None
 
-    def job_of_component(self, component: str) -> Job | None:
-        """The job that a trial component stands for; the newest, if names differ in case alone."""
-        query = select(jobs).where(jobs.c.trial_component == component).order_by(jobs.c.created_at.desc())
+    def jobs_of_uids(self, uids: Sequence[str]) -> dict[str, Job]:
+        """The jobs with these uids, by them."""
         with self._reading() as c:
-            row = c.execute(query.limit(1)).first()
-        return None if row is None else to_job(row)
-
-    def jobs_with_components(self) -> list[tuple[Job, dict[str, str]]]:
-        """All jobs that a trial component stands for, each with its tags."""
-        query = select(jobs).where(jobs.c.trial_component.is_not(None))
-        arns = select(jobs.c.arn).where(jobs.c.trial_component.is_not(None))
-        found: dict[str, dict[str, str]] = {}
-        with self._reading() as c:
-            rows = list(c.execute(query))
-            for tag in c.execute(select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)):
-                found.setdefault(tag.arn, {})[tag.key] = tag.value
-        return [(to_job(row), found.get(row.arn, {})) for row in rows]
+            return {row.uid: to_job(row) for row in c.execute(select(jobs).where(jobs.c.uid.in_(uids)))}
 
     def save_job(self, job: Job) -> None:
         """Store a job that `advance` has moved by one version.
@@ -151,12 +167,12 @@ class Store:
         """
         before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
         with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(before).values(move_row(job)))
-        if changed.rowcount != 1:
-            raise Conflict(f"Job {job.name} has moved on since it was read.")
+            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
+                raise Conflict(f"Job {job.name} has moved on since it was read.")
+            job_components.follow(c, job)
 
     def delete_job(self, job: Job) -> None:
-        """Remove a job in a final phase, with its hosts, tags and uploads.
+        """Remove a job in a final phase, with its hosts, tags and uploads. Its trial component stays.
 
         Raises:
             Conflict: The job is gone, or has moved since it was read.
@@ -167,8 +183,6 @@ class Store:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             c.execute(delete(hosts).where(hosts.c.job_uid == job.uid))
             c.execute(delete(tags).where(tags.c.arn == job.arn))
-            if job.trial_component is not None:
-                forget(c, job.trial_component)
             uploads.forget(c, job.uid)
 
     def active_jobs(self) -> list[Job]:
@@ -224,6 +238,7 @@ class Store:
             if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             c.execute(insert(hosts), [host_row(h) for h in new])
+            job_components.follow(c, job)
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
@@ -276,7 +291,7 @@ class Store:
     def tags(self, arn: str) -> dict[str, str]:
         """A resource's tags, by key."""
         with self._reading() as c:
-            return _tags(c, arn)
+            return tagging.of(c, arn)
 
     def put_tags(self, job: Job, new: Mapping[str, str], most: int) -> dict[str, str] | None:
         """Add tags to a job; equal keys are overwritten. The tag of its priority gives it that.
@@ -290,14 +305,10 @@ class Store:
         with self._engine.begin() as c:
             if c.execute(select(jobs.c.uid).where(jobs.c.uid == job.uid).with_for_update()).first() is None:
                 raise Conflict(f"Job {job.name} is gone.")
-            whole = {**_tags(c, job.arn), **new}
-            if len(whole) > most:
-                return None
-            c.execute(delete(tags).where(tags.c.arn == job.arn, tags.c.key.in_(list(new))))
-            if new:
-                c.execute(insert(tags), [{"arn": job.arn, "key": k, "value": v} for k, v in new.items()])
-            _prioritise(c, job.arn, whole, new)
-        return dict(sorted(whole.items()))
+            whole = tagging.put(c, job.arn, new, most)
+            if whole is not None:
+                _prioritise(c, job.arn, whole, new)
+        return whole
 
     def delete_tags(self, arn: str, keys: Sequence[str]) -> None:
         """Remove tags; keys that are not there are passed over."""
@@ -327,9 +338,8 @@ def open_postgres(url: str) -> Store:
     return Store(postgres.connect(url))
 
 
-def _tags(c: Connection, arn: str) -> dict[str, str]:
-    found = c.execute(select(tags.c.key, tags.c.value).where(tags.c.arn == arn))
-    return dict(sorted((r.key, r.value) for r in found))
+def _taken(job: Job) -> Conflict:
+    return Conflict(f"A job named {job.name} exists.")
 
 
 def _prioritise(c: Connection, arn: str, whole: Mapping[str, str], changed: Container[str]) -> None:

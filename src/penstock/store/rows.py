@@ -24,7 +24,6 @@ def _lasting_row(job: Job) -> dict[str, Any]:
         "arn": job.arn,
         "request": json.dumps(job.request),
         "created_at": job.created_at,
-        "trial_component": job.trial_component,
     }
 
 

@@ -43,7 +43,6 @@ jobs = Table(
     Column("ended_at", BigInteger),
     Column("failure_reason", Text),
     Column("exit_message", Text),
-    Column("trial_component", _key(120)),
     # What the queue needs of a job, so that it need not read requests. A Penstock before these columns leaves them out.
     Column("owner", _key(256), nullable=False, server_default=""),
     Column("priority", Integer, nullable=False, server_default="0"),
@@ -69,13 +68,6 @@ jobs = Table(
         "uid",
         sqlite_where=QUEUED,
         postgresql_where=QUEUED,
-    ),
-    # Jobs without a component, which are most, cost the index nothing.
-    Index(
-        "jobs_by_trial_component",
-        "trial_component",
-        sqlite_where=text("trial_component IS NOT NULL"),
-        postgresql_where=text("trial_component IS NOT NULL"),
     ),
 )
 
@@ -133,4 +125,93 @@ metrics = Table(
     Column("step", Integer),
     Column("value", Double, nullable=False),
     Index("metrics_by_component", "trial_component", "name", "at"),
+)
+
+# What a component's values of one name come to, so that a search need not read them all. What can't be told (the
+# deviation of an infinite value) is NULL.
+metric_summaries = Table(
+    "metric_summaries",
+    metadata,
+    Column("component", _key(120), primary_key=True),
+    Column("name", _key(255), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("minimum", Double),
+    Column("maximum", Double),
+    Column("last", Double),
+    Column("mean", Double),
+    Column("deviation", Double),
+)
+
+# Names of experiments, trials and components are not case-sensitive: `key` is the name in lower case.
+experiments = Table(
+    "experiments",
+    metadata,
+    Column("key", _key(120), primary_key=True),
+    Column("name", _key(120), nullable=False),
+    Column("arn", _key(256), nullable=False),
+    Column("display_name", _key(120), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("description", Text),
+    Column("created_by", Text),
+    Column("modified_by", Text),
+    Index("experiments_by_creation", "created_at", "key"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("key", _key(120), primary_key=True),
+    Column("name", _key(120), nullable=False),
+    Column("arn", _key(256), nullable=False),
+    Column("experiment_key", _key(120), nullable=False),
+    Column("display_name", _key(120), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_by", Text),
+    Column("modified_by", Text),
+    Index("trials_by_creation", "created_at", "key"),
+    Index("trials_by_experiment", "experiment_key", "created_at", "key"),
+)
+
+components = Table(
+    "components",
+    metadata,
+    Column("key", _key(120), primary_key=True),
+    Column("name", _key(120), nullable=False),
+    Column("arn", _key(256), nullable=False),
+    Column("display_name", _key(120), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("job_uid", _key(80)),
+    Column("source", _key(256)),
+    # The ARN of its source in lower case, by which clients ask.
+    Column("source_key", _key(256)),
+    Column("run_name", _key(120)),
+    Column("status", _key(16)),
+    Column("message", Text),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("parameters", Text, nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("outputs", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_by", Text),
+    Column("modified_by", Text),
+    Index("components_by_creation", "created_at", "key"),
+    Index("components_by_modification", "modified_at", "key"),
+    Index("components_by_source", "source_key"),
+)
+
+# Which component is in which trial. A trial never changes its experiment, so that one stands here as well.
+members = Table(
+    "members",
+    metadata,
+    Column("trial", _key(120), primary_key=True),
+    Column("component", _key(120), primary_key=True),
+    Column("experiment", _key(120), nullable=False),
+    Index("members_by_component", "component"),
+    Index("members_by_experiment", "experiment", "component"),
 )

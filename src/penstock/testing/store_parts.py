@@ -1,8 +1,7 @@
-"""The conformance suite of the Store, second part: tags, uploads and metrics of jobs. See `stores`."""
+"""The conformance suite of the Store, second part: tags and uploads of jobs. See `stores`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -15,12 +14,11 @@ from penstock.job.lock import sha256_of
 from penstock.job.uploads import Upload
 from penstock.store.database import Store
 from penstock.store.locks import find
-from penstock.store.metrics import Metric
 from penstock.testing.stores import StoreBase, found, in_threads, new_host, new_job
 
 
 class PartsSuite(StoreBase):
-    """What the methods for tags, uploads and metrics must do."""
+    """What the methods for tags and uploads must do."""
 
     def test_tags_are_added_overwritten_and_removed(self, store: Store) -> None:
         """And always told by key, in the order of their code points."""
@@ -145,37 +143,6 @@ class PartsSuite(StoreBase):
         assert old == sorted((uri, host) for uri in uris for host in ("algo-10", "algo-9"))
         assert seen == sorted(seen)
 
-    def test_metrics_come_by_time_and_of_one_time_as_they_came(self, store: Store) -> None:
-        """Of one name or of all, exact to the last bit."""
-        component = with_component(store, "A")
-        values = [0.1, math.pi, -2.5, 5e-324, 1.7976931348623157e308, math.inf, -math.inf]
-        store.metrics.put(component, [Metric("m", 5, n, value) for n, value in enumerate(values)])
-        store.metrics.put(component, [Metric("m", 4, None, 1.0), Metric("M", 4, 2**31 - 1, 2.0)])
-        assert store.metrics.of(component, "m") == [
-            Metric("m", 4, None, 1.0),
-            *(Metric("m", 5, n, value) for n, value in enumerate(values)),
-        ]
-        other = with_component(store, "b")
-        store.metrics.put(other, [Metric("x", 1, None, 1.0)])
-        store.metrics.put(other, [])
-        assert {name: len(of) for name, of in store.metrics.of_all().items()} == {component: 9, other: 1}
-        assert list(store.metrics.of_all([other, "none"])) == [other]
-        assert store.metrics.of("none", "m") == []
-
-    def test_metrics_need_their_component_and_go_with_it(self, store: Store) -> None:
-        """Two jobs whose names differ in case alone share one."""
-        with pytest.raises(Conflict):
-            store.metrics.put("a-aws-processing-job", [])
-        component = with_component(store, "A")
-        assert with_component(store, "a") == component
-        store.metrics.put(component, [Metric("m", 1, None, 1.0)])
-        store.delete_job(found(store, "A"))
-        assert len(store.metrics.of(component, "m")) == 1
-        store.delete_job(found(store, "a"))
-        assert store.metrics.of(component, "m") == []
-        with pytest.raises(Conflict):
-            store.metrics.put(component, [Metric("m", 1, None, 1.0)])
-
     def test_locks_are_kept_once_and_outlive_their_jobs(self, store: Store) -> None:
         """Told by hosts, also by several at once, or put there by themselves."""
         store.add_job(new_job("a"), {})
@@ -197,11 +164,3 @@ class PartsSuite(StoreBase):
         assert store.locks.get(name) == "the lock é"
         assert find(store, "a") is None
         assert store.locks.get("0" * 64) is None
-
-
-def with_component(store: Store, name: str) -> str:
-    """Put an ended job on record that a trial component stands for; its name."""
-    job = replace(new_job(name, phase=Phase.COMPLETED), request={"ExperimentConfig": {"RunName": "r"}})
-    store.add_job(job, {})
-    assert job.trial_component is not None
-    return job.trial_component

@@ -1,8 +1,8 @@
 """The conformance suite of the Store: subclass `StoreSuite`, give it a database, and pytest does the rest.
 
-It holds a database to all that the server relies on. Beside it stand `store_parts.PartsSuite` (tags, uploads, metrics),
-`store_lists.ListSuite` (the order and completeness of lists) and `store_crashes.CrashSuite` (what is left when a writer
-dies).
+It holds a database to all that the server relies on. Beside it stand `store_parts.PartsSuite` (tags, uploads),
+`store_experiments.ExperimentSuite` (experiments and their metrics), `store_lists.ListSuite` (the order and
+completeness of lists) and `store_crashes.CrashSuite` (what is left when a writer dies).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, Missing
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
 from penstock.job.uploads import Upload
@@ -148,7 +148,7 @@ class StoreSuite(StoreBase):
     def test_of_many_that_come_with_the_same_names_one_has_each(self, store: Store) -> None:
         """Whatever the order in which they come with them, and nobody waits for ever."""
         names = [f"j{n:02}" for n in range(20)]
-        fates: list[list[Conflict | None]] = [[]] * 4
+        fates: list[list[Conflict | Missing | None]] = [[]] * 4
 
         def add(number: int) -> None:
             some = names if number % 2 else names[::-1]
@@ -213,16 +213,12 @@ class StoreSuite(StoreBase):
         assert name_of(store.job_of_arn("ARN:C")) == "c"
         assert store.job_of_arn("arn:d") is None
 
-    def test_jobs_are_found_by_their_component(self, store: Store) -> None:
-        """With their tags; of two whose names differ in case alone, the newer one."""
-        part = {"ExperimentConfig": {"RunName": "r"}}
-        store.add_job(replace(new_job("Ab", 1), request=part), {"k": "v", "a": "b"})
-        store.add_job(replace(new_job("aB", 2), request=part), {})
-        store.add_job(new_job("c"), {"k": "v"})
-        assert name_of(store.job_of_component("ab-aws-processing-job")) == "aB"
-        assert store.job_of_component("c-aws-processing-job") is None
-        pairs = {job.name: tags for job, tags in store.jobs_with_components()}
-        assert pairs == {"Ab": {"a": "b", "k": "v"}, "aB": {}}
+    def test_many_jobs_are_found_by_their_uids(self, store: Store) -> None:
+        """Those that are there."""
+        for name in "abc":
+            store.add_job(new_job(name), {})
+        assert store.jobs_of_uids(["c-u", "a-u", "z-u"]) == {"a-u": new_job("a"), "c-u": new_job("c")}
+        assert store.jobs_of_uids([]) == {}
 
     def test_only_an_ended_job_that_has_not_moved_is_deleted(self, store: Store) -> None:
         """With all that belongs to it."""

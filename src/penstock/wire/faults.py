@@ -161,6 +161,11 @@ def resource_in_use(message: str) -> Fault:
     return Fault("ResourceInUse", message)
 
 
+def not_found(message: str) -> Fault:
+    """SageMaker: what is named is not there, for operations whose model has this error. 400."""
+    return Fault("ResourceNotFound", message)
+
+
 def log_not_found(message: str) -> Fault:
     """CloudWatch Logs: no such group or stream. 400; SageMaker's SDK takes this code for "no log yet"."""
     return Fault("ResourceNotFoundException", message)

@@ -14,7 +14,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from wire_client import KEY, REGION, WireClient, signed
 
-from penstock.api.app import LARGEST_BODY, OPERATIONS
+from penstock.api.app import LARGEST_BODY
+from penstock.api.operations import OPERATIONS
 from penstock.job.run import S3Access
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -10,7 +10,8 @@ from jobs_on_record import an_input, an_output, create, end, request
 from wire_client import KEY, WireClient
 
 from penstock.api import logs, processing, tags
-from penstock.api.app import LARGEST_BODY, OPERATIONS
+from penstock.api.app import LARGEST_BODY
+from penstock.api.operations import OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Phase, Started, Succeeded, advance

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from penstock.api.app import OPERATIONS
+from penstock.api.operations import OPERATIONS
 
 
 @pytest.fixture

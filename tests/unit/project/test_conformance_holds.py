@@ -7,8 +7,8 @@ from inspect import iscoroutinefunction
 import pytest
 
 from penstock.api import logs
-from penstock.api.app import OPERATIONS
 from penstock.api.context import Context
+from penstock.api.operations import OPERATIONS
 from penstock.job.events import Host
 from penstock.job.life import Failed, Phase, Reached, Started, advance
 from penstock.store.database import open_sqlite

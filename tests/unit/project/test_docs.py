@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.api.app import OPERATIONS
+from penstock.api.operations import OPERATIONS
 from penstock.cli.main import app
 from penstock.config import SETTINGS, Settings
 from penstock.errors import ConfigurationError

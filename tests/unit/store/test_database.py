@@ -7,6 +7,7 @@ from sqlalchemy.exc import DatabaseError
 from store_plans import PlanSuite
 from store_upgrades import UpgradeSuite
 
+from penstock.testing.store_experiments import ExperimentSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.stores import StoreSuite, open_store
@@ -27,6 +28,10 @@ class TestMethods(StoreSuite):
 
 
 class TestParts(PartsSuite):
+    pass
+
+
+class TestExperiments(ExperimentSuite):
     pass
 
 

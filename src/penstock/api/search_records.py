@@ -1,0 +1,77 @@
+"""Experiments, trials and trial components as Search shows them: with their tags, parents, metrics and jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from penstock.api import experiments, trial_components, trials
+from penstock.api.context import Context
+from penstock.api.entities import tag_list, user
+from penstock.api.translate import description
+from penstock.job.experiments import SOURCE_TYPE, Component, Experiment, Trial, key_of
+
+Record = dict[str, Any]
+
+#: The members that are read from elsewhere, by what Search's names of properties begin with.
+PARTS = frozenset({"tags", "parents", "metrics", "sourcedetail", "trialcomponentsummaries"})
+
+
+def records(context: Context, found: Sequence[Any], parts: Collection[str] = PARTS) -> list[Record]:
+    """The records of entities of one kind, with those of their `PARTS` that are named."""
+    made = [_plain(one) for one in found]
+    if "tags" in parts:
+        tags = context.store.experiments.tags([one.arn for one in found])
+        for one, record in zip(found, made, strict=True):
+            record["Tags"] = tag_list(tags.get(one.arn, {}))
+    if not found:
+        return made
+    if isinstance(found[0], Component):
+        _complete_components(context, found, made, parts)
+    if isinstance(found[0], Trial) and "trialcomponentsummaries" in parts:
+        members = context.store.experiments.members([key_of(one.name) for one in found])
+        for one, record in zip(found, made, strict=True):
+            record["TrialComponentSummaries"] = list(map(_simple, members.get(key_of(one.name), ())))
+    return made
+
+
+def _plain(one: Experiment | Trial | Component) -> Record:
+    if isinstance(one, Experiment):
+        return experiments.record(one)
+    if isinstance(one, Trial):
+        return trials.record(one)
+    return {**trial_components.record(one), "RunName": one.run_name}
+
+
+def _complete_components(
+    context: Context, found: Sequence[Component], made: Sequence[Record], parts: Collection[str]
+) -> None:
+    keys = [key_of(one.name) for one in found]
+    if "parents" in parts:
+        parents = context.store.experiments.parents(keys)
+        for key, record in zip(keys, made, strict=True):
+            record["Parents"] = [
+                {"TrialName": trial, "ExperimentName": experiment}
+                for trial, experiment in parents.get(key, ())
+            ]
+    if "metrics" in parts:
+        metrics = context.store.metrics.summaries(keys)
+        for key, one, record in zip(keys, found, made, strict=True):
+            record["Metrics"] = trial_components.summaries(one, metrics.get(key, ()))
+    if "sourcedetail" in parts:
+        jobs = context.store.jobs_of_uids([one.job_uid for one in found if one.job_uid is not None])
+        tags = context.store.experiments.tags([job.arn for job in jobs.values()])
+        for one, record in zip(found, made, strict=True):
+            job = None if one.job_uid is None else jobs.get(one.job_uid)
+            detail = job and {**description(job), "Tags": tag_list(tags.get(job.arn, {}))}
+            record["SourceDetail"] = one.source and {"SourceArn": one.source, "ProcessingJob": detail}
+
+
+def _simple(one: Component) -> Record:
+    return {
+        "TrialComponentName": one.name,
+        "TrialComponentArn": one.arn,
+        "TrialComponentSource": one.source and {"SourceArn": one.source, "SourceType": SOURCE_TYPE},
+        "CreationTime": one.created_at,
+        "CreatedBy": user(one.created_by),
+    }

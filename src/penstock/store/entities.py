@@ -1,0 +1,54 @@
+"""Experiments, trials and components as rows, and back.
+
+Fields and columns have the same names. `key` is the name in lower case; what is only kept is JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, Table, select
+
+from penstock.job.experiments import Component, Experiment, Trial, key_of
+from penstock.store.tables import components, experiments, trials
+
+Entity = TypeVar("Entity", Experiment, Trial, Component)
+
+TABLES: Mapping[type[Any], Table] = {Experiment: experiments, Trial: trials, Component: components}
+
+_FIELDS = {kind: [f.name for f in fields(kind)] for kind in TABLES}
+_JSON = {"parameters", "inputs", "outputs", "metadata"}
+
+
+def to_row(entity: Experiment | Trial | Component) -> dict[str, Any]:
+    """The columns of an entity."""
+    values = {name: getattr(entity, name) for name in _FIELDS[type(entity)]}
+    row = {name: json.dumps(value) if name in _JSON else value for name, value in values.items()}
+    row["key"] = key_of(entity.name)
+    if isinstance(entity, Trial):
+        row["experiment_key"] = key_of(row.pop("experiment"))
+    if isinstance(entity, Component):
+        row["source_key"] = None if entity.source is None else entity.source.lower()
+    return row
+
+
+def to_entity(kind: type[Entity], row: Any) -> Entity:
+    """The entity of a row that `entities` selects."""
+    return kind(
+        **{
+            name: json.loads(value) if name in _JSON else value
+            for name in _FIELDS[kind]
+            for value in (getattr(row, name),)
+        }
+    )
+
+
+def entities(kind: type[Any]) -> Select[Any]:
+    """All rows of a kind. A trial's has its experiment's name, as that one is written."""
+    if kind is Trial:
+        named = trials.join(experiments, experiments.c.key == trials.c.experiment_key)
+        return select(trials, experiments.c.name.label("experiment")).select_from(named)
+    return select(TABLES[kind])

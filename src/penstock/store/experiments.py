@@ -1,0 +1,213 @@
+"""Experiments, trials and components on record: made, read, changed, removed and put together.
+
+Who refers to something locks it first, and who removes something locks it too: so nothing is left that refers to
+what is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from penstock.errors import InUse, Missing
+from penstock.job.experiments import Component, Experiment, Trial, key_of
+from penstock.store import finding, metrics, tagging
+from penstock.store.dialect import Dialect
+from penstock.store.entities import TABLES, Entity, entities, to_entity, to_row
+from penstock.store.finding import Condition, Order
+from penstock.store.tables import components, experiments, members, tags, trials
+
+
+class Experiments:
+    """What experiments are made of. A part of the `Store`, with its connections."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def add(self, new: Experiment | Trial | Component, its_tags: Mapping[str, str]) -> None:
+        """Put something on record, with its tags.
+
+        Raises:
+            InUse: Its name is taken.
+            Missing: A trial's experiment is not there.
+        """
+        with self._dialect.engine.begin() as c:
+            if isinstance(new, Trial):
+                lock(c, experiments, new.experiment)
+            put(c, self._dialect, new, its_tags)
+
+    def get(self, kind: type[Entity], name: str) -> Entity | None:
+        """The one of that name, in whatever letters."""
+        statement = entities(kind).where(TABLES[kind].c.key == key_of(name))
+        with self._dialect.reader.connect() as c:
+            row = c.execute(statement).first()
+        return None if row is None else to_entity(kind, row)
+
+    def find(
+        self,
+        kind: type[Entity],
+        conditions: Sequence[Condition],
+        order: Order,
+        limit: int | None = None,
+        after: Sequence[Any] | None = None,
+    ) -> tuple[list[Entity], list[Any] | None]:
+        """A page of those that fulfil all conditions (all of them without `limit`), and the place after it."""
+        with self._dialect.reader.connect() as c:
+            return finding.find(c, kind, conditions, order, limit, after)
+
+    def count(self, kind: type[Any], conditions: Sequence[Condition]) -> int:
+        """How many fulfil all conditions."""
+        with self._dialect.reader.connect() as c:
+            return finding.count(c, kind, conditions)
+
+    def change(self, kind: type[Entity], name: str, change: Callable[[Entity], Entity]) -> Entity:
+        """Replace one by what `change` makes of it; nobody else changes it meanwhile.
+
+        Raises:
+            Missing: There is none of that name.
+        """
+        table = TABLES[kind]
+        with self._dialect.engine.begin() as c:
+            lock(c, table, name)
+            row = c.execute(entities(kind).where(table.c.key == key_of(name))).one()
+            changed = change(to_entity(kind, row))
+            c.execute(update(table).where(table.c.key == key_of(name)).values(to_row(changed)))
+        return changed
+
+    def delete(self, kind: type[Any], name: str) -> None:
+        """Remove one, with its tags and metrics.
+
+        Raises:
+            Missing: There is none of that name.
+            InUse: An experiment has trials, a trial has components, a component is in a trial; how many, says `parts`.
+        """
+        table, key = TABLES[kind], key_of(name)
+        held = {
+            Experiment: select(func.count()).select_from(trials).where(trials.c.experiment_key == key),
+            Trial: select(func.count()).select_from(members).where(members.c.trial == key),
+            Component: select(func.count()).select_from(members).where(members.c.component == key),
+        }
+        with self._dialect.engine.begin() as c:
+            arn = lock(c, table, name)
+            if c.execute(held[kind]).scalar_one():
+                raise InUse(f"{arn} is in use.")
+            remove(c, table, key, arn)
+
+    def associate(self, component: str, trial: str) -> None:
+        """Put a component into a trial; nothing happens when it is there.
+
+        Raises:
+            Missing: One of the two is not there.
+        """
+        with self._dialect.engine.begin() as c:
+            lock(c, trials, trial)
+            lock(c, components, component)
+            put_into(c, self._dialect, component, trial)
+
+    def disassociate(self, component: str, trial: str) -> None:
+        """Take a component out of a trial; nothing happens when it is not there.
+
+        Raises:
+            Missing: One of the two is not on record.
+        """
+        with self._dialect.engine.begin() as c:
+            lock(c, trials, trial)
+            lock(c, components, component)
+            one = members.c.trial == key_of(trial), members.c.component == key_of(component)
+            c.execute(delete(members).where(*one))
+
+    def parents(self, of: Sequence[str] | None = None) -> dict[str, list[tuple[str, str]]]:
+        """The trials that components (or all of them) are in, each with its experiment, by the component's key."""
+        statement = (
+            select(members.c.component, trials.c.name, experiments.c.name)
+            .join(trials, trials.c.key == members.c.trial)
+            .join(experiments, experiments.c.key == members.c.experiment)
+            .order_by(members.c.component, members.c.trial)
+        )
+        if of is not None:
+            statement = statement.where(members.c.component.in_(of))
+        found: dict[str, list[tuple[str, str]]] = {}
+        with self._dialect.reader.connect() as c:
+            for component, trial, experiment in c.execute(statement):
+                found.setdefault(component, []).append((trial, experiment))
+        return found
+
+    def members(self, of: Sequence[str]) -> dict[str, list[Component]]:
+        """The components of trials, by the trials' keys."""
+        statement = (
+            select(components, members.c.trial)
+            .join(members, members.c.component == components.c.key)
+            .where(members.c.trial.in_(of))
+            .order_by(members.c.trial, components.c.created_at, components.c.key)
+        )
+        found: dict[str, list[Component]] = {}
+        with self._dialect.reader.connect() as c:
+            for row in c.execute(statement):
+                found.setdefault(row.trial, []).append(to_entity(Component, row))
+        return found
+
+    def tags(self, arns: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The tags of many, by their ARNs."""
+        statement = select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)
+        found: dict[str, dict[str, str]] = {}
+        with self._dialect.reader.connect() as c:
+            for row in c.execute(statement):
+                found.setdefault(row.arn, {})[row.key] = row.value
+        return found
+
+    def put_tags(
+        self, kind: type[Any], name: str, new: Mapping[str, str], most: int
+    ) -> dict[str, str] | None:
+        """Add tags to one; equal keys are overwritten. As `tagging.put`.
+
+        Raises:
+            Missing: There is none of that name.
+        """
+        with self._dialect.engine.begin() as c:
+            return tagging.put(c, lock(c, TABLES[kind], name), new, most)
+
+
+def lock(c: Connection, table: Any, name: str) -> str:
+    """Keep a row from being removed or changed until the transaction ends; its ARN.
+
+    Raises:
+        Missing: It is not there.
+    """
+    row = c.execute(select(table.c.arn).where(table.c.key == key_of(name)).with_for_update()).first()
+    if row is None:
+        raise Missing(f"There is no {name} among the {table.name}.")
+    return str(row.arn)
+
+
+def put(
+    c: Connection, dialect: Dialect, new: Experiment | Trial | Component, its_tags: Mapping[str, str]
+) -> None:
+    """Insert one with its tags.
+
+    Raises:
+        InUse: Its name is taken.
+    """
+    table = TABLES[type(new)]
+    if c.execute(dialect.insert(table).values(to_row(new)).on_conflict_do_nothing()).rowcount != 1:
+        raise InUse(f"There is a {new.name} among the {table.name} already.")
+    if its_tags:
+        c.execute(insert(tags), [{"arn": new.arn, "key": k, "value": v} for k, v in its_tags.items()])
+
+
+def put_into(c: Connection, dialect: Dialect, component: str, trial: str) -> None:
+    """Put a component into a trial; both are locked."""
+    key = key_of(trial)
+    experiment = select(trials.c.experiment_key).where(trials.c.key == key).scalar_subquery()
+    row = {"trial": key, "component": key_of(component), "experiment": experiment}
+    c.execute(dialect.insert(members).values(row).on_conflict_do_nothing())
+
+
+def remove(c: Connection, table: Any, key: str, arn: str) -> None:
+    """Delete a row that is locked, with its tags and metrics."""
+    c.execute(delete(table).where(table.c.key == key))
+    c.execute(delete(tags).where(tags.c.arn == arn))
+    if table is components:
+        c.execute(delete(members).where(members.c.component == key))
+        metrics.forget(c, key)

@@ -1,0 +1,155 @@
+"""Which experiments, trials or components, in which order, from which place on: as far as a database can tell.
+
+What can't be asked so (a parameter, a part of a job) is for the caller to judge, among what these leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_
+
+from penstock.store.entities import TABLES, Entity, entities, to_entity
+from penstock.store.tables import members, metric_summaries, tags
+
+Operator = Literal["=", "!=", ">", ">=", "<", "<=", "in", "contains"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """Something that a row has, or several times, or not at all."""
+
+    column: str
+    of: Literal["row", "metric", "tag", "trial", "experiment", "member"] = "row"
+    """Where the column is: in the row itself; in the summary of its metric `name`; in its tag `name`; of a component
+    the trials that it is in, and their experiments; of a trial its members."""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """That a row has such a value; `!=` is the opposite of `=`, so also true of what has none."""
+
+    value: Value
+    operator: Operator
+    wanted: Any
+
+
+@dataclass(frozen=True)
+class Order:
+    """By a value, then by key. What has no value comes last in either direction."""
+
+    value: Value
+    descending: bool
+
+
+def find(
+    c: Connection,
+    kind: type[Entity],
+    conditions: Sequence[Condition],
+    order: Order,
+    limit: int | None,
+    after: Sequence[Any] | None,
+) -> tuple[list[Entity], list[Any] | None]:
+    """A page of those that fulfil all conditions, and the place after it (None when there is no more).
+
+    The place is that of the last one, its value and its key: pages stay true while others are being added.
+    """
+    keys = _keys(kind, conditions, order, after)
+    rows = c.execute(keys if limit is None else keys.limit(limit + 1)).all()
+    page = rows if limit is None else rows[:limit]
+    statement = entities(kind)
+    if limit is not None or conditions:
+        statement = statement.where(TABLES[kind].c.key.in_([row.key for row in page]))
+    by_key = {row.key: row for row in c.execute(statement)}
+    found = [to_entity(kind, by_key[row.key]) for row in page if row.key in by_key]
+    more = len(rows) > len(page)
+    return found, [page[-1].value, page[-1].key] if more else None
+
+
+def count(c: Connection, kind: type[Any], conditions: Sequence[Condition]) -> int:
+    """How many fulfil all conditions."""
+    table = TABLES[kind]
+    statement = select(func.count()).select_from(table).where(*_all(kind, conditions))
+    return c.execute(statement).scalar_one()
+
+
+def _keys(
+    kind: type[Any], conditions: Sequence[Condition], order: Order, after: Sequence[Any] | None
+) -> Select[Any]:
+    table = TABLES[kind]
+    source: Any = table
+    if order.value.of == "metric":
+        named = metric_summaries.c.name == order.value.name
+        source = table.outerjoin(metric_summaries, and_(metric_summaries.c.component == table.c.key, named))
+        column = metric_summaries.c[order.value.column]
+    else:
+        column = table.c[order.value.column]
+    nullable = order.value.of == "metric" or bool(column.nullable)
+    where = _all(kind, conditions)
+    if after is not None:
+        where.append(_beyond(column, table.c.key, order, after, nullable=nullable))
+    by = [column.desc(), table.c.key.desc()] if order.descending else [column.asc(), table.c.key.asc()]
+    # Only where there is none: no index has the values in that order.
+    last = [column.is_(None)] if nullable else []
+    return select(table.c.key, column.label("value")).select_from(source).where(*where).order_by(*last, *by)
+
+
+def _beyond(
+    column: Any, key: Any, order: Order, after: Sequence[Any], *, nullable: bool
+) -> ColumnElement[bool]:
+    value, last = after
+    if value is None:
+        return and_(column.is_(None), key < last if order.descending else key > last)
+    here, place = tuple_(column, key), tuple_(value, last)
+    beyond: ColumnElement[bool] = here < place if order.descending else here > place
+    return or_(beyond, column.is_(None)) if nullable else beyond
+
+
+def _all(kind: type[Any], conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
+    return [_holds(kind, condition) for condition in conditions]
+
+
+def _holds(kind: type[Any], condition: Condition) -> ColumnElement[bool]:
+    table, value = TABLES[kind], condition.value
+    if value.of == "row":
+        return _compared(table.c[value.column], condition)
+    positive = Condition(value, "=" if condition.operator == "!=" else condition.operator, condition.wanted)
+    keys = _elsewhere(positive)
+    holder = table.c.arn if value.of == "tag" else table.c.key
+    return holder.not_in(keys) if condition.operator == "!=" else holder.in_(keys)
+
+
+def _elsewhere(condition: Condition) -> Select[Any]:
+    """The keys (of tags: the ARNs) of rows to which other tables lend the value."""
+    value = condition.value
+    match value.of:
+        case "metric":
+            named = metric_summaries.c.name == value.name
+            holds = _compared(metric_summaries.c[value.column], condition)
+            return select(metric_summaries.c.component).where(named, holds)
+        case "tag":
+            return select(tags.c.arn).where(tags.c.key == value.name, _compared(tags.c.value, condition))
+        case "member":
+            return select(members.c.trial).where(_compared(members.c.component, condition))
+        case _:
+            return select(members.c.component).where(_compared(members.c[value.of], condition))
+
+
+def _compared(column: Any, condition: Condition) -> ColumnElement[bool]:
+    wanted = condition.wanted
+    compare: Mapping[str, Any] = {
+        "=": lambda: column == wanted,
+        "!=": lambda: column.is_distinct_from(wanted),
+        ">": lambda: column > wanted,
+        ">=": lambda: column >= wanted,
+        "<": lambda: column < wanted,
+        "<=": lambda: column <= wanted,
+        "in": lambda: column.in_(wanted),
+        # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
+        "contains": lambda: func.replace(column, wanted, "") != column,
+    }
+    found: ColumnElement[bool] = compare[condition.operator]()
+    return found

@@ -1,0 +1,73 @@
+"""Components of jobs: made with the job and moved with it, in the same transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, select, update
+
+from penstock.errors import InUse, Missing
+from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of
+from penstock.job.life import Job
+from penstock.store.dialect import Dialect
+from penstock.store.experiments import lock, put, put_into, remove
+from penstock.store.tables import components, experiments, jobs, trials
+
+
+def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) -> None:
+    """Make the component of a job that is on record now, and put it where the job's ExperimentConfig says.
+
+    What a job before it of the same name has left behind gives way to it. The job's tags are the component's too.
+
+    Raises:
+        Missing: The experiment or the trial is not there.
+        InUse: A component of that name belongs to something else.
+    """
+    component = component_of(job)
+    trial = _trial(c, dialect, job)
+    _make_room(c, component.name)
+    put(c, dialect, component, tags)
+    if trial is not None:
+        put_into(c, dialect, component.name, trial)
+
+
+def follow(c: Connection, job: Job) -> None:
+    """Have a job's component, if it has one, tell what the job has come to."""
+    if job.trial_component is None:
+        return
+    its_own = components.c.key == key_of(job.trial_component), components.c.job_uid == job.uid
+    moved = {**state_of(job), "modified_at": job.modified_at}
+    c.execute(update(components).where(*its_own).values(moved))
+
+
+def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:
+    """The trial that the job's component goes into, locked; None without one."""
+    config = job.request["ExperimentConfig"]
+    experiment, name = config.get("ExperimentName"), config.get("TrialName")
+    if name is not None:
+        lock(c, trials, name)
+        its_own = c.execute(select(trials.c.experiment_key).where(trials.c.key == key_of(name))).scalar_one()
+        if experiment is not None and key_of(experiment) != its_own:
+            lock(c, experiments, experiment)
+            raise Missing(f"The trial {name} is not in the experiment {experiment}, but in {its_own}.")
+        return str(name)
+    if experiment is None:
+        return None
+    lock(c, experiments, experiment)
+    # By the uid: a trial of the job's name may have been left by one before it.
+    new = f"{job.uid}-aws-trial"
+    arn = entity_arn(job.arn, Trial, new)
+    put(c, dialect, Trial(new, arn, experiment, new, job.created_at, job.created_at), {})
+    return new
+
+
+def _make_room(c: Connection, name: str) -> None:
+    """Remove the component of that name, if its job is gone."""
+    taken = components.c.key == key_of(name)
+    row = c.execute(select(components.c.arn, components.c.job_uid).where(taken).with_for_update()).first()
+    if row is None:
+        return
+    alive = select(jobs.c.uid).where(jobs.c.uid == row.job_uid)
+    if row.job_uid is None or c.execute(alive).first() is not None:
+        raise InUse(f"The trial component {name} of another source is there already.")
+    remove(c, components, key_of(name), row.arn)
