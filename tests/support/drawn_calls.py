@@ -19,6 +19,10 @@ from penstock.wire.patterns import translate
 NAMES = ("job-a", "job-b", "job-c")
 GROUP = "/aws/sagemaker/ProcessingJobs"
 ARNS = tuple(f"arn:aws:sagemaker:eu-west-1:111122223333:processing-job/{name}" for name in NAMES)
+PART_ARNS = tuple(
+    f"arn:aws:sagemaker:eu-west-1:111122223333:{part}"
+    for part in ("experiment/e", "experiment-trial/t", "experiment-trial-component/other", "experiment/none")
+)
 #: Texts that some pattern, length or comparison is about.
 TEXTS = (
     *("", "a", "A-1", "0", "!", "a b", "\n", "\x00", "ü", "\u2028", "🐍", "'; --", "%00", "../..", "x" * 257, "x" * 1025),
@@ -26,7 +30,7 @@ TEXTS = (
     *("arn:aws:iam::123456789012:role/path/name", "123456789012", "2024-01-31T23:59:59", "TrialComponentName"),
     *("Metrics.loss.Last", "Tags.a", "Parents.TrialName", "MQ==", "bnVsbA==", "f/0", "b/1", "f/99999999999999999"),
     *("Ilx1ZDgwMCI=", "WyJcdWQ4MDAiLCAieCJd"),  # tokens with half a surrogate pair
-    *NAMES, *ARNS, GROUP, f"{NAMES[0]}/algo-1-1700000000", f"{NAMES[0]}-aws-processing-job",
+    *NAMES, *ARNS, *PART_ARNS, GROUP, f"{NAMES[0]}/algo-1-1700000000", f"{NAMES[0]}-aws-processing-job",
 )  # fmt: skip
 NUMBERS = (0, 1, 2, 50, 100, 10_000, -1, 2**31 - 1, 2**31, 2**53, 2**63 - 1, 2**63, -(2**63), 10**30)
 #: What a client may put in the place of any value.
@@ -54,10 +58,13 @@ def drawn(examples):
 
 #: By the name of a member: what leads to something that is there.
 _FITTING = {
+    "ExperimentName": ("e", "E-new"),
     "Key": ("a", "b c", "ü"),
     "ProcessingJobName": NAMES,
-    "ResourceArn": ARNS,
-    "TrialComponentName": (f"{NAMES[0]}-aws-processing-job", "other"),
+    "ResourceArn": (*ARNS, *PART_ARNS),
+    "SourceArn": ARNS,
+    "TrialComponentName": (f"{NAMES[0]}-aws-processing-job", "other", "new"),
+    "TrialName": ("t", "T-new"),
     "logGroupIdentifier": (GROUP, f"arn:aws:logs:eu-west-1:111122223333:log-group:{GROUP}"),
     "logGroupName": (GROUP,),
     "logStreamName": (f"{NAMES[0]}/algo-1-1700000000",),
@@ -170,6 +177,10 @@ def sound(data, request):
             **given.get("S3Output", {"S3Uri": "s3://b/k", "S3UploadMode": "EndOfJob"}),
             "LocalPath": f"/opt/ml/processing/out/{number}",
         }
+    if config := request.get("ExperimentConfig"):  # of the parts that there are, those that belong together
+        config |= {
+            name: there for name, there in (("ExperimentName", "E"), ("TrialName", "t")) if name in config
+        }
     if "Tags" in request:
         request["Tags"] = list({tag["Key"]: tag for tag in request["Tags"]}.values())
     return without_nul(request)
@@ -264,8 +275,13 @@ def inputs():
 def application(folder):
     """An application that has a queued job, a running one with a log, and an ended one."""
     made = WireClient(folder)
-    for name in NAMES:
-        assert made.call("CreateProcessingJob", job(name)).status == 200
+    for operation, given in (
+        ("CreateExperiment", {"ExperimentName": "e"}),
+        ("CreateTrial", {"TrialName": "t", "ExperimentName": "e"}),
+        ("CreateTrialComponent", {"TrialComponentName": "other"}),
+        *(("CreateProcessingJob", job(name)) for name in NAMES),
+    ):
+        assert made.call(operation, given).status == 200
     running, ended = (made.store.job(name) for name in NAMES[:2])
     host = Host(running.uid, running.name, "algo-1", "d", f"{running.name}/algo-1-1700000000")
     made.store.add_hosts(advance(running, Started(), 1), [host])

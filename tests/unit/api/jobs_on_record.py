@@ -2,7 +2,8 @@
 
 import asyncio
 
-from penstock.api import processing
+from penstock.api import experiments, processing, trials
+from penstock.job.experiments import Experiment, Trial
 from penstock.job.life import Started, Succeeded, advance
 
 
@@ -32,6 +33,22 @@ def an_output(name="out", path="/opt/ml/processing/out"):
 
 def create(context, params):
     return asyncio.run(processing.create(context, params))
+
+
+def make_parents(context, config):
+    """The experiment and the trial that an ExperimentConfig names, where they are not there yet."""
+    experiment, trial = config.get("ExperimentName"), config.get("TrialName")
+    if experiment and context.store.experiments.get(Experiment, experiment) is None:
+        experiments.create(context, {"ExperimentName": experiment})
+    if trial and context.store.experiments.get(Trial, trial) is None:
+        trials.create(context, {"TrialName": trial, "ExperimentName": experiment})
+
+
+def create_part(context, name, config, **more):
+    """A job that is part of an experiment, which is made if need be; its component's name."""
+    make_parents(context, config)
+    create(context, request(name, ExperimentConfig=config, **more))
+    return f"{name}-aws-processing-job".lower()
 
 
 def end(context, name="job"):

@@ -5,16 +5,16 @@ from datetime import datetime
 
 import pytest
 from botocore.credentials import Credentials
-from jobs_on_record import create, request
+from jobs_on_record import create, create_part, request
 from wire_client import KEY, LENDER, REGION, WireClient
 
 from penstock.api import logs
 from penstock.api.callers import LIFETIME, Lender
+from penstock.api.entities import arn_of
 from penstock.clock import now
+from penstock.job.experiments import Component
 from penstock.job.life import Phase, Started, Succeeded, advance
 from penstock.job.run import S3Access
-
-EXPERIMENT = {"ExperimentConfig": {"ExperimentName": "e"}}
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def s3_code(answer):
 def lent(call, context):
     """Fetches credentials as a job's program does; two jobs are there, `job` and `other`."""
     for name in ("job", "other"):
-        create(context, request(name, **EXPERIMENT))
+        create_part(context, name, {"ExperimentName": "e", "TrialName": name, "RunName": f"run-of-{name}"})
         context.store.save_job(advance(context.store.job(name), Started(), 1))
 
     def fetch(name="job", token_of="job"):
@@ -227,12 +227,12 @@ def test_a_job_puts_and_gets_metrics_of_its_own_trial_component(call, lent, cont
 
     own, others = context.store.job("job"), context.store.job("other")
     assert put(own.trial_component)[0] == 200
-    mine = own.arn, context.trial_component_arn(own.trial_component)
+    mine = own.arn, arn_of(context, Component, own.trial_component)
     status, _, content = get(*mine)
     results = json.loads(content)["MetricQueryResults"]
     assert (status, [r["MetricValues"] for r in results]) == (200, [[0.5], [0.5]])
 
-    theirs = context.trial_component_arn(others.trial_component)
+    theirs = arn_of(context, Component, others.trial_component)
     for refused, operation, resource in (
         (put(others.trial_component), "BatchPutMetrics", theirs),
         (get(*mine, theirs), "BatchGetMetrics", theirs),
@@ -243,6 +243,59 @@ def test_a_job_puts_and_gets_metrics_of_its_own_trial_component(call, lent, cont
         said = f"to perform: sagemaker:{operation} on resource: {resource} because"
         assert said in json.loads(content)["message"]
     assert context.store.metrics.of(others.trial_component, "loss") == []
+
+
+def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent):
+    key = credentials(lent()[1])
+
+    def ask(operation, **given):
+        return call(body=json.dumps(given).encode(), key=key, target=f"SageMaker.{operation}")
+
+    def told(operation, **given):
+        status, _, content = ask(operation, **given)
+        assert status == 200, content
+        return json.loads(content)
+
+    assert told("DescribeExperiment", ExperimentName="E")["ExperimentName"] == "e"
+    assert told("DescribeTrial", TrialName="job")["ExperimentName"] == "e"
+    assert told("CreateTrialComponent", TrialComponentName="run-of-job")["TrialComponentArn"]
+    assert told("AssociateTrialComponent", TrialComponentName="run-of-job", TrialName="job")
+    assert told("UpdateTrialComponent", TrialComponentName="run-of-job", Parameters={"a": {"NumberValue": 1}})
+    arn = told("DescribeTrialComponent", TrialComponentName="job-aws-processing-job")["Source"]["SourceArn"]
+    [its_own] = told(
+        "ListTrialComponents", SourceArn=arn.upper().replace("ARN:AWS:SAGEMAKER", "arn:aws:sagemaker")
+    )["TrialComponentSummaries"]
+    assert its_own["TrialComponentName"] == "job-aws-processing-job"
+    assert told("DescribeTrialComponent", TrialComponentName=its_own["TrialComponentArn"])[
+        "TrialComponentName"
+    ]
+    found = told("Search", Resource="ExperimentTrialComponent", SortBy="CreationTime", SortOrder="Ascending")
+    assert [r["TrialComponent"]["TrialComponentName"] for r in found["Results"]] == [
+        "job-aws-processing-job",
+        "run-of-job",
+    ]
+    assert [r["Trial"]["TrialName"] for r in told("Search", Resource="ExperimentTrial")["Results"]] == ["job"]
+    status, _, content = ask("CreateExperiment", ExperimentName="e")
+    assert (status, "already exists" in json.loads(content)["message"]) == (400, True)
+    for operation, given in (
+        ("DescribeTrial", {"TrialName": "other"}),
+        ("DescribeTrialComponent", {"TrialComponentName": "other-aws-processing-job"}),
+        (
+            "DescribeTrialComponent",
+            {"TrialComponentName": its_own["TrialComponentArn"].replace("job-aws", "other-aws")},
+        ),
+        ("CreateTrialComponent", {"TrialComponentName": "new"}),
+        ("CreateExperiment", {"ExperimentName": "new"}),
+        ("UpdateTrialComponent", {"TrialComponentName": "run-of-other"}),
+        ("ListTrialComponents", {"SourceArn": arn.replace("/job", "/other")}),
+        ("ListTrialComponents", {"ExperimentName": "e"}),
+        ("ListTrialComponents", {}),
+        ("DisassociateTrialComponent", {"TrialComponentName": "run-of-job", "TrialName": "job"}),
+        ("DeleteTrialComponent", {"TrialComponentName": "run-of-job"}),
+        ("ListExperiments", {}),
+        ("UpdateExperiment", {"ExperimentName": "e"}),
+    ):
+        assert code(ask(operation, **given)) == (400, "AccessDeniedException"), (operation, given)
 
 
 def test_a_job_without_a_trial_component_has_no_metrics(call, context):

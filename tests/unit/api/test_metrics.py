@@ -5,10 +5,11 @@ import statistics
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jobs_on_record import create, end, request
+from jobs_on_record import create, create_part, end, request
 
-from penstock.api import metrics, processing
-from penstock.store.metrics import Metric
+from penstock.api import metrics, processing, trial_components
+from penstock.api.entities import arn_of
+from penstock.job.experiments import Component
 from penstock.wire.faults import Fault
 
 #: The test's clock begins here, in milliseconds; a multiple of an hour of seconds comes before it.
@@ -18,8 +19,7 @@ HOUR = 3_600_000
 
 def a_job(context, name="Job"):
     """A job that is part of an experiment; its component's name."""
-    create(context, request(name, ExperimentConfig={"ExperimentName": "e"}))
-    return f"{name}-aws-processing-job".lower()
+    return create_part(context, name, {"ExperimentName": "e"})
 
 
 def value(number, at=NOW, name="loss", **more):
@@ -33,7 +33,7 @@ def put(context, component, *data):
 def ask(context, component="job-aws-processing-job", **changes):
     query = {
         "MetricName": "loss",
-        "ResourceArn": context.trial_component_arn(component),
+        "ResourceArn": arn_of(context, Component, component),
         "MetricStat": "Last",
         "Period": "IterationNumber",
         "XAxisType": "IterationNumber",
@@ -119,23 +119,28 @@ def test_only_a_component_that_is_there_takes_values(context):
         put(context, "nobody", value(1, at=0))  # also when no value is worth keeping
 
 
-def test_values_go_with_their_job(context):
+def test_values_stay_when_their_job_goes_until_the_next_of_its_name_comes(context):
     component = a_job(context)
     put(context, component, value(1, Step=1))
     end(context, "Job")
     processing.delete(context, {"ProcessingJobName": "Job"})
+    assert points(ask(context)) == [(1, 1.0)]
     a_job(context)
     assert points(ask(context)) == []
 
 
-def test_of_two_jobs_with_one_component_none_takes_the_others_values_along(context):
-    a_job(context, "Job")
-    component = a_job(context, "JOB")
-    put(context, component, value(1, Step=1))
-    assert context.store.job_of_component(component).name == "JOB"
-    end(context, "Job")
-    processing.delete(context, {"ProcessingJobName": "Job"})
-    assert points(ask(context)) == [(1, 1.0)]
+def test_a_component_made_by_hand_takes_values_and_loses_them_with_itself(context):
+    trial_components.create(context, {"TrialComponentName": "By-Hand"})
+    put(context, "by-hand", value(1, Step=1), value(3, Step=2, at=NOW + 1))
+    assert points(ask(context, "by-hand")) == [(1, 1.0), (2, 3.0)]
+    [told] = trial_components.describe(context, {"TrialComponentName": "BY-hand"})["Metrics"]
+    assert (told["SourceArn"], told["TimeStamp"]) == (arn_of(context, Component, "by-hand"), NOW + 1)
+    assert [told[n] for n in ("MetricName", "Min", "Max", "Last", "Count", "Avg", "StdDev")] == [
+        "loss", 1.0, 3.0, 3.0, 2, 2.0, 1.0,
+    ]  # fmt: skip
+    trial_components.delete(context, {"TrialComponentName": "by-hand"})
+    with pytest.raises(Fault, match="does not exist"):
+        put(context, "by-hand", value(1))
 
 
 def test_a_job_can_be_asked_for_by_its_own_arn(context):
@@ -148,13 +153,13 @@ def test_a_query_that_makes_no_sense_says_so_and_spoils_no_other(context):
     put(context, a_job(context), value(1, Step=1))
     create(context, request("plain"))
     good = {
-        "MetricName": "loss", "ResourceArn": context.trial_component_arn("job-aws-processing-job"),
+        "MetricName": "loss", "ResourceArn": arn_of(context, Component, "job-aws-processing-job"),
         "MetricStat": "Max", "Period": "IterationNumber", "XAxisType": "IterationNumber",
     }  # fmt: skip
     bad = [
         ({**good, "Period": "OneHour"}, "goes with"),
         ({**good, "XAxisType": "Timestamp"}, "goes with"),
-        ({**good, "ResourceArn": context.trial_component_arn("nobody")}, "does not exist"),
+        ({**good, "ResourceArn": arn_of(context, Component, "nobody")}, "does not exist"),
         ({**good, "ResourceArn": good["ResourceArn"].replace("1111", "9999")}, "does not exist"),
         ({**good, "ResourceArn": context.job_arn("nobody")}, "does not exist"),
         ({**good, "ResourceArn": context.job_arn("plain")}, "no ExperimentConfig"),
@@ -167,13 +172,3 @@ def test_a_query_that_makes_no_sense_says_so_and_spoils_no_other(context):
         assert words in result["Message"]
         assert result["XAxisValues"] == result["MetricValues"] == []
     assert points(results[-1]) == [(1, 1.0)]
-
-
-def test_values_of_several_components_are_told_apart(context):
-    first, second = a_job(context, "a"), a_job(context, "b")
-    put(context, first, value(1), value(2, name="acc"))
-    put(context, second, value(3, at=NOW - 5), value(4))
-    assert context.store.metrics.of_all([first, second, "none"]) == {
-        first: [Metric("loss", NOW, None, 1.0), Metric("acc", NOW, None, 2.0)],
-        second: [Metric("loss", NOW - 5, None, 3.0), Metric("loss", NOW, None, 4.0)],
-    }

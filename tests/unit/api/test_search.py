@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jobs_on_record import an_input, an_output, create, end, request
+from jobs_on_record import an_input, an_output, create, create_part, end, make_parents, request
 
 from penstock.api import metrics, processing, search
+from penstock.api.translate import token
 from penstock.job.life import Failed, Started, advance
 from penstock.wire import model
 from penstock.wire.faults import Fault
@@ -14,10 +15,7 @@ COMPONENTS = "ExperimentTrialComponent"
 
 
 def a_job(context, name="Job", config=None, **more):
-    create(
-        context, request(name, ExperimentConfig=config or {"ExperimentName": "E", "TrialName": "T"}, **more)
-    )
-    return f"{name}-aws-processing-job".lower()
+    return create_part(context, name, config or {"ExperimentName": "E", "TrialName": "T"}, **more)
 
 
 def ask(context, *filters, **more):
@@ -46,6 +44,12 @@ def test_a_job_of_an_experiment_is_found_with_all_that_is_known_of_it(context):
             {"InputName": "d", "AppManaged": True, "DatasetDefinition": {"AthenaDatasetDefinition": {}}},
         ],
         ProcessingOutputConfig={"Outputs": [an_output()]},
+        Environment={"LEVEL": "high"},
+        AppSpecification={
+            "ImageUri": "python:3.11",
+            "ContainerEntrypoint": ["python3", "-c", "pass"],
+            "ContainerArguments": ["--x", "1"],
+        },
         Tags=[{"Key": "team", "Value": "blue"}],
     )
     create(context, request("plain"))
@@ -63,6 +67,9 @@ def test_a_job_of_an_experiment_is_found_with_all_that_is_known_of_it(context):
     job = context.store.job("Job")
     detail = found.pop("SourceDetail")
     assert detail["SourceArn"] == arn
+    assert found.pop("CreatedBy") is None
+    assert found.pop("LastModifiedBy") is None
+    assert found.pop("MetadataProperties") is None
     assert detail["ProcessingJob"] == {
         **processing.describe(context, {"ProcessingJobName": "Job"}), "Tags": [{"Key": "team", "Value": "blue"}],
     }  # fmt: skip
@@ -81,6 +88,9 @@ def test_a_job_of_an_experiment_is_found_with_all_that_is_known_of_it(context):
             "SageMaker.InstanceCount": {"NumberValue": 1.0},
             "SageMaker.InstanceType": {"StringValue": "ml.m5.xlarge"},
             "SageMaker.VolumeSizeInGB": {"NumberValue": 30.0},
+            "SageMaker.ContainerEntrypoint": {"StringValue": "python3 -c pass"},
+            "SageMaker.ContainerArguments": {"StringValue": "--x 1"},
+            "SageMaker.Environment.LEVEL": {"StringValue": "high"},
         },
         "InputArtifacts": {"SageMaker.ImageUri": {"Value": "python:3.11"}, "in": {"Value": "s3://b/k"}},
         "OutputArtifacts": {"out": {"Value": "s3://b/o"}},
@@ -98,21 +108,25 @@ def test_a_job_of_an_experiment_is_found_with_all_that_is_known_of_it(context):
     )
 
 
-def test_a_job_leaves_the_search_with_its_record(context):
+def test_a_component_stays_in_the_search_when_its_job_goes(context):
     a_job(context)
     a_job(context, "other", {"RunName": "r"})
     end(context, "Job")
     processing.delete(context, {"ProcessingJobName": "Job"})
-    assert names(ask(context)) == ["other"]
-    [record] = ask(context)["Results"]
-    assert record["TrialComponent"]["Parents"] == []
+    assert names(ask(context, SortBy="TrialComponentName", SortOrder="Ascending")) == ["job", "other"]
+    first, second = (
+        r["TrialComponent"] for r in ask(context, SortBy="RunName", SortOrder="Ascending")["Results"]
+    )
+    assert (first["RunName"], first["Parents"]) == ("r", [])
+    assert second["Status"]["PrimaryStatus"] == "Completed"
+    assert second["SourceDetail"] == {"SourceArn": context.job_arn("Job"), "ProcessingJob": None}
 
 
 @pytest.mark.parametrize("resource", model.service("sagemaker").shape_for("ResourceType").enum)
 def test_of_other_resources_there_are_none(context, resource):
     a_job(context)
     answer = search.search(context, {"Resource": resource})
-    there = int(resource == COMPONENTS)
+    there = int(resource in {COMPONENTS, "ExperimentTrial", "Experiment"})
     assert (len(answer["Results"]), answer["TotalHits"]["Value"], answer["NextToken"]) == (there, there, None)
     with pytest.raises(Fault, match="at least one"):
         search.search(context, {"Resource": resource, "SearchExpression": {}})
@@ -163,6 +177,9 @@ def test_records_can_be_found_and_sorted_by_their_metrics(context):
         ({"NextToken": "x"}, "NextToken"),
         ({"NextToken": "bnVsbA=="}, "NextToken"),  # null
         ({"NextToken": "WzEsIDJd"}, "NextToken"),  # [1, 2]
+        ({"NextToken": token(["x", "y"])}, "NextToken"),  # a text where there are times
+        ({"NextToken": token([1, "y"]), "SortBy": "TrialComponentName"}, "NextToken"),
+        ({"NextToken": token([10**30, "y"])}, "NextToken"),
     ],
 )
 def test_what_makes_no_sense_is_refused_also_when_there_is_nothing_to_search(context, more, words):
@@ -171,7 +188,7 @@ def test_what_makes_no_sense_is_refused_also_when_there_is_nothing_to_search(con
     assert caught.value.code == "ValidationException"
 
 
-SORTS = ["LastModifiedTime", "DisplayName", "RunName", "Tags.t", "Parameters.SageMaker.InstanceCount", "Status.PrimaryStatus"]  # fmt: skip
+SORTS = ["LastModifiedTime", "StartTime", "TrialComponentName", "DisplayName", "RunName", "Tags.t", "Parameters.SageMaker.InstanceCount", "Status.PrimaryStatus"]  # fmt: skip
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -185,6 +202,7 @@ SORTS = ["LastModifiedTime", "DisplayName", "RunName", "Tags.t", "Parameters.Sag
 )
 def test_pages_show_each_record_once_also_while_jobs_are_added(context, jobs, size, sort_by, descending):
     batch = f"b{context.clock()}"
+    make_parents(context, {"ExperimentName": batch})
     created = [
         a_job(
             context, f"{batch}-{n}",

@@ -45,6 +45,7 @@ SAMPLES = (
     "https://host/a b",
     "arn:aws:iam::123456789012:role/path/name",
     "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/name",
+    "text/csv",
     "tag: Größe = 1",
 )
 JUNK = st.recursive(
