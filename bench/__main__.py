@@ -7,6 +7,7 @@ import sys
 
 from bench import (
     environments,
+    experiments,
     imports,
     inputs,
     limits,
@@ -34,6 +35,7 @@ ALL = {
     "limits": limits.main,
     "volume": volume.main,
     "records": records.main,
+    "experiments": experiments.main,
     "load": load.main,
     "walls": walls.main,
     "local-mode": local_mode.main,

@@ -149,12 +149,17 @@ def sqlite(size):
         yield home, {}
 
 
-@contextlib.contextmanager
-def postgres(size):
+def server_of():
+    """A PostgreSQL of its own, as the tests have it; whoever asks for it closes it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from postgres_server import PostgresServer
 
-    server = PostgresServer(fsync=True)
+    return PostgresServer(fsync=True)
+
+
+@contextlib.contextmanager
+def postgres(size):
+    server = server_of()
     try:
         with contextlib.closing(open_postgres(server.url())) as store:
             fill(store, size)

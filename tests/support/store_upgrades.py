@@ -92,14 +92,14 @@ def engine_of(address):
 
 
 def make(address, revision):
-    """A database of that schema, with rows of all that it knows."""
+    """A database that has come to that schema step by step, and was given at each what that one knew first."""
     engine = engine_of(address)
     with engine.begin() as c:
         config = alembic()
         config.attributes["connection"] = c
-        command.upgrade(config, revision)
-        for since, rows in _ROWS.items():
-            for statement, values in rows if since <= revision else ():
+        for step in REVISIONS[: REVISIONS.index(revision) + 1]:
+            command.upgrade(config, step)
+            for statement, values in _ROWS.get(step, ()):
                 c.execute(text(statement), values)
     engine.dispose()
 

@@ -124,7 +124,7 @@ class Store:
         try:
             with self._engine.begin() as c:
                 added = self._dialect.insert(jobs).values(job_row(job)).on_conflict_do_nothing()
-                if c.execute(added).rowcount != 1:
+                if c.execute(added.returning(jobs.c.uid)).first() is None:
                     return _taken(job)
                 tagging.put(c, job.arn, job_tags, len(job_tags))
                 job_components.enter(c, self._dialect, job, job_tags)

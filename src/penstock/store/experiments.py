@@ -190,7 +190,8 @@ def put(
         InUse: Its name is taken.
     """
     table = TABLES[type(new)]
-    if c.execute(dialect.insert(table).values(to_row(new)).on_conflict_do_nothing()).rowcount != 1:
+    added = dialect.insert(table).values(to_row(new)).on_conflict_do_nothing().returning(table.c.key)
+    if c.execute(added).first() is None:
         raise InUse(f"There is a {new.name} among the {table.name} already.")
     if its_tags:
         c.execute(insert(tags), [{"arn": new.arn, "key": k, "value": v} for k, v in its_tags.items()])

@@ -141,6 +141,13 @@ metric_summaries = Table(
     Column("last", Double),
     Column("mean", Double),
     Column("deviation", Double),
+    # PostgreSQL would rather read all rows than look for one of each component.
+    Index(
+        "metric_summaries_by_name",
+        "name",
+        "component",
+        postgresql_include=["minimum", "maximum", "last", "mean", "deviation", "size"],
+    ).ddl_if(dialect="postgresql"),
 )
 
 # Names of experiments, trials and components are not case-sensitive: `key` is the name in lower case.

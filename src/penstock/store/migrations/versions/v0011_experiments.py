@@ -77,6 +77,13 @@ def upgrade() -> None:
     op.create_index("components_by_source", "components", ["source_key"])
     op.create_index("members_by_component", "members", ["component"])
     op.create_index("members_by_experiment", "members", ["experiment", "component"])
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index(
+            "metric_summaries_by_name",
+            "metric_summaries",
+            ["name", "component"],
+            postgresql_include=["minimum", "maximum", "last", "mean", "deviation", "size"],
+        )
     _fill(op.get_bind(), made)
     op.drop_index("jobs_by_trial_component", "jobs")
     op.drop_column("jobs", "trial_component")
@@ -96,6 +103,10 @@ def downgrade() -> None:
     op.execute(
         "DELETE FROM metrics WHERE NOT EXISTS"
         " (SELECT 1 FROM jobs WHERE jobs.trial_component = metrics.trial_component)"
+    )
+    op.execute(
+        "DELETE FROM tags WHERE arn IN (SELECT arn FROM experiments UNION ALL SELECT arn FROM trials"
+        " UNION ALL SELECT arn FROM components)"
     )
     for table in _TABLES:
         op.drop_table(table)

@@ -1,0 +1,174 @@
+"""Ten thousand trial components with twenty metrics each: what a page of a search takes, on SQLite and PostgreSQL.
+
+Half of them are in one experiment, in ten trials; asked is as SageMaker's `ExperimentAnalytics` and `Run` ask, through
+HTTP, signed. `COMPONENTS=1000` is another size.
+"""
+
+import contextlib
+import itertools
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import insert, text
+
+from bench.records import server_of
+from bench.table import machine, show
+from bench.wire import one, penstock, request
+from penstock.job.experiments import Component, Experiment, Trial
+from penstock.store.database import open_postgres, open_sqlite
+from penstock.store.entities import TABLES, to_row
+from penstock.store.tables import members, metric_summaries
+
+COUNT = int(os.environ.get("COMPONENTS", "10000"))
+METRICS = 20
+TURNS = 15
+PORT = 18350
+ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+END = 1_790_000_000_000
+
+
+def main():
+    for kind in (sqlite, postgres):
+        with kind() as (home, more), penstock(home, PORT, **more) as keys:
+            measure(kind.__name__, keys)
+
+
+def measure(kind, keys):
+    rows = []
+    for what, operation, asked in searches():
+        call = request(PORT, keys, operation, asked)
+        times = []
+        for _ in range(TURNS):
+            began = time.perf_counter()
+            answer = one(PORT, call)
+            times.append(1000 * (time.perf_counter() - began))
+            assert answer.startswith(b"HTTP/1.1 200"), answer[:500]
+        rows.append((what, f"{statistics.median(times[1:]):.1f}", f"{max(times[1:]):.1f}"))
+    show(
+        f"{kind}: ms of a request, {COUNT:,} components with {METRICS} metrics each ({machine()})",
+        ("", "median", "slowest"),
+        rows,
+    )
+
+
+def searches():
+    """What is asked, by its name."""
+    every = {"Resource": "ExperimentTrialComponent"}
+    experiment = {"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": "Large"}
+    trial = {"Name": "Parents.TrialName", "Operator": "Equals", "Value": "large-3"}
+    by_metric = {"SortBy": "metrics.metric-7.max", "SortOrder": "Descending"}
+
+    def expression(*filters, **more):
+        return {"SearchExpression": {"Filters": list(filters), **more}}
+
+    yield "all, the newest change first", "Search", every
+    yield "all, by a metric", "Search", {**every, **by_metric}
+    yield "an experiment, by a metric", "Search", {**every, **expression(experiment), **by_metric}
+    yield (
+        "an experiment, by a metric, a page of 100",
+        "Search",
+        {**every, **expression(experiment), **by_metric, "MaxResults": 100},
+    )
+    yield "a trial, by a metric", "Search", {**every, **expression(trial), **by_metric}
+    above = {"Name": "Metrics.metric-7.Last", "Operator": "GreaterThan", "Value": "0.99"}
+    yield "an experiment and a metric's bound", "Search", {**every, **expression(experiment, above)}
+    name = {"Name": "TrialComponentName", "Operator": "Equals", "Value": "component-04321"}
+    yield "a component in a trial, as Run asks", "Search", {**every, **expression(name, trial)}
+    yield "an experiment's, of a list", "ListTrialComponents", {"ExperimentName": "large"}
+    yield "a trial's, of a list, by name", "ListTrialComponents", {"TrialName": "large-3", "SortBy": "Name"}
+    yield "one, described", "DescribeTrialComponent", {"TrialComponentName": "component-04321"}
+    parameter = {"Name": "Parameters.rate", "Operator": "LessThan", "Value": "0.5"}
+    yield "a trial and a parameter (judged one by one)", "Search", {**every, **expression(trial, parameter)}
+    yield (
+        "an experiment and a parameter (judged one by one)",
+        "Search",
+        {**every, **expression(experiment, parameter)},
+    )
+    yield "a parameter of all (judged one by one)", "Search", {**every, **expression(parameter)}
+
+
+def fill(store):
+    """Write them as rows: to put two hundred thousand metrics would take minutes."""
+    began, drawn = time.perf_counter(), random.Random(1)
+    experiments = ["Large", *(f"small-{n}" for n in range(COUNT // 200))]
+    trials = [(f"{name}-{n}", name) for name in experiments for n in range(10)]
+    components = [f"component-{n:05}" for n in range(COUNT)]
+    with store._engine.begin() as c:
+        batch(
+            c,
+            TABLES[Experiment],
+            (to_row(Experiment(n, f"{ARN}:experiment/{n}", n, END, END)) for n in experiments),
+        )
+        batch(
+            c,
+            TABLES[Trial],
+            (to_row(Trial(n, f"{ARN}:experiment-trial/{n}", e, n, END, END)) for n, e in trials),
+        )
+        batch(
+            c,
+            TABLES[Component],
+            (to_row(component(number, name, drawn)) for number, name in enumerate(components)),
+        )
+        batch(c, members, (member(number, name, trials) for number, name in enumerate(components)))
+        batch(c, metric_summaries, (summary(name, n, drawn) for name in components for n in range(METRICS)))
+    print(f"{COUNT:,} components filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+
+def batch(c, table, rows):
+    while some := list(itertools.islice(rows, 10_000)):
+        c.execute(insert(table), some)
+
+
+def component(number, name, drawn):
+    return Component(
+        name=name,
+        arn=f"{ARN}:experiment-trial-component/{name}",
+        display_name=f"Training-{number % 7}",
+        created_at=END - number * 1000,
+        modified_at=END + drawn.randrange(10**9),
+        status=drawn.choice(["Completed", "Failed"]),
+        parameters={f"p{n}": {"StringValue": "x"} for n in range(10)}
+        | {"rate": {"NumberValue": drawn.random()}},
+        inputs={"train": {"Value": f"s3://bucket/{name}", "MediaType": "text/csv"}},
+    )
+
+
+def member(number, name, trials):
+    """Half of the components are in the first ten trials, the others spread over the rest."""
+    trial, experiment = trials[
+        number // 2 % 10 if number % 2 else 10 + number // 2 % max(1, len(trials) - 10)
+    ]
+    return {"trial": trial.lower(), "component": name, "experiment": experiment.lower()}
+
+
+def summary(name, number, drawn):
+    low, high = sorted((drawn.random(), drawn.random()))
+    values = {"minimum": low, "maximum": high, "last": high, "mean": (low + high) / 2, "deviation": 0.1}
+    return {"component": name, "name": f"metric-{number}", "at": END, "size": 100, **values}
+
+
+@contextlib.contextmanager
+def sqlite():
+    with tempfile.TemporaryDirectory() as home:
+        with contextlib.closing(open_sqlite(Path(home) / "penstock.db")) as store:
+            fill(store)
+        yield home, {}
+
+
+@contextlib.contextmanager
+def postgres():
+    server = server_of()
+    try:
+        with contextlib.closing(open_postgres(server.url())) as store:
+            fill(store)
+            with store._dialect.reader.connect() as c:
+                c.execute(text("VACUUM ANALYZE"))  # as autovacuum does within minutes of so many new rows
+        with tempfile.TemporaryDirectory() as home:
+            yield home, {"PENSTOCK_DATABASE_URL": server.url()}
+    finally:
+        server.close()
