@@ -41,7 +41,6 @@ from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
 from penstock.runtimes.containers import sockets
-from penstock.store import locks
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.local_ports import local_ports
 from penstock.store.logbook import Logbook
@@ -249,12 +248,11 @@ class _Server:
 
     def _lock(self, job: Job) -> str | None:
         """The lock that a job's Environment names; that there is one was looked at when the job was made."""
-        said = (job.request.get("Environment") or {}).get(VARIABLE)
-        if said is None:
+        if job.lock is None:
             return None
-        text = locks.find(self._store, said)
+        text = self._store.locks.get(job.lock)
         if text is None:
-            raise ConfigurationError(f"The lock {said!r} ({VARIABLE}) is no longer there.")
+            raise ConfigurationError(f"The lock {job.lock} ({VARIABLE}) is no longer there.")
         return text
 
     def _record(self) -> ServerRecord:

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, tuple_, update
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, LockGone
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
@@ -27,7 +27,7 @@ from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
 from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
-from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
+from penstock.store.tables import ACTIVE, BEGUN, WITH_LOGS, hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
 
@@ -82,13 +82,14 @@ class Store:
 
         Raises:
             Conflict: A job of that name is there.
+            LockGone: The lock that it asks for has just been removed.
         """
         [conflict] = self.add_jobs([(job, job_tags)])
         if conflict is not None:
             raise conflict
 
     def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
-        """Put new jobs on record, each with its tags, and tell of each whether its name was taken.
+        """Put new jobs on record, each with its tags, and tell of each whether its name was taken, or its lock gone.
 
         They are written in one transaction: the disk is waited for once.
         """
@@ -96,8 +97,13 @@ class Store:
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
         order = sorted(range(len(new)), key=lambda place: new[place][0].name)
         with self._engine.begin() as c, closing(c.connection.cursor()) as cursor:
+            wanted = {job.lock: job.created_at for job, _ in new if job.lock is not None}
+            gone = [name for name in sorted(wanted) if not locks.touch(c, name, wanted[name])]
             for place in order:
                 job, job_tags = new[place]
+                if job.lock in gone:
+                    fates[place] = LockGone(f"The lock {job.lock} is gone.")
+                    continue
                 cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
                 if cursor.rowcount != 1:
                     fates[place] = Conflict(f"A job named {job.name} exists.")
@@ -174,6 +180,41 @@ class Store:
             if job.trial_component is not None:
                 forget(c, job.trial_component)
             uploads.forget(c, job.uid)
+
+    def ended_jobs(
+        self, span: tuple[int, int], limit: int, after: tuple[int, str] | None = None, *, with_logs: bool = False
+    ) -> list[Job]:
+        """Jobs that ended within a span of time, the first first, beyond the place `after` (`modified_at`, name).
+
+        Args:
+            span: From when on, and before when.
+            limit: How many at most.
+            after: The place of the last one of the page before.
+            with_logs: Only those whose logs have not been removed.
+        """
+        where = [jobs.c.modified_at >= span[0], jobs.c.modified_at < span[1]]
+        where.append(WITH_LOGS if with_logs else jobs.c.phase.in_(_FINAL))
+        if after is not None:
+            # The first part is for the index, which such a pair does not lead into in every database.
+            where += [jobs.c.modified_at >= after[0], tuple_(jobs.c.modified_at, jobs.c.name) > after]
+        order = (jobs.c.modified_at, jobs.c.name)
+        with self._reading() as c:
+            return [to_job(r) for r in c.execute(select(jobs).where(*where).order_by(*order).limit(limit))]
+
+    def mark_logs_removed(self, job: Job, at: int) -> None:
+        """Put on record that an ended job has no logs any more, before they are removed.
+
+        Raises:
+            Conflict: The job is gone, or has not ended.
+        """
+        same = and_(jobs.c.uid == job.uid, jobs.c.phase.in_(_FINAL))
+        with self._engine.begin() as c:
+            if c.execute(update(jobs).where(same).values(logs_removed_at=at)).rowcount != 1:
+                raise Conflict(f"Job {job.name} is gone.")
+
+    def give_back(self) -> None:
+        """Give some of the room that removed rows have left back to the disk, where a database does not by itself."""
+        self._dialect.give_back()
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""
