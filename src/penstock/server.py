@@ -40,6 +40,10 @@ from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
+from penstock.retention import files
+from penstock.retention.keeper import Keeper
+from penstock.retention.policy import Policy
+from penstock.retention.records import Records
 from penstock.runtimes.containers import sockets
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.local_ports import local_ports
@@ -94,6 +98,9 @@ class _Server:
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs", _release)
         capacity = _capacity(settings)
+        policy, records = Policy.of(settings), Records(self._store, self._logbook)
+        shelves = files.inputs(home.cache), files.environments(settings.environments)
+        self._keeper = Keeper(policy, records, settings.home, shelves, now)
         self._dispatcher = Dispatcher(self._store, self._logbook, self._engine, self._make_run, now, capacity)
         self._ready = threading.Event()
         self._ending = threading.Event()
@@ -112,6 +119,8 @@ class _Server:
             queue=lambda: outlook(self._store, capacity, now()),
             runtime=settings.runtime,
             no_engine=sockets.lacking,
+            no_room=self._keeper.lacking,
+            retention=(policy, records),
         )
         self._lender = Lender(self._keys.secret_access_key)
         key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
@@ -134,6 +143,7 @@ class _Server:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._dispatcher.close()
+        self._keeper.close()
         self._engine.close()
         alive = self._store.begun_jobs()
         if alive:
@@ -183,6 +193,7 @@ class _Server:
         self._home.announce(self._record())  # the store may have had to move to other ports
         self._engine.warm_up()
         self._dispatcher.start()
+        self._keeper.start()
         self._ready.set()
         self._watch_store()
 

@@ -35,6 +35,7 @@ from penstock.api import (
     metrics,
     permissions,
     processing,
+    prune,
     reports,
     search,
     tags,
@@ -52,6 +53,8 @@ _log = logging.getLogger(__name__)
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
 _PAGE = 1000  # uploads in one answer
+
+_FULL = "The disk that Penstock's home lies on is full: free some space on it."
 
 _JSON = "application/x-amz-json-1.1"
 _FORM = b"application/x-www-form-urlencoded"
@@ -156,6 +159,9 @@ class Application:
             if service == "sagemaker" and scope["path"].startswith(locks.PATH):
                 args = context, scope["method"], scope["path"], body
                 return reply.document(await run_in_threadpool(locks.serve, *args), request_id)
+            if service == "sagemaker" and scope["path"] == prune.PATH:
+                answer = await run_in_threadpool(prune.serve, context, scope["method"], body)
+                return reply.document(answer, request_id)
             if scope["path"] == "/penstock/queue" and service == "sagemaker":
                 return reply.document(await run_in_threadpool(_queue, context), request_id)
             if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
@@ -176,7 +182,8 @@ class Application:
         except Exception as error:  # noqa: BLE001 - a client gets an answer whatever happens
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
-            return reply.render_fault(service, faults.internal_failure(full=disk.is_full(error)), request_id)
+            told = _FULL if disk.is_full(error) else ""
+            return reply.render_fault(service, faults.internal_failure(told), request_id)
 
     def _check_scope(self, claimed: claims.Claim, service: str) -> None:
         """What a signature is for must be this server and the service that is asked."""

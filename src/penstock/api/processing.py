@@ -16,7 +16,7 @@ from penstock.job.claim import OWNER, priority_of, resources_of, too_large
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.lock import VARIABLE
 from penstock.store.listing import JobQuery
-from penstock.wire.faults import Fault, resource_in_use
+from penstock.wire.faults import Fault, internal_failure, resource_in_use
 
 #: AWS does not document its default page size of ListProcessingJobs; its other lists have 10.
 _PAGE = 10
@@ -34,6 +34,8 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         broken += filter(None, [rule])
     if broken:
         raise invalid(" ".join(broken))
+    if (full := context.no_room()) is not None:
+        raise internal_failure(full)
     request = with_defaults(params)
     if context.most is not None and (reason := too_large(resources_of(request), context.most)):
         raise invalid(

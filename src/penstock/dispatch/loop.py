@@ -172,7 +172,15 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
             return False
-        self._store.add_hosts(advance(job, Started(), at), hosts)
+        try:
+            self._store.add_hosts(advance(job, Started(), at), hosts)
+        except Conflict:
+            for (
+                host
+            ) in hosts:  # it was stopped in this moment, and nothing on record tells of what was prepared
+                if host.handle is not None:
+                    self._forget(host.handle)
+            raise
         for host in hosts:
             self._start(host)
         return True

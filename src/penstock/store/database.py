@@ -15,21 +15,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from penstock.errors import Conflict, LockGone
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, queue, schema, sqlite, uploads
+from penstock.job.life import Job
+from penstock.store import ended, listing, locks, queue, schema, sqlite, uploads
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
 from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
-from penstock.store.tables import ACTIVE, BEGUN, WITH_LOGS, hosts, jobs, tags
-
-_FINAL = [p.value for p in Phase if p.final]
+from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
 _JOB_COLUMNS = jobs.columns.keys()
 
@@ -50,6 +48,7 @@ class Store:
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         self.locks = locks.Locks(dialect)
+        self.ended = ended.Ended(dialect)
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.
         self._own = self._engine.raw_connection() if dialect.in_process else None
         self._own_lock = threading.Lock()
@@ -171,7 +170,7 @@ class Store:
         Raises:
             Conflict: The job is gone, or has moved since it was read.
         """
-        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(_FINAL))
+        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(ended.FINAL))
         with self._engine.begin() as c:
             if c.execute(delete(jobs).where(same)).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
@@ -180,41 +179,6 @@ class Store:
             if job.trial_component is not None:
                 forget(c, job.trial_component)
             uploads.forget(c, job.uid)
-
-    def ended_jobs(
-        self, span: tuple[int, int], limit: int, after: tuple[int, str] | None = None, *, with_logs: bool = False
-    ) -> list[Job]:
-        """Jobs that ended within a span of time, the first first, beyond the place `after` (`modified_at`, name).
-
-        Args:
-            span: From when on, and before when.
-            limit: How many at most.
-            after: The place of the last one of the page before.
-            with_logs: Only those whose logs have not been removed.
-        """
-        where = [jobs.c.modified_at >= span[0], jobs.c.modified_at < span[1]]
-        where.append(WITH_LOGS if with_logs else jobs.c.phase.in_(_FINAL))
-        if after is not None:
-            # The first part is for the index, which such a pair does not lead into in every database.
-            where += [jobs.c.modified_at >= after[0], tuple_(jobs.c.modified_at, jobs.c.name) > after]
-        order = (jobs.c.modified_at, jobs.c.name)
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(select(jobs).where(*where).order_by(*order).limit(limit))]
-
-    def mark_logs_removed(self, job: Job, at: int) -> None:
-        """Put on record that an ended job has no logs any more, before they are removed.
-
-        Raises:
-            Conflict: The job is gone, or has not ended.
-        """
-        same = and_(jobs.c.uid == job.uid, jobs.c.phase.in_(_FINAL))
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(same).values(logs_removed_at=at)).rowcount != 1:
-                raise Conflict(f"Job {job.name} is gone.")
-
-    def give_back(self) -> None:
-        """Give some of the room that removed rows have left back to the disk, where a database does not by itself."""
-        self._dialect.give_back()
 
     def active_jobs(self) -> list[Job]:
         """All jobs that have not ended, oldest first."""

@@ -8,7 +8,9 @@ in memory, and a log is never decoded until it is read.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -107,11 +109,24 @@ class Logbook:
 
     def delete(self, job_uid: str) -> None:
         """Remove a job's logs."""
-        folder = self._folder / job_uid
-        if folder.is_dir():
-            for path in folder.iterdir():
-                path.unlink()
-            folder.rmdir()
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._folder / job_uid)
+
+    def uids(self) -> Iterator[str]:
+        """The uids of all jobs that have logs here."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as found:
+            for entry in found:
+                yield entry.name
+
+    def bytes_of(self, job_uid: str) -> int:
+        """How many bytes a job's logs have."""
+        with suppress(FileNotFoundError), os.scandir(self._folder / job_uid) as found:
+            return sum(entry.stat().st_size for entry in found)
+        return 0
+
+    def total(self) -> int:
+        """How many bytes all logs have."""
+        return sum(map(self.bytes_of, self.uids()))
 
     def _line_start(self, job_uid: str, host: str, position: int) -> int:
         """The first beginning of a line at or after `position`."""

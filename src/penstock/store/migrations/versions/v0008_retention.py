@@ -30,8 +30,8 @@ _BATCH = 1000
 def upgrade() -> None:
     """Add the columns, fill them, and make their indexes."""
     for table in ("jobs", "hosts"):
-        name = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
-        op.add_column(table, sa.Column("lock", name))
+        key = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
+        op.add_column(table, sa.Column("lock", key))
     op.add_column("jobs", sa.Column("logs_removed_at", sa.BigInteger))
     op.add_column("locks", sa.Column("kept_at", sa.BigInteger, nullable=False, server_default="0"))
     _fill(op.get_bind())
