@@ -29,7 +29,7 @@ class PlanSuite(StoreBase):
     @pytest.fixture
     def filled(self, store):
         rows = [
-            job_row(new_job(f"job-{n * 7919 % COUNT:05}", n, phase=ENDED[n % 10], version=2))
+            job_row(new_job(f"job-{n * 7919 % COUNT:05}", n, phase=ENDED[n % 10], version=2, ended_at=n))
             for n in range(COUNT)
         ]
         with store._engine.begin() as c:
@@ -63,6 +63,10 @@ def every_query(store):
     assert store.job("job-00000") is not None
     assert store.job_of_uid("job-00000-u") is not None
     store.job_of_component("none")
+    for with_logs in (False, True):
+        assert store.ended.page((0, COUNT), 10, with_logs=with_logs)
+        assert store.ended.page((0, COUNT), 10, (10_000, "job-10000"), with_logs=with_logs)
+    store.ended.with_logs(["job-00000-u", "none"])
     store.jobs_with_components()
     store.hosts("none")
     store.tags("none")

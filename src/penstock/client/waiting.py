@@ -84,6 +84,12 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
         log.print_news()
         log.end()
+        if (
+            not log.last
+            and connection.is_local
+            and (gone := record.no_log(record.fetch(connection.address, job)))
+        ):
+            logger.warning(gone)
     if wait:
         _check(connection, job, description, list(log.last))
 

@@ -72,14 +72,16 @@ class Records:
     ) -> tuple[list[Going], Place | None]:
         """What goes next, removed unless `dry`; and where to go on, None at the end."""
         if place is None:
-            place = Place("job" if limits.jobs_before is not None else "log")
+            left = None if limits.logs_most is None else self._logbook.total()
+            place = Place("job" if limits.jobs_before is not None else "log", None, left)
         if place.kind == "log":
             return self._logs(limits, place, now, dry=dry, count=count)
         assert limits.jobs_before is not None
         page = self._store.ended.page((0, limits.jobs_before), count, place.after)
         going = [Going("job", job, self._logbook.bytes_of(job.uid)) for job in page]
         gone = [one for one in going if dry or self._remove_job(one.job)]
-        return gone, Place("job", _after(page)) if len(page) == count else Place("log")
+        left = None if place.left is None else place.left - sum(one.bytes for one in gone)
+        return gone, Place("job", _after(page), left) if len(page) == count else Place("log", None, left)
 
     def remove_strays(self) -> Iterator[None]:
         """Remove logs of which nobody knows, some at each turn."""
@@ -103,8 +105,6 @@ class Records:
         self, limits: Limits, place: Place, now: int, *, dry: bool, count: int
     ) -> tuple[list[Going], Place | None]:
         left, most, before = place.left, limits.logs_most, limits.logs_before
-        if most is not None and left is None:
-            left = self._logbook.total()
         if before is None and (most is None or left is None or left <= most):
             return [], None
         # Of jobs that go themselves the logs are counted with them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Engine, String, create_engine, event, text
@@ -59,8 +60,10 @@ def connect(path: Path) -> Dialect:
 
 def _give_back(engine: Engine) -> None:
     """A file of an older Penstock keeps its length; its pages are used again."""
-    with engine.begin() as c:
-        c.exec_driver_sql(f"PRAGMA incremental_vacuum({_PAGES})").all()
+    with engine.begin() as c, closing(c.connection.cursor()) as cursor:
+        # It gives rows without columns, a page each, and does its work as they are asked for.
+        cursor.execute(f"PRAGMA incremental_vacuum({_PAGES})")
+        cursor.fetchall()
 
 
 def _name_holds(part: str) -> ColumnElement[bool] | None:
