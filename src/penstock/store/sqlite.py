@@ -60,10 +60,9 @@ def connect(path: Path) -> Dialect:
 
 def _give_back(engine: Engine) -> None:
     """A file of an older Penstock keeps its length; its pages are used again."""
-    with engine.begin() as c, closing(c.connection.cursor()) as cursor:
-        # It gives rows without columns, a page each, and does its work as they are asked for.
-        cursor.execute(f"PRAGMA incremental_vacuum({_PAGES})")
-        cursor.fetchall()
+    with closing(engine.raw_connection()) as c:
+        # A page for each step of the statement, and of what has no columns `execute` takes one step.
+        c.cursor().executescript(f"PRAGMA incremental_vacuum({_PAGES})")
 
 
 def _name_holds(part: str) -> ColumnElement[bool] | None:
