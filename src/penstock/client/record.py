@@ -136,6 +136,7 @@ def _ask(address: Address, method: str, path: str, body: bytes | None = None) ->
     from botocore.auth import SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
     from botocore.credentials import Credentials  # noqa: PLC0415
+    from botocore.exceptions import ConnectionError as NoConnection  # noqa: PLC0415 - neither is the other's base
     from botocore.exceptions import HTTPClientError  # noqa: PLC0415
     from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
@@ -144,7 +145,7 @@ def _ask(address: Address, method: str, path: str, body: bytes | None = None) ->
     SigV4Auth(keys, "sagemaker", address.region).add_auth(request)
     try:
         response = URLLib3Session(proxies={}).send(request.prepare())
-    except HTTPClientError as error:
+    except (HTTPClientError, NoConnection) as error:
         raise ServerUnavailable(
             f"The Penstock server at {address.endpoint} does not answer: {error}"
         ) from error

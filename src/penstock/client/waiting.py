@@ -84,14 +84,20 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
         log.print_news()
         log.end()
-        if (
-            not log.last
-            and connection.is_local
-            and (gone := record.no_log(record.fetch(connection.address, job)))
-        ):
-            logger.warning(gone)
+        if not log.last and connection.is_local:
+            _tell_no_log(connection, job)
     if wait:
         _check(connection, job, description, list(log.last))
+
+
+def _tell_no_log(connection: Connection, job: str) -> None:
+    """Say so where a log is empty because it was removed."""
+    try:
+        gone = record.no_log(record.fetch(connection.address, job))
+    except PenstockError:
+        return  # that there are no lines is true in any case
+    if gone is not None:
+        logger.warning(gone)
 
 
 class _Pace:
