@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, select, update
 
 from penstock.job.events import HostEvent
 from penstock.job.lock import sha256_of
+from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.rows import LOCK_NOTE as NOTE
 from penstock.store.tables import hosts, jobs, locks
@@ -33,6 +34,8 @@ class Locks:
         self._put = add.on_conflict_do_update(
             index_elements=[locks.c.sha256], set_={"kept_at": add.excluded.kept_at}
         )
+        named = update(locks).where(locks.c.sha256 == bindparam("wanted")).values(kept_at=bindparam("at"))
+        self._named = Bare(dialect.engine, named)
 
     def add(self, text: str, at: int) -> str:
         """Keep a lock, put there at time `at`; the name by which it is found again."""
@@ -44,6 +47,11 @@ class Locks:
         with self._reader.connect() as c:
             found = c.execute(select(locks.c.text).where(locks.c.sha256 == sha256)).scalar()
             return None if found is None else str(found)
+
+    def name(self, cursor: Any, sha256: str, at: int) -> bool:
+        """Keep a lock from being removed until the transaction has put down who needs it; False when it is gone."""
+        cursor.execute(self._named.sql, self._named.parameters(wanted=sha256, at=at))
+        return bool(cursor.rowcount == 1)
 
     def remove_unused(self, before: int) -> int:
         """Remove the locks that no job on record has or asks for, and that were named last before that time.
@@ -70,15 +78,10 @@ class Locks:
     def _keep(self, connection: Connection, text: str, at: int) -> str:
         sha256 = sha256_of(text)
         # Most jobs run in an environment that is known: to name it is cheaper than to send the text.
-        if not touch(connection, sha256, at):
+        known = update(locks).where(locks.c.sha256 == sha256).values(kept_at=at)
+        if connection.execute(known).rowcount != 1:
             connection.execute(self._put, [{"sha256": sha256, "text": text, "kept_at": at}])
         return sha256
-
-
-def touch(connection: Connection, sha256: str, at: int) -> bool:
-    """Keep a lock from being removed until the transaction has put down who needs it; False when it is not there."""
-    named = update(locks).where(locks.c.sha256 == sha256).values(kept_at=at)
-    return connection.execute(named).rowcount == 1
 
 
 def find(store: Store, said: str) -> str | None:

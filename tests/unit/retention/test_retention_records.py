@@ -161,6 +161,6 @@ def test_the_hosts_of_a_job_go_with_it(store, logbook, records):
     assert store.hosts(job.uid) == []
     assert store.host_of_stream("a/algo-1-1") is None
     with store._engine.begin() as c:
-        tables = ("jobs", "hosts", "tags", "uploads", "metrics", "job_names")
+        tables = ("jobs", "hosts", "tags", "uploads", "metrics", "job_names", "job_names_new")
         left = {t: c.exec_driver_sql(f"SELECT count(*) FROM {t}").scalar() for t in tables}
     assert left == dict.fromkeys(tables, 0)
