@@ -35,8 +35,10 @@ def connect(path: Path) -> Dialect:
         # The driver's own idea of transactions begins them late and shared; two such readers that then write
         # deadlock at once. We begin them ourselves, as writers.
         connection.isolation_level = None
-        # The first only counts in a new file: it lets `_give_back` shorten it.
-        for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        # Only a new file can be made such that `_give_back` shortens it; in another this would wait for its writer.
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
