@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 #: The phases in which a runner that died may have left outputs behind: another one is started to save them.
 _WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
+#: Those in which a runner that died is followed by another: also by one that begins where none ever said a word.
+_WORTH_ANOTHER = {Phase.QUEUED, *_WORTH_SALVAGING}
 #: How many waiting jobs of each owner and priority a pass looks at: what waits behind so many passes none of them.
 _HEADS = 16
 #: How often runners are asked whether they live. A dead one is noticed within this time.
@@ -63,7 +65,9 @@ class Dispatcher:
         self._clock = clock
         self._capacity = capacity
         self._patience = patience
-        self._salvaged: set[str] = set()
+        self._followed: set[str] = set()
+        """The runs that were given another runner: only one each, lest what kills runners is fed for ever. A server
+        that is started anew gives one more."""
         self._swept_at: int | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
@@ -264,18 +268,20 @@ class Dispatcher:
             return
         if current.ended:
             return
-        if life is Life.NEVER_STARTED:
+        silent = current.phase is Phase.QUEUED
+        if life is Life.NEVER_STARTED or (silent and job.phase is Phase.STOPPING):
             self._report_for(current, None)
             return
-        if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
+        if current.phase in _WORTH_ANOTHER and host.handle not in self._followed:
             self._start(current)
-            self._salvaged.add(host.handle)
+            self._followed.add(host.handle)
             return
+        lost = " What its program had written may not have been uploaded." if current.phase in _WORTH_SALVAGING else ""
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(
             current,
             f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
-            f"it was killed or it crashed.{words}",
+            f"it was killed or it crashed.{lost}{words}",
         )
 
     def _take_manifest(self, host: Host, handle: str) -> None:

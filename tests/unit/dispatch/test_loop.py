@@ -183,16 +183,45 @@ def test_a_stop_reaches_the_runner_until_it_has_ended(world):
     assert world.phase("a") is Phase.STOPPED
 
 
-def test_a_runner_that_died_without_a_word_fails_the_job_with_its_last_words(world):
+def test_a_runner_that_died_before_its_program_ran_fails_the_job_with_its_last_words(world):
     world.submit("a")
     world.dispatcher.step()
-    world.run("a").life = Life.DEAD
-    world.run("a").last_words = "Killed"
+    world.report("a", kind="phase", phase="downloading")
+    run = world.run("a")
+    run.life, run.last_words = Life.DEAD, "Killed"
     world.dispatcher.step()
+    assert run.starts == 1
     job = world.store.job("a")
     assert job.phase is Phase.FAILED
     assert "runner of algo-1 ended without a report" in job.failure_reason
     assert "Killed" in job.failure_reason
+
+
+def test_a_runner_that_died_before_its_first_word_is_followed_once_by_another(world):
+    """It may never have been: who was to start it was killed with the request in hand."""
+    world.submit("a")
+    world.dispatcher.step()
+    run = world.run("a")
+    run.life = Life.DEAD
+    world.dispatcher.step()
+    assert (run.starts, world.phase("a")) == (2, Phase.PREPARING)
+    run.life = Life.DEAD
+    run.last_words = "No module named penstock"
+    world.dispatcher.step()
+    assert run.starts == 2
+    reason = world.store.job("a").failure_reason
+    assert "runner of algo-1 ended without a report while queued" in reason
+    assert "No module named penstock" in reason
+
+
+def test_a_runner_that_died_before_its_first_word_is_not_followed_when_its_job_is_to_stop(world):
+    world.submit("a")
+    world.dispatcher.step()
+    run = world.run("a")
+    run.life = Life.DEAD
+    world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+    world.dispatcher.step()
+    assert (run.starts, world.phase("a")) == (1, Phase.STOPPED)
 
 
 def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_saves_outputs(world):
@@ -208,6 +237,7 @@ def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_s
     world.dispatcher.step()
     assert run.starts == 2
     assert world.phase("a") is Phase.FAILED
+    assert "may not have been uploaded" in world.store.job("a").failure_reason
 
 
 def test_outputs_are_saved_though_the_first_try_to_start_for_them_fails(world, monkeypatch):
