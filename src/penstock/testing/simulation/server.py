@@ -228,7 +228,7 @@ class Calls:
             self._check_alive()
             world.take_time()
             self._check_alive()
-            if name == "begun_jobs":
+            if name == "begun":
                 world.watch.began_pass()
             elif name == "job_of_uid":
                 world.watch.tries(args[0])
