@@ -227,7 +227,8 @@ class Dispatcher:
 
     def _carry(self, job: Job, hosts: Sequence[Host]) -> bool:
         """Bring one job forward; True when it has ended."""
-        if any([self._look_after(job, host) for host in hosts if not host.ended]):
+        looked_after = [self._look_after(job, host) for host in hosts if not host.ended]
+        if any(looked_after):
             hosts = self._store.hosts(job.uid)
         for host in to_stop(job, hosts):
             if host.handle is not None:
