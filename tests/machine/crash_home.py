@@ -72,7 +72,15 @@ def make_environments(folder):
     """Build what the jobs need, and return the folder of the one that is locked to hold a job that prepares."""
     with Uses() as uses:
         made = [
-            prepare(image, folder=folder, strict=False, progress=print, cancelled=lambda: False, who="tests", uses=uses)
+            prepare(
+                image,
+                folder=folder,
+                strict=False,
+                progress=print,
+                cancelled=lambda: False,
+                who="tests",
+                uses=uses,
+            )
             for image in ("python:3.11", "python:3.12")
         ]
     return [one.prefix.parent for one in made]
@@ -102,7 +110,9 @@ class CrashHome:
     def __init__(self, path, port, environments):
         self._home = Home(path)
         self._home.make()
-        self._gate = Gate({f"{job}/algo-1" for job in ("running", "stopping", "salvaging")} | {"half-ended/algo-2"})
+        self._gate = Gate(
+            {f"{job}/algo-1" for job in ("running", "stopping", "salvaging")} | {"half-ended/algo-2"}
+        )
         self._holds = Holds(
             before=(
                 f"GET /{BUCKET}/in/downloading/x",
@@ -193,7 +203,9 @@ class CrashHome:
     def _runners(self):
         """The living ones, by the locks of their runs; the nursery may hold one that it has not passed on yet."""
         return {
-            int(path.read_text()) for path in self._home.path.glob("runs/*/*/pid") if self._lives(path.parent / "lock")
+            int(path.read_text())
+            for path in self._home.path.glob("runs/*/*/pid")
+            if self._lives(path.parent / "lock")
         }
 
     def _lives(self, lock):
@@ -305,7 +317,9 @@ class CrashHome:
             self._frozen = None
             os.close(self._locked)
             with self._database() as database:
-                for (name,) in database.execute("SELECT name FROM sqlite_master WHERE name LIKE 'refuse_%'").fetchall():
+                for (name,) in database.execute(
+                    "SELECT name FROM sqlite_master WHERE name LIKE 'refuse_%'"
+                ).fetchall():
                     database.execute(f"DROP TRIGGER {name}")
             (self._run("intended") / "lock").rmdir()
         self._holds.free()
@@ -427,7 +441,9 @@ class CrashHome:
     def shown(self, jobs):
         """What `penstock describe` prints of each, by the command line's own code in one process."""
         calls = "import sys; from penstock.cli.main import app\n"
-        calls += "for job in sys.argv[1:]: app(['describe', job], standalone_mode=False); print('\\0', end='')"
+        calls += (
+            "for job in sys.argv[1:]: app(['describe', job], standalone_mode=False); print('\\0', end='')"
+        )
         said = subprocess.run(
             [sys.executable, "-c", calls, *jobs], env=self._env, capture_output=True, text=True, check=True
         )

@@ -284,6 +284,7 @@ class Dispatcher:
         held = self._logbook.size(job.uid, host.name)
         while (remains := self._engine.remains(handle, held)).log:
             held = self._logbook.append(job.uid, host.name, held, remains.log)
+        self._logbook.sync(job.uid, host.name)
         try:
             self._take_manifest(host, handle)
             current = self._store.apply_events(job.uid, host.name, remains.events) or host
@@ -300,7 +301,11 @@ class Dispatcher:
             self._start(current)
             self._followed.add(handle)
             return
-        lost = " What its program had written may not have been uploaded." if current.phase in _WORTH_SALVAGING else ""
+        lost = (
+            " What its program had written may not have been uploaded."
+            if current.phase in _WORTH_SALVAGING
+            else ""
+        )
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(
             current,

@@ -34,7 +34,9 @@ def heads(*, lateral: bool) -> Select[Any]:
     )
 
     def oldest(columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
-        return select(*columns).where(of_group).order_by(line.c.created_at, line.c.uid).limit(bindparam("first"))
+        return (
+            select(*columns).where(of_group).order_by(line.c.created_at, line.c.uid).limit(bindparam("first"))
+        )
 
     if lateral:
         found = oldest(_claim(line)).lateral("heads")
@@ -66,7 +68,9 @@ def _groups() -> FromClause:
         QUEUED, jobs.c.priority == owners.c.priority, jobs.c.owner > owners.c.owner
     )
     owners = owners.union_all(
-        select(owners.c.priority, other.correlate(owners).scalar_subquery()).where(owners.c.owner.is_not(None))
+        select(owners.c.priority, other.correlate(owners).scalar_subquery()).where(
+            owners.c.owner.is_not(None)
+        )
     )
     return select(owners.c.priority, owners.c.owner).where(owners.c.owner.is_not(None)).subquery("groups")
 
