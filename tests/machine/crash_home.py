@@ -39,6 +39,7 @@ MOMENTS = (
     "half-ended",  # one of two instances has ended
     "stopping",  # its program has been asked to end, and has not
     "uploading",  # in the middle of a large object
+    "failing",  # the same, of a program that has failed
     "uploaded",  # the store has the last object, the runner does not know
     "ended",  # its runner has written the end down, and no server has been told
     "reported",  # its runner's end is on record, the job's is not
@@ -60,6 +61,7 @@ gate.sendall(who.encode() + b"\\n")
 gate.recv(1)
 put("late", int(os.environ["SIZE"]))
 print("late is there", flush=True)
+raise SystemExit(int(os.environ["CODE"]))
 """
 
 
@@ -117,6 +119,7 @@ class CrashHome:
             before=(
                 f"GET /{BUCKET}/in/downloading/x",
                 f"PUT /{BUCKET}/uploading/algo-1/late?partNumber=2",
+                f"PUT /{BUCKET}/failing/algo-1/late?partNumber=2",
                 f"PUT /{BUCKET}/salvaging/algo-1/early",
             ),
             after=(f"PUT /{BUCKET}/uploaded/algo-1/late",),
@@ -297,8 +300,8 @@ class CrashHome:
                 return [bool(one) for one in self._outcomes("half-ended")] == [True, False]
             case "stopping":
                 return b"asked to end" in self._gate.said("stopping/algo-1")
-            case "uploading":
-                return self._holds.reached(f"PUT /{BUCKET}/uploading/algo-1/late?partNumber=2")
+            case "uploading" | "failing":
+                return self._holds.reached(f"PUT /{BUCKET}/{moment}/algo-1/late?partNumber=2")
             case "uploaded":
                 return self._holds.reached(f"PUT /{BUCKET}/uploaded/algo-1/late")
             case "ended":
@@ -334,7 +337,11 @@ class CrashHome:
                 "ImageUri": image,
                 "ContainerEntrypoint": ["python3", "/opt/ml/processing/code/program.py"],
             },
-            Environment={"GATE": str(self._gate.port), "SIZE": str(self.size(job))},
+            Environment={
+                "GATE": str(self._gate.port),
+                "SIZE": str(self.size(job)),
+                "CODE": "3" if job == "failing" else "0",
+            },
             ProcessingResources={
                 "ClusterConfig": {
                     "InstanceCount": self.instances(job),
@@ -363,7 +370,7 @@ class CrashHome:
 
     @staticmethod
     def size(job):
-        return LARGE if job == "uploading" else SMALL
+        return LARGE if job in {"uploading", "failing"} else SMALL
 
     @staticmethod
     def instances(job):

@@ -16,6 +16,7 @@ PORTS = dict(zip(VICTIMS, range(16050, 16550, 100), strict=True))
 
 WELL = "Completed", None
 STOPPED = "Stopped", None
+FAILED = "Failed", "^AlgorithmError: , exit code: 3$"
 #: What is said of a job whose runner was killed, by how far it had come.
 BEFORE = "Failed", "runner of algo-1 ended without a report while {moment}; it was killed or it crashed"
 SAVED = (
@@ -37,6 +38,7 @@ ENDS = {
     "half-ended": (WELL, SAVED_2),
     "stopping": (STOPPED, SAVED),
     "uploading": (WELL, WELL),
+    "failing": (FAILED, FAILED),
     "uploaded": (WELL, WELL),
     "ended": (WELL, WELL),
     "reported": (WELL, WELL),
