@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,7 +124,12 @@ def served(home):
     try:
         yield
     finally:
+        # The server's children first: what starts runners would go on to start those that it was asked for.
+        started = [path.read_text().split() for path in Path(f"/proc/{server.pid}/task").glob("*/children")]
         server.kill()
+        for child in (int(pid) for pids in started for pid in pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         server.wait()
         for lock in (home / "store" / "lock", *home.glob("runs/*/*/lock")):
             if lock.exists():
