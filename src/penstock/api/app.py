@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -142,7 +143,7 @@ class Application:
 
     async def _operate(self, scope: Scope, receive: Receive, claimed: claims.Claim | None) -> reply.Reply:
         """One AWS operation: verify, parse, check, operate, reply."""
-        request_id = str(uuid.uuid4())
+        request_id = _request_id()
         service = _service(scope, claimed)
         try:
             if claimed is None:
@@ -199,7 +200,7 @@ class Application:
         try:
             await self._gateway(scope, receive, send)
         except Fault as fault:
-            await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
+            await _send(send, reply.render_fault("s3", fault, _request_id()))
 
     async def _report(self, request: Request, path: str) -> Response:
         """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress|uploads)``."""
@@ -332,6 +333,11 @@ def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> pa
     if kind != _JSON and kind.partition(";")[0].rstrip().lower() not in _JSON_TYPES:
         raise faults.unknown_operation(f"The Content-Type must be {_JSON}, not {kind[:64]!r}.", 404)
     return parse.parse_json(service, claimed.headers.get("x-amz-target", ""), body)
+
+
+def _request_id() -> str:
+    # It names a request in the log and is no secret: the kernel's randomness costs a switch to another thread.
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 async def _send(send: Send, answer: reply.Reply) -> None:
