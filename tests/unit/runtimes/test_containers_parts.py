@@ -131,7 +131,7 @@ def test_who_does_not_listen_is_none(tmp_path):
 
 def test_an_engine_that_does_not_listen_leaves_no_socket_open(tmp_path):
     gc.collect()  # whatever others have left
-    with pytest.raises(InternalFailure, match="does not answer: .*No such file"):
+    with pytest.raises(InternalFailure, match=r"does not answer: .*No such file"):
         engine.ask(str(tmp_path / "socket"))
     gc.collect()  # an unclosed socket would be a warning, which is an error
 

@@ -9,7 +9,6 @@ import pytest
 
 from penstock.cli import checks
 from penstock.client import local_server
-from penstock.config import Settings
 from penstock.errors import ServerUnavailable
 
 REQUIRES = ["boto3>=1.34", "no-such-package-here[x]>=1 ; extra == 'server'", "boto3>=1 ; extra == 'server'"]
