@@ -39,7 +39,8 @@ PROBE_SECONDS = 1.0
 #: folder may withstand its removal.
 SWEEP_SECONDS = 600.0
 
-#: After a pass the loop rests for this many times as long as it took, and for so many seconds at most.
+#: After a pass for which nothing pressed the loop rests for this many times as long as it took, and for so many seconds
+#: at most: when every request of a flood wakes it, most of the processor is still the requests'. What presses ends it.
 _PAUSE, _LONGEST_PAUSE = 3, 0.05
 
 
@@ -55,6 +56,7 @@ class Dispatcher:
         clock: Callable[[], int],
         capacity: Resources,
         patience: int = PATIENCE_MS,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._logbook = logbook
@@ -63,9 +65,11 @@ class Dispatcher:
         self._clock = clock
         self._capacity = capacity
         self._patience = patience
+        self._tell = tell
         self._salvaged: set[str] = set()
         self._swept_at: int | None = None
         self._wake = threading.Event()
+        self._soon = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
 
@@ -74,27 +78,31 @@ class Dispatcher:
         if not self._ending.is_set():
             self._thread.start()
 
-    def wake(self) -> None:
-        """Something has changed: look at once."""
+    def wake(self, *, soon: bool = True) -> None:
+        """Something has changed: look at once, or with `soon` false after the rest that follows a pass."""
         self._wake.set()
+        if soon:
+            self._soon.set()
 
     def close(self) -> None:
         """End after the pass under way. Runners go on."""
         self._ending.set()
-        self._wake.set()
+        self.wake()
         if self._thread.is_alive():
             self._thread.join()
 
     def _loop(self) -> None:
         while not self._ending.is_set():
+            pressing = self._soon.is_set()
             self._wake.clear()
+            self._soon.clear()
             began = time.monotonic()
             try:
                 self.step()
             except Exception:  # noqa: BLE001 - the loop must outlive whatever one pass meets
                 _log.exception("A pass of the dispatcher failed; it is tried again")
-            # When every request wakes the loop, most of the processor is still the requests'.
-            self._ending.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
+            if not pressing:
+                self._soon.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
             self._wake.wait(PROBE_SECONDS)
 
     def step(self) -> None:
@@ -107,7 +115,7 @@ class Dispatcher:
             try:
                 ended = self._carry(job)
             except Conflict:
-                self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
+                self.wake()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
             if not ended:
@@ -136,7 +144,7 @@ class Dispatcher:
             job = self._store.job_of_uid(claim.uid)
             return job is not None and job.phase is Phase.QUEUED and self._begin(job)
         except Conflict:
-            self._wake.set()
+            self.wake()
             return False  # it was stopped in this moment
         except Exception:  # noqa: BLE001 - as above
             _log.exception("Job %s can't be begun; it is tried again", claim.name)
@@ -168,6 +176,7 @@ class Dispatcher:
             words = str(error).rstrip(".")
             reason = f"InternalServerError: The job could not be started on this machine: {words}."
             self._store.save_job(advance(job, Failed(reason), at))
+            self._tell(job.uid)
             return False
         except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
@@ -220,6 +229,7 @@ class Dispatcher:
         moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
         self._store.save_job(moved)
         if moved.phase.final:
+            self._tell(job.uid)
             _log.info(
                 "job %s: %s%s",
                 job.name,
@@ -290,4 +300,4 @@ class Dispatcher:
         outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
         ended = HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
         self._store.apply_events(host.job_uid, host.name, [ended])
-        self._wake.set()
+        self.wake()
