@@ -51,7 +51,7 @@ class _Pool(UnixHTTPConnectionPool):  # type: ignore[misc]
 class _Adapter(UnixHTTPAdapter):  # type: ignore[misc]
     def get_connection(self, url: str, _proxies: object = None) -> _Pool:
         with self.pools.lock:
-            pool = self.pools.get(url)
+            pool: _Pool | None = self.pools.get(url)
             if pool is None:
                 pool = self.pools[url] = _Pool(url, self.socket_path, self.timeout, self.max_pool_size)
         return pool
