@@ -7,6 +7,7 @@ in memory, and a log is never decoded until it is read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +51,11 @@ class Logbook:
                 file.write(data[held - offset :])
                 held = offset + len(data)
         return held
+
+    def sync(self, job_uid: str, host: str) -> None:
+        """Bring a log to disk for good: no line of it may be missing after a loss of power once its end is told."""
+        with contextlib.suppress(FileNotFoundError), self._path(job_uid, host).open("rb") as file:
+            os.fdatasync(file.fileno())
 
     def size(self, job_uid: str, host: str) -> int:
         """How many bytes are held."""
