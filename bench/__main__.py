@@ -15,6 +15,7 @@ from bench import (
     load,
     local_mode,
     records,
+    restart,
     start,
     transfers,
     trivial,
@@ -26,6 +27,7 @@ from bench import (
 ALL = {
     "trivial": trivial.main,
     "start": start.main,
+    "restart": restart.main,
     "imports": imports.main,
     "wire": wire.main,
     "transfers": transfers.main,

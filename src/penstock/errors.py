@@ -9,7 +9,8 @@ PenstockError
 │   └── InternalFailure     ... for a cause on Penstock's side (``InternalServerError: ...``)
 ├── IllegalMove             a phase was asked to move where it may not
 ├── Conflict                a guarded write met a newer version
-│   └── InUse               ... or what it would take or remove is in use by others
+│   ├── InUse               ... or what it would take or remove is in use by others
+│   └── LockGone            ... or names a lock that was removed meanwhile
 ├── Missing                 a write names what is not there
 ├── UnknownImage            an image URI that names no environment
 └── wire.faults.Fault       an error as the wire tells it: code, message, HTTP status
@@ -79,6 +80,10 @@ class InUse(Conflict):
 
 class Missing(PenstockError):
     """What a write refers to is not there."""
+
+
+class LockGone(Conflict):
+    """A new job asks for an environment whose lock was removed since it was looked for."""
 
 
 class UnknownImage(PenstockError):

@@ -14,6 +14,7 @@ from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told
 from penstock.testing.store_experiments import ExperimentSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
+from penstock.testing.store_retention import RetentionSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 pytestmark = pytest.mark.machine
@@ -42,7 +43,7 @@ class OnPostgres:
     def address(self, database):
         with psycopg.connect(database) as c:
             c.execute(
-                "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads,"
+                "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads, locks,"
                 " experiments, trials, components, members"
             )
         return database
@@ -57,6 +58,10 @@ class TestParts(OnPostgres, PartsSuite):
 
 
 class TestExperiments(OnPostgres, ExperimentSuite):
+    pass
+
+
+class TestRetention(OnPostgres, RetentionSuite):
     pass
 
 

@@ -16,22 +16,22 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
-from penstock.errors import Conflict, InUse, Missing
+from penstock.errors import Conflict, Missing
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
-from penstock.store import job_components, listing, locks, queue, schema, sqlite, tagging, uploads
+from penstock.job.life import Job
+from penstock.store import ended, job_components, listing, locks, queue, schema, sqlite, tagging, uploads
 from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics
-from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.new_jobs import NewJobs
+from penstock.store.rows import host_row, move_row, to_claim, to_host, to_job
 from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
-_FINAL = [p.value for p in Phase if p.final]
-
 _JOB_COLUMNS = jobs.columns.keys()
+_BEGUN_JOBS = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
 
 
 class Store:
@@ -51,11 +51,12 @@ class Store:
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         self.locks = locks.Locks(dialect)
+        self.ended = ended.Ended(dialect)
         self._cursors = Cursors(dialect)
         self._held: Connection | None = None
         self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
-        self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
-        self._new_tag = Bare(self._engine, insert(tags))
+        self._new_jobs = NewJobs(dialect, self._cursors, self.locks)
+        self._heads = queue.heads(lateral=dialect.lateral)
 
     def hold(self) -> None:
         """Keep other servers from the database until `close`, or until this process or its connection ends.
@@ -81,6 +82,7 @@ class Store:
         Raises:
             Conflict: A job of that name is there.
             InUse, Missing: As `job_components.enter`, of a job with an ExperimentConfig.
+            LockGone: The lock that it asks for has just been removed.
         """
         [refused] = self.add_jobs([(job, job_tags)])
         if refused is not None:
@@ -92,45 +94,7 @@ class Store:
         They are written in one transaction: the disk is waited for once. Those that are part of an experiment have
         each one of their own, in which their component is made as well.
         """
-        fates: list[Conflict | Missing | None] = [None] * len(new)
-        # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
-        order = sorted(range(len(new)), key=lambda place: new[place][0].name)
-        plain = [place for place in order if new[place][0].trial_component is None]
-        if plain:
-            self._add_plain(new, plain, fates)
-        for place in order:
-            if new[place][0].trial_component is not None:
-                fates[place] = self._add_with_component(*new[place])
-        return fates
-
-    def _add_plain(
-        self,
-        new: Sequence[tuple[Job, Mapping[str, str]]],
-        places: Sequence[int],
-        fates: list[Conflict | Missing | None],
-    ) -> None:
-        with self._cursors.write() as cursor:
-            for place in places:
-                job, job_tags = new[place]
-                cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
-                if cursor.rowcount != 1:
-                    fates[place] = _taken(job)
-                    continue
-                for key, value in job_tags.items():
-                    row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
-                    cursor.execute(self._new_tag.sql, row)
-
-    def _add_with_component(self, job: Job, job_tags: Mapping[str, str]) -> Conflict | Missing | None:
-        try:
-            with self._engine.begin() as c:
-                added = self._dialect.insert(jobs).values(job_row(job)).on_conflict_do_nothing()
-                if c.execute(added.returning(jobs.c.uid)).first() is None:
-                    return _taken(job)
-                tagging.put(c, job.arn, job_tags, len(job_tags))
-                job_components.enter(c, self._dialect, job, job_tags)
-        except (InUse, Missing) as refused:
-            return refused
-        return None
+        return self._new_jobs.add(new)
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
@@ -177,7 +141,7 @@ class Store:
         Raises:
             Conflict: The job is gone, or has moved since it was read.
         """
-        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(_FINAL))
+        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(ended.FINAL))
         with self._engine.begin() as c:
             if c.execute(delete(jobs).where(same)).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
@@ -193,9 +157,18 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        query = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
         with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
+            return [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+
+    def begun(self) -> list[tuple[Job, list[Host]]]:
+        """The same with their hosts, algo-1 first, as these are at that moment or later."""
+        of_begun = select(hosts).where(hosts.c.job_uid.in_(select(jobs.c.uid).where(BEGUN)))
+        with self._reading() as c:
+            found = [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+            of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
+            for row in c.execute(of_begun) if found else ():
+                of_job.setdefault(row.job_uid, []).append(to_host(row))
+        return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim, in any order.
@@ -204,7 +177,9 @@ class Store:
             first: How many of each owner and priority, the oldest; None: all.
         """
         with self._reading() as c:
-            return [to_claim(r) for r in c.execute(queue.waiting(first, lateral=self._dialect.lateral))]
+            if first is None:
+                return [to_claim(r) for r in c.execute(queue.everything())]
+            return [to_claim(r) for r in c.execute(self._heads, {"first": first})]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
@@ -244,7 +219,7 @@ class Store:
         """A job's hosts, algo-1 first."""
         with self._reading() as c:
             found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
-        return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
+        return sorted(found, key=_place)
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
@@ -338,8 +313,8 @@ def open_postgres(url: str) -> Store:
     return Store(postgres.connect(url))
 
 
-def _taken(job: Job) -> Conflict:
-    return Conflict(f"A job named {job.name} exists.")
+def _place(host: Host) -> int:
+    return int(host.name.rpartition("-")[2])
 
 
 def _prioritise(c: Connection, arn: str, whole: Mapping[str, str], changed: Container[str]) -> None:

@@ -88,10 +88,11 @@ class ExperimentSuite(StoreBase):
 
         def change(number: int) -> None:
             for n in range(5):
-                new = {f"{number}-{n}": {"StringValue": "v"}}
-                store.experiments.change(
-                    Component, "c", lambda old, new=new: replace(old, parameters={**old.parameters, **new})
-                )
+
+                def more(old: Component, name: str = f"{number}-{n}") -> Component:
+                    return replace(old, parameters={**old.parameters, name: {"StringValue": "v"}})
+
+                store.experiments.change(Component, "c", more)
 
         in_threads(change)
         changed = store.experiments.get(Component, "C")
@@ -273,6 +274,13 @@ class ExperimentSuite(StoreBase):
         store.add_job(new_job("d"), {})
         assert store.experiments.get(Component, "d-aws-processing-job") is None
 
+    def test_many_jobs_are_found_by_their_uids(self, store: Store) -> None:
+        """Those that are there."""
+        for name in "abc":
+            store.add_job(new_job(name), {})
+        assert store.jobs_of_uids(["c-u", "a-u", "z-u"]) == {"a-u": new_job("a"), "c-u": new_job("c")}
+        assert store.jobs_of_uids([]) == {}
+
     def test_a_job_whose_experiment_is_not_there_leaves_nothing(self, store: Store) -> None:
         """Of several at once only those are refused."""
         fill(store, {"E": {"T": []}, "F": {}})
@@ -354,11 +362,12 @@ class ExperimentSuite(StoreBase):
     def test_values_that_are_put_at_once_all_count(self, store: Store) -> None:
         """In the summary too."""
         store.experiments.add(a_component("c"), {})
-        in_threads(
-            lambda number: [
-                store.metrics.put("c", [Metric("m", n, None, 1.0 + number)]) for n in range(10)
-            ] and None
-        )  # fmt: skip
+
+        def put(number: int) -> None:
+            for n in range(10):
+                store.metrics.put("c", [Metric("m", n, None, 1.0 + number)])
+
+        in_threads(put)
         [told] = store.metrics.summaries(["c"])["c"]
         assert (told.size, told.minimum, told.maximum) == (40, 1.0, 4.0)
         assert told.mean == pytest.approx(2.5)

@@ -2,7 +2,8 @@
 
 It holds a database to all that the server relies on. Beside it stand `store_parts.PartsSuite` (tags, uploads),
 `store_experiments.ExperimentSuite` (experiments and their metrics), `store_lists.ListSuite` (the order and
-completeness of lists) and `store_crashes.CrashSuite` (what is left when a writer dies).
+completeness of lists), `store_retention.RetentionSuite` (what goes when it is old) and `store_crashes.CrashSuite`
+(what is left when a writer dies).
 """
 
 from __future__ import annotations
@@ -212,13 +213,6 @@ class StoreSuite(StoreBase):
         assert name_of(store.job_of_arn("arn:Ab")) == "Ab"
         assert name_of(store.job_of_arn("ARN:C")) == "c"
         assert store.job_of_arn("arn:d") is None
-
-    def test_many_jobs_are_found_by_their_uids(self, store: Store) -> None:
-        """Those that are there."""
-        for name in "abc":
-            store.add_job(new_job(name), {})
-        assert store.jobs_of_uids(["c-u", "a-u", "z-u"]) == {"a-u": new_job("a"), "c-u": new_job("c")}
-        assert store.jobs_of_uids([]) == {}
 
     def test_only_an_ended_job_that_has_not_moved_is_deleted(self, store: Store) -> None:
         """With all that belongs to it."""
