@@ -130,6 +130,38 @@ _QUERY = {
 }
 _VALUE = {"MetricName": "loss", "Value": 1.0, "Step": 1}
 
+_METADATA = {"CommitId": "c", "Repository": "r", "GeneratedBy": "g", "ProjectId": "p"}
+_COMPONENT = {
+    "TrialComponentName": "Hand",
+    "DisplayName": "d",
+    "Status": {"PrimaryStatus": "InProgress", "Message": "m"},
+    "StartTime": NOW,
+    "EndTime": NOW,
+    "Parameters": {"a": {"StringValue": "x"}, "b": {"NumberValue": 1.0}},
+    "InputArtifacts": {"i": {"MediaType": "text/csv", "Value": "v"}},
+    "OutputArtifacts": {"o": {"MediaType": "text/csv", "Value": "v"}},
+}
+#: Before the jobs, which are part of what they make.
+PARENTS = (
+    (
+        "CreateExperiment",
+        {"ExperimentName": "e", "DisplayName": "d", "Description": "x", "Tags": FIRST["Tags"]},
+    ),
+    ("CreateExperiment", {"ExperimentName": "f"}),
+    (
+        "CreateTrial",
+        {
+            "TrialName": "t",
+            "ExperimentName": "e",
+            "DisplayName": "d",
+            "MetadataProperties": _METADATA,
+            "Tags": FIRST["Tags"],
+        },
+    ),
+    ("CreateTrial", {"TrialName": "u", "ExperimentName": "f"}),
+    ("CreateTrialComponent", {**_COMPONENT, "MetadataProperties": _METADATA, "Tags": FIRST["Tags"]}),
+    ("AssociateTrialComponent", {"TrialComponentName": "Hand", "TrialName": "t"}),
+)
 #: In this order, after both jobs are on record and the first one has failed.
 CALLS = (
     ("sagemaker", "DescribeProcessingJob", {"ProcessingJobName": "First"}),
@@ -148,6 +180,24 @@ CALLS = (
     ("sagemaker-metrics", "BatchGetMetrics", {"MetricQueries": [_QUERY, {**_QUERY, "Period": "IterationNumber"}]}),
     ("sagemaker", "Search", {"Resource": "ExperimentTrialComponent", "MaxResults": 1, "SortOrder": "Ascending"}),
     ("sagemaker", "Search", {"Resource": "ExperimentTrialComponent"}),
+    ("sagemaker", "Search", {"Resource": "ExperimentTrial"}),
+    ("sagemaker", "Search", {"Resource": "Experiment"}),
+    ("sagemaker", "DescribeExperiment", {"ExperimentName": "e"}),
+    ("sagemaker", "ListExperiments", {"MaxResults": 1}),
+    ("sagemaker", "UpdateExperiment", {"ExperimentName": "e", "DisplayName": "d", "Description": "x"}),
+    ("sagemaker", "DescribeTrial", {"TrialName": "t"}),
+    ("sagemaker", "ListTrials", {"MaxResults": 1}),
+    ("sagemaker", "UpdateTrial", {"TrialName": "t", "DisplayName": "d"}),
+    ("sagemaker", "DescribeTrialComponent", {"TrialComponentName": "first-aws-processing-job"}),
+    ("sagemaker", "DescribeTrialComponent", {"TrialComponentName": "hand"}),
+    ("sagemaker", "ListTrialComponents", {"MaxResults": 1}),
+    ("sagemaker", "ListTrialComponents", {"SourceArn": f"{ARN}:processing-job/first"}),
+    ("sagemaker", "ListTrialComponents", {"TrialName": "t"}),
+    ("sagemaker", "UpdateTrialComponent", {**_COMPONENT, "ParametersToRemove": ["a"]}),
+    ("sagemaker", "DisassociateTrialComponent", {"TrialComponentName": "hand", "TrialName": "t"}),
+    ("sagemaker", "DeleteTrialComponent", {"TrialComponentName": "hand"}),
+    ("sagemaker", "DeleteTrial", {"TrialName": "u"}),
+    ("sagemaker", "DeleteExperiment", {"ExperimentName": "f"}),
     ("logs", "DescribeLogGroups", {}),
     ("logs", "DescribeLogStreams", {**_GROUP, "limit": 1}),
     ("logs", "GetLogEvents", {**_GROUP, "logStreamName": "First/algo-1-1700000000", "startFromHead": True}),
@@ -183,6 +233,8 @@ def answers(tmp_path_factory):
         answer = asyncio.run(answer) if iscoroutinefunction(operate) else answer
         found.setdefault((service, operation), []).append(answer)
 
+    for operation, params in PARENTS:
+        call("sagemaker", operation, params)
     for request in (FIRST, SECOND):
         call("sagemaker", "CreateProcessingJob", request)
     job = store.job("First")

@@ -55,7 +55,11 @@ def test_a_value_that_can_not_be_used_is_named(name):
 def test_every_operation_is_in_the_readme():
     table = README[README.index("## What is supported today") :]
     for _, operation in OPERATIONS:
-        kind = re.sub(r"^(Create|Describe|List|Stop|Delete)(ProcessingJobs?)$", r"\1-", operation)
+        kind = re.sub(
+            r"^(Create|Describe|List|Stop|Update|Delete)(ProcessingJob|Experiment|Trial|TrialComponent)s?$",
+            r"\1-",
+            operation,
+        )
         assert operation in table or kind in table, operation
 
 
