@@ -44,7 +44,7 @@ class OnPostgres:
         with psycopg.connect(database) as c:
             c.execute(
                 "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads, locks,"
-                " experiments, trials, components, members"
+                " experiments, trials, components, members, artifacts, associations"
             )
         return database
 

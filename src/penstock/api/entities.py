@@ -10,6 +10,7 @@ from penstock.api.context import Context
 from penstock.api.identity import caller
 from penstock.api.translate import invalid, place, token
 from penstock.job.experiments import ARN_KINDS, Component, Experiment, Trial, key_of
+from penstock.job.lineage import Artifact
 from penstock.store.entities import Entity
 from penstock.store.finding import Condition, Order, Value
 from penstock.wire.faults import Fault, not_found
@@ -17,20 +18,25 @@ from penstock.wire.faults import Fault, not_found
 #: The API reference of all three lists.
 _PAGE = 10
 
-#: Kind -> how AWS's messages name it, and how they name several of its parts.
-_WORDS: Mapping[type[Any], str] = {Experiment: "Experiment", Trial: "Trial", Component: "TrialComponent"}
-_SPOKEN: Mapping[type[Any], str] = {Experiment: "Experiment", Trial: "Trial", Component: "Trial Component"}
-_PARTS: Mapping[type[Any], str] = {Experiment: "trials", Trial: "trial components", Component: "trials"}
+#: Kind -> how ARNs name it.
+_KINDS: Mapping[type[Any], str] = {**ARN_KINDS, Artifact: "artifact"}
+#: Kind -> how AWS's messages name it, in one word and otherwise, and several of what it is linked to.
+_WORDS: Mapping[type[Any], tuple[str, str, str]] = {
+    Experiment: ("Experiment", "Experiment", "trials"),
+    Trial: ("Trial", "Trial", "trial components"),
+    Component: ("TrialComponent", "Trial Component", "trials"),
+    Artifact: ("Artifact", "Artifact", "associations"),
+}
 
 
 def arn_of(context: Context, kind: type[Any], name: str) -> str:
     """The ARN of the one of that name; names in ARNs are in lower case."""
-    return f"arn:aws:sagemaker:{context.region}:{context.account}:{ARN_KINDS[kind]}/{key_of(name)}"
+    return f"arn:aws:sagemaker:{context.region}:{context.account}:{_KINDS[kind]}/{key_of(name)}"
 
 
 def named_by_arn(context: Context, arn: str) -> tuple[type[Any], str] | None:
     """What an ARN of this account and region names; None for one of anything else."""
-    for kind in ARN_KINDS:
+    for kind in _KINDS:
         start = arn_of(context, kind, "")
         if arn.lower().startswith(start) and len(arn) > len(start):
             return kind, arn[len(start) :]
@@ -51,12 +57,12 @@ def find(context: Context, kind: type[Entity], name: str) -> Entity:
 
 def missing(context: Context, kind: type[Any], name: str) -> Fault:
     """There is none of that name. ResourceNotFound, as the model has it for all operations that name one."""
-    return not_found(f"{_WORDS[kind]} '{arn_of(context, kind, name)}' does not exist.")
+    return not_found(f"{_WORDS[kind][0]} '{arn_of(context, kind, name)}' does not exist.")
 
 
 def taken(kind: type[Any], name: str) -> Fault:
     """The name is in use. SageMaker's SDK goes on with the one that is there when it reads `already exists`."""
-    word = _SPOKEN[kind]
+    _, word, _ = _WORDS[kind]
     return invalid(
         f"{word} names must be unique within an AWS account and region. {word} with name ({name}) already exists."
     )
@@ -64,8 +70,9 @@ def taken(kind: type[Any], name: str) -> Fault:
 
 def linked(context: Context, kind: type[Any], name: str) -> Fault:
     """It can't be removed, for it has parts or is one."""
+    word, _, parts = _WORDS[kind]
     return invalid(
-        f"{_WORDS[kind]} '{arn_of(context, kind, name)}' is linked to 1 or more {_PARTS[kind]} and cannot be deleted."
+        f"{word} '{arn_of(context, kind, name)}' is linked to 1 or more {parts} and cannot be deleted."
     )
 
 

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.api import (
+    artifacts,
+    associations,
     experiments,
     filter_logs,
     identity,
+    lineage,
     logs,
     metrics,
     processing,
@@ -50,6 +53,15 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("sagemaker", "ListTrialComponents"): trial_components.list_components,
     ("sagemaker", "UpdateTrialComponent"): trial_components.update,
     ("sagemaker", "DeleteTrialComponent"): trial_components.delete,
+    ("sagemaker", "CreateArtifact"): artifacts.create,
+    ("sagemaker", "DescribeArtifact"): artifacts.describe,
+    ("sagemaker", "ListArtifacts"): artifacts.list_artifacts,
+    ("sagemaker", "UpdateArtifact"): artifacts.update,
+    ("sagemaker", "DeleteArtifact"): artifacts.delete,
+    ("sagemaker", "AddAssociation"): associations.add,
+    ("sagemaker", "DeleteAssociation"): associations.delete,
+    ("sagemaker", "ListAssociations"): associations.list_associations,
+    ("sagemaker", "QueryLineage"): lineage.query,
     ("sagemaker-metrics", "BatchPutMetrics"): metrics.put,
     ("sagemaker-metrics", "BatchGetMetrics"): metrics.get,
     ("logs", "DescribeLogGroups"): logs.describe_groups,

@@ -34,6 +34,8 @@ OPERATIONS: Mapping[tuple[str, str], str] = {
     ("sagemaker", "UpdateTrialComponent"): "TrialComponentName",
     ("sagemaker", "AssociateTrialComponent"): "TrialComponentName",
     ("sagemaker", "ListTrialComponents"): "SourceArn",
+    ("sagemaker", "CreateArtifact"): "",
+    ("sagemaker", "AddAssociation"): "DestinationArn",
     ("sagemaker-metrics", "BatchPutMetrics"): "TrialComponentName",
     ("sagemaker-metrics", "BatchGetMetrics"): "MetricQueries",
     ("logs", "DescribeLogGroups"): "",
@@ -161,6 +163,8 @@ def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
         return bool(params[member] == job.name)
     if member in {"ResourceArn", "SourceArn"}:
         return str(params.get(member, "")).lower() == job.arn.lower()
+    if member == "DestinationArn":  # an artifact at the other end is nobody's
+        return any(_is_of_it(job, key_of(params[end])) for end in ("SourceArn", "DestinationArn"))
     for kind, name in _PARTS:
         if member == name:
             own = own_names(job, kind)

@@ -24,6 +24,7 @@ from penstock.store import ended, job_components, listing, locks, queue, schema,
 from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
+from penstock.store.lineage import Lineage
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs
@@ -48,6 +49,7 @@ class Store:
             self._engine.dispose()
             raise
         self.experiments = Experiments(dialect)
+        self.lineage = Lineage(dialect)
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         self.locks = locks.Locks(dialect)

@@ -1,6 +1,7 @@
-"""Experiments, trials and components as rows, and back.
+"""Experiments, trials, components and artifacts as rows, and back.
 
-Fields and columns have the same names. `key` is the name in lower case; what is only kept is JSON text.
+Fields and columns have the same names. `key` is the name in lower case (an artifact's: the end of its ARN); what is
+only kept is JSON text.
 """
 
 from __future__ import annotations
@@ -8,28 +9,37 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table, select
 
 from penstock.job.experiments import Component, Experiment, Trial, key_of
-from penstock.store.tables import components, experiments, trials
+from penstock.job.lineage import Artifact
+from penstock.store.tables import artifacts, components, experiments, trials
 
-Entity = TypeVar("Entity", Experiment, Trial, Component)
+Entity = TypeVar("Entity", Experiment, Trial, Component, Artifact)
 
-TABLES: Mapping[type[Any], Table] = {Experiment: experiments, Trial: trials, Component: components}
+TABLES: Mapping[type[Any], Table] = {
+    Experiment: experiments,
+    Trial: trials,
+    Component: components,
+    Artifact: artifacts,
+}
 
 _FIELDS = {kind: [f.name for f in fields(kind)] for kind in TABLES}
-_JSON = {"parameters", "inputs", "outputs", "metadata"}
+_JSON = {"parameters", "inputs", "outputs", "metadata", "properties", "source_types"}
 
 
-def to_row(entity: Experiment | Trial | Component) -> dict[str, Any]:
+def to_row(entity: Experiment | Trial | Component | Artifact) -> dict[str, Any]:
     """The columns of an entity."""
     values = {name: getattr(entity, name) for name in _FIELDS[type(entity)]}
     row = {name: json.dumps(value) if name in _JSON else value for name, value in values.items()}
-    row["key"] = key_of(entity.name)
+    row["key"] = entity.arn.rpartition("/")[2] if isinstance(entity, Artifact) else key_of(entity.name)
     if isinstance(entity, Trial):
         row["experiment_key"] = key_of(row.pop("experiment"))
+    if isinstance(entity, Artifact):
+        row["uri_key"] = sha256(entity.uri.encode()).hexdigest()
     if isinstance(entity, Component):
         row["source_key"] = None if entity.source is None else entity.source.lower()
     return row

@@ -1,4 +1,4 @@
-"""Experiments, trials and components on record: made, read, changed, removed and put together.
+"""Experiments, trials, components and artifacts on record: made, read, changed, removed and put together.
 
 Who refers to something locks it first, and who removes something locks it too: so nothing is left that refers to
 what is gone.
@@ -13,11 +13,12 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, key_of
-from penstock.store import finding, metrics, tagging
+from penstock.job.lineage import Artifact
+from penstock.store import finding, lineage, metrics, tagging
 from penstock.store.dialect import Dialect
 from penstock.store.entities import TABLES, Entity, entities, to_entity, to_row
 from penstock.store.finding import Condition, Order
-from penstock.store.tables import components, experiments, members, tags, trials
+from penstock.store.tables import associations, components, experiments, members, tags, trials
 
 
 class Experiments:
@@ -26,7 +27,7 @@ class Experiments:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
-    def add(self, new: Experiment | Trial | Component, its_tags: Mapping[str, str]) -> None:
+    def add(self, new: Experiment | Trial | Component | Artifact, its_tags: Mapping[str, str]) -> None:
         """Put something on record, with its tags.
 
         Raises:
@@ -81,7 +82,8 @@ class Experiments:
 
         Raises:
             Missing: There is none of that name.
-            InUse: An experiment has trials, a trial has components, a component is in a trial; how many, says `parts`.
+            InUse: An experiment has trials, a trial has components, a component is in a trial, an artifact has
+                associations.
         """
         table, key = TABLES[kind], key_of(name)
         held = {
@@ -91,6 +93,7 @@ class Experiments:
         }
         with self._dialect.engine.begin() as c:
             arn = lock(c, table, name)
+            held[Artifact] = select(func.count()).select_from(associations).where(lineage.of(arn))
             if c.execute(held[kind]).scalar_one():
                 raise InUse(f"{arn} is in use.")
             remove(c, table, key, arn)
@@ -182,7 +185,10 @@ def lock(c: Connection, table: Any, name: str) -> str:
 
 
 def put(
-    c: Connection, dialect: Dialect, new: Experiment | Trial | Component, its_tags: Mapping[str, str]
+    c: Connection,
+    dialect: Dialect,
+    new: Experiment | Trial | Component | Artifact,
+    its_tags: Mapping[str, str],
 ) -> None:
     """Insert one with its tags.
 
@@ -192,7 +198,7 @@ def put(
     table = TABLES[type(new)]
     added = dialect.insert(table).values(to_row(new)).on_conflict_do_nothing().returning(table.c.key)
     if c.execute(added).first() is None:
-        raise InUse(f"There is a {new.name} among the {table.name} already.")
+        raise InUse(f"There is {new.arn} among the {table.name} already.")
     if its_tags:
         c.execute(insert(tags), [{"arn": new.arn, "key": k, "value": v} for k, v in its_tags.items()])
 
@@ -209,6 +215,7 @@ def remove(c: Connection, table: Any, key: str, arn: str) -> None:
     """Delete a row that is locked, with its tags and metrics."""
     c.execute(delete(table).where(table.c.key == key))
     c.execute(delete(tags).where(tags.c.arn == arn))
+    c.execute(delete(associations).where(lineage.of(arn)))
     if table is components:
         c.execute(delete(members).where(members.c.component == key))
         metrics.forget(c, key)

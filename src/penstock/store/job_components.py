@@ -9,6 +9,8 @@ from sqlalchemy import Connection, select, update
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of
 from penstock.job.life import Job
+from penstock.job.lineage import lineage_of
+from penstock.store import lineage
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import lock, put, put_into, remove
 from penstock.store.tables import components, experiments, jobs, trials
@@ -17,7 +19,8 @@ from penstock.store.tables import components, experiments, jobs, trials
 def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) -> None:
     """Make the component of a job that is on record now, and put it where the job's ExperimentConfig says.
 
-    What a job before it of the same name has left behind gives way to it. The job's tags are the component's too.
+    What a job before it of the same name has left behind gives way to it. The job's tags are the component's too; its
+    image, inputs and outputs are artifacts, associated with the component.
 
     Raises:
         Missing: The experiment or the trial is not there.
@@ -29,6 +32,7 @@ def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) ->
     put(c, dialect, component, tags)
     if trial is not None:
         put_into(c, dialect, component.name, trial)
+    lineage.enter(c, dialect, lineage_of(job, component))
 
 
 def follow(c: Connection, job: Job) -> None:

@@ -225,6 +225,42 @@ components = Table(
     Index("components_by_source", "source_key"),
 )
 
+artifacts = Table(
+    "artifacts",
+    metadata,
+    # The last part of its ARN, made of its source.
+    Column("key", _key(32), primary_key=True),
+    Column("arn", _key(256), nullable=False),
+    Column("name", _key(120)),
+    Column("type", _key(256), nullable=False),
+    Column("uri", Text, nullable=False),
+    # Its SHA-256: a URI may be longer than an index takes.
+    Column("uri_key", _key(64), nullable=False),
+    Column("source_types", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("properties", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created_by", Text),
+    Column("modified_by", Text),
+    Index("artifacts_by_creation", "created_at", "key"),
+    Index("artifacts_by_uri", "uri_key"),
+)
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("source", _key(256), primary_key=True),
+    Column("destination", _key(256), primary_key=True),
+    Column("type", _key(32)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text),
+    Column("source_type", _key(256), nullable=False),
+    Column("destination_type", _key(256), nullable=False),
+    Index("associations_by_destination", "destination"),
+    Index("associations_by_creation", "created_at", "source", "destination"),
+)
+
 # Which component is in which trial. A trial never changes its experiment, so that one stands here as well.
 members = Table(
     "members",

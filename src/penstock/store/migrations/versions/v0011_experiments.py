@@ -20,7 +20,7 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-_TABLES = ("members", "components", "trials", "experiments", "metric_summaries")
+_TABLES = ("members", "components", "trials", "experiments", "metric_summaries", "artifacts", "associations")
 
 
 def _key(length: int = 120) -> sa.types.TypeEngine[str]:
@@ -70,7 +70,35 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         *(sa.Column(n, sa.Double) for n in ("minimum", "maximum", "last", "mean", "deviation")),
     )
-    for table in ("experiments", "trials", "components"):
+    op.create_table(
+        "artifacts",
+        sa.Column("key", _key(32), primary_key=True),
+        sa.Column("arn", _key(256), nullable=False),
+        sa.Column("name", _key()),
+        sa.Column("type", _key(256), nullable=False),
+        sa.Column("uri", sa.Text, nullable=False),
+        sa.Column("uri_key", _key(64), nullable=False),
+        sa.Column("source_types", sa.Text, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("modified_at", sa.BigInteger, nullable=False),
+        sa.Column("properties", sa.Text, nullable=False),
+        sa.Column("metadata", sa.Text, nullable=False),
+        *_authors(),
+    )
+    op.create_table(
+        "associations",
+        sa.Column("source", _key(256), primary_key=True),
+        sa.Column("destination", _key(256), primary_key=True),
+        sa.Column("type", _key(32)),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("created_by", sa.Text),
+        sa.Column("source_type", _key(256), nullable=False),
+        sa.Column("destination_type", _key(256), nullable=False),
+    )
+    op.create_index("artifacts_by_uri", "artifacts", ["uri_key"])
+    op.create_index("associations_by_destination", "associations", ["destination"])
+    op.create_index("associations_by_creation", "associations", ["created_at", "source", "destination"])
+    for table in ("experiments", "trials", "components", "artifacts"):
         op.create_index(f"{table}_by_creation", table, ["created_at", "key"])
     op.create_index("trials_by_experiment", "trials", ["experiment_key", "created_at", "key"])
     op.create_index("components_by_modification", "components", ["modified_at", "key"])
@@ -106,7 +134,7 @@ def downgrade() -> None:
     )
     op.execute(
         "DELETE FROM tags WHERE arn IN (SELECT arn FROM experiments UNION ALL SELECT arn FROM trials"
-        " UNION ALL SELECT arn FROM components)"
+        " UNION ALL SELECT arn FROM components UNION ALL SELECT arn FROM artifacts)"
     )
     for table in _TABLES:
         op.drop_table(table)

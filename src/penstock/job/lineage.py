@@ -1,0 +1,81 @@
+"""Where data comes from and goes to: artifacts, which stand for what a URI leads to, and how things are associated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from penstock.job.experiments import SOURCE_TYPE, Component
+from penstock.job.life import Job
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something that a URI leads to. Its source (the URI, and the IDs of what lies there) makes it what it is."""
+
+    arn: str
+    type: str
+    uri: str
+    created_at: int
+    modified_at: int
+    source_types: Sequence[Mapping[str, str]] = ()
+    """AWS's SourceTypes."""
+    name: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_by: str | None = None
+    modified_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Association:
+    """That one thing led to another. Both are ARNs; a type is empty where there is none."""
+
+    source: str
+    destination: str
+    type: str | None
+    created_at: int
+    created_by: str | None = None
+    source_type: str = ""
+    destination_type: str = ""
+
+
+def artifact_key(uri: str, source_types: Sequence[Mapping[str, str]] = ()) -> str:
+    """What an artifact is found by: the same for the same source. The last part of its ARN."""
+    ids = sorted((one["SourceIdType"], one["Value"]) for one in source_types)
+    return hashlib.sha256(json.dumps([uri, ids]).encode()).hexdigest()[:32]
+
+
+def lineage_of(job: Job, component: Component) -> Iterator[tuple[Artifact, Association]]:
+    """The artifacts of a job: its image and inputs contribute to its component, which produces its outputs."""
+    start = f"{job.arn.partition(':processing-job/')[0]}:artifact/"
+    at = job.created_at
+    for name, given in component.inputs.items():
+        kind = "Image" if name == "SageMaker.ImageUri" else "DataSet"
+        artifact = Artifact(f"{start}{artifact_key(given['Value'])}", kind, given["Value"], at, at)
+        yield (
+            artifact,
+            Association(
+                artifact.arn,
+                component.arn,
+                "ContributedTo",
+                at,
+                source_type=kind,
+                destination_type=SOURCE_TYPE,
+            ),
+        )
+    for given in component.outputs.values():
+        artifact = Artifact(f"{start}{artifact_key(given['Value'])}", "DataSet", given["Value"], at, at)
+        yield (
+            artifact,
+            Association(
+                component.arn,
+                artifact.arn,
+                "Produced",
+                at,
+                source_type=SOURCE_TYPE,
+                destination_type="DataSet",
+            ),
+        )
