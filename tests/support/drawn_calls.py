@@ -13,6 +13,7 @@ from wire_client import WireClient
 from penstock.api.operations import OPERATIONS
 from penstock.job.events import Host
 from penstock.job.life import Started, Succeeded, advance
+from penstock.job.lineage import artifact_key
 from penstock.wire import model
 from penstock.wire.patterns import translate
 
@@ -21,7 +22,13 @@ GROUP = "/aws/sagemaker/ProcessingJobs"
 ARNS = tuple(f"arn:aws:sagemaker:eu-west-1:111122223333:processing-job/{name}" for name in NAMES)
 PART_ARNS = tuple(
     f"arn:aws:sagemaker:eu-west-1:111122223333:{part}"
-    for part in ("experiment/e", "experiment-trial/t", "experiment-trial-component/other", "experiment/none")
+    for part in (
+        "experiment/e",
+        "experiment-trial/t",
+        "experiment-trial-component/other",
+        "experiment/none",
+        f"artifact/{artifact_key('s3://b/k')}",
+    )
 )
 #: Texts that some pattern, length or comparison is about.
 TEXTS = (
@@ -62,7 +69,10 @@ _FITTING = {
     "Key": ("a", "b c", "ü"),
     "ProcessingJobName": NAMES,
     "ResourceArn": (*ARNS, *PART_ARNS),
-    "SourceArn": ARNS,
+    "ArtifactArn": PART_ARNS,
+    "DestinationArn": PART_ARNS,
+    "SourceArn": (*ARNS, *PART_ARNS),
+    "StartArns": PART_ARNS,
     "TrialComponentName": (f"{NAMES[0]}-aws-processing-job", "other", "new"),
     "TrialName": ("t", "T-new"),
     "logGroupIdentifier": (GROUP, f"arn:aws:logs:eu-west-1:111122223333:log-group:{GROUP}"),
@@ -279,6 +289,7 @@ def application(folder):
         ("CreateExperiment", {"ExperimentName": "e"}),
         ("CreateTrial", {"TrialName": "t", "ExperimentName": "e"}),
         ("CreateTrialComponent", {"TrialComponentName": "other"}),
+        ("CreateArtifact", {"Source": {"SourceUri": "s3://b/k"}, "ArtifactType": "t"}),
         *(("CreateProcessingJob", job(name)) for name in NAMES),
     ):
         assert made.call(operation, given).status == 200

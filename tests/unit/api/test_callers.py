@@ -277,7 +277,14 @@ def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent):
     assert [r["Trial"]["TrialName"] for r in told("Search", Resource="ExperimentTrial")["Results"]] == ["job"]
     status, _, content = ask("CreateExperiment", ExperimentName="e")
     assert (status, "already exists" in json.loads(content)["message"]) == (400, True)
+    made = told("CreateArtifact", Source={"SourceUri": "s3://b/by-the-job"}, ArtifactType="t")["ArtifactArn"]
+    others = its_own["TrialComponentArn"].replace("job-aws", "other-aws")
+    assert told("AddAssociation", SourceArn=its_own["TrialComponentArn"], DestinationArn=made)
     for operation, given in (
+        ("AddAssociation", {"SourceArn": others, "DestinationArn": made}),
+        ("DeleteAssociation", {"SourceArn": its_own["TrialComponentArn"], "DestinationArn": made}),
+        ("QueryLineage", {"StartArns": [made]}),
+        ("DeleteArtifact", {"ArtifactArn": made}),
         ("DescribeTrial", {"TrialName": "other"}),
         ("DescribeTrialComponent", {"TrialComponentName": "other-aws-processing-job"}),
         (

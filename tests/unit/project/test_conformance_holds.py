@@ -11,6 +11,7 @@ from penstock.api.context import Context
 from penstock.api.operations import OPERATIONS
 from penstock.job.events import Host
 from penstock.job.life import Failed, Phase, Reached, Started, advance
+from penstock.job.lineage import artifact_key
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import Logbook
 from penstock.wire import model, validate
@@ -141,6 +142,9 @@ _COMPONENT = {
     "InputArtifacts": {"i": {"MediaType": "text/csv", "Value": "v"}},
     "OutputArtifacts": {"o": {"MediaType": "text/csv", "Value": "v"}},
 }
+_SOURCE = {"SourceUri": "s3://b/new", "SourceTypes": [{"SourceIdType": "S3ETag", "Value": "e"}]}
+_ARTIFACT = f"{ARN}:artifact/{artifact_key('s3://b/new', _SOURCE['SourceTypes'])}"
+_STEP = f"{ARN}:experiment-trial-component/first-aws-processing-job"
 #: Before the jobs, which are part of what they make.
 PARENTS = (
     (
@@ -194,6 +198,31 @@ CALLS = (
     ("sagemaker", "ListTrialComponents", {"SourceArn": f"{ARN}:processing-job/first"}),
     ("sagemaker", "ListTrialComponents", {"TrialName": "t"}),
     ("sagemaker", "UpdateTrialComponent", {**_COMPONENT, "ParametersToRemove": ["a"]}),
+    (
+        "sagemaker",
+        "CreateArtifact",
+        {
+            "ArtifactName": "n",
+            "Source": _SOURCE,
+            "ArtifactType": "t",
+            "Properties": {"a": "b"},
+            "MetadataProperties": _METADATA,
+            "Tags": FIRST["Tags"],
+        },
+    ),
+    ("sagemaker", "AddAssociation", {"SourceArn": _STEP, "DestinationArn": _ARTIFACT, "AssociationType": "Produced"}),
+    ("sagemaker", "DescribeArtifact", {"ArtifactArn": _ARTIFACT}),
+    ("sagemaker", "ListArtifacts", {"MaxResults": 1, "SortOrder": "Descending"}),
+    ("sagemaker", "ListArtifacts", {"SourceUri": "s3://b/new"}),
+    ("sagemaker", "UpdateArtifact", {"ArtifactArn": _ARTIFACT, "ArtifactName": "m", "PropertiesToRemove": ["a"]}),
+    ("sagemaker", "ListAssociations", {"MaxResults": 1}),
+    ("sagemaker", "ListAssociations", {"SourceArn": _STEP}),
+    ("sagemaker", "ListAssociations", {"DestinationArn": _STEP}),
+    ("sagemaker", "ListAssociations", {"DestinationArn": _ARTIFACT}),
+    ("sagemaker", "QueryLineage", {"StartArns": [_ARTIFACT], "IncludeEdges": True, "MaxResults": 1}),
+    ("sagemaker", "QueryLineage", {"StartArns": [_STEP]}),
+    ("sagemaker", "DeleteAssociation", {"SourceArn": _STEP, "DestinationArn": _ARTIFACT}),
+    ("sagemaker", "DeleteArtifact", {"ArtifactArn": _ARTIFACT}),
     ("sagemaker", "DisassociateTrialComponent", {"TrialComponentName": "hand", "TrialName": "t"}),
     ("sagemaker", "DeleteTrialComponent", {"TrialComponentName": "hand"}),
     ("sagemaker", "DeleteTrial", {"TrialName": "u"}),

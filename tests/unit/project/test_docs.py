@@ -56,7 +56,7 @@ def test_every_operation_is_in_the_readme():
     table = README[README.index("## What is supported today") :]
     for _, operation in OPERATIONS:
         kind = re.sub(
-            r"^(Create|Describe|List|Stop|Update|Delete)(ProcessingJob|Experiment|Trial|TrialComponent)s?$",
+            r"^(Create|Describe|List|Stop|Update|Delete)(ProcessingJob|Experiment|Trial|TrialComponent|Artifact)s?$",
             r"\1-",
             operation,
         )
