@@ -21,12 +21,13 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """The vertices that are reached from the start and fit the filters, the nearest first."""
     if len(params.get("StartArns") or ()) != 1:
         raise invalid("QueryLineage needs one ARN in StartArns, to begin with.")
+    for name in ("MaxDepth", "MaxResults"):  # the model has no least
+        if params.get(name, 1) < 1:
+            raise invalid(f"{name} must be 1 at least.")
     start = params["StartArns"][0].lower()
     if _thing(context, start) is None:
         raise not_found(f"The resource '{params['StartArns'][0]}' does not exist.")
-    depths, edges = _walk(
-        context, start, params.get("Direction", "Both"), min(params.get("MaxDepth") or _DEEPEST, _DEEPEST)
-    )
+    depths, edges = _walk(context, start, params.get("Direction", "Both"), params.get("MaxDepth", _DEEPEST))
     # Experiments are on the way, and no lineage entities; what is deleted in this moment is none any more.
     things = {arn: one for arn in depths if arn != start and (one := _thing(context, arn)) is not None}
     filters = params.get("Filters") or {}
@@ -39,7 +40,7 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     if after is not None and not entities.is_place(after, int):
         raise invalid("The NextToken is not one that QueryLineage returned.")
     beyond = [one for one in placed if after is None or one > tuple(after)]
-    page = beyond[: params.get("MaxResults") or _PAGE]
+    page = beyond[: params.get("MaxResults", _PAGE)]
     told = {arn for _, arn in page}
     return {
         "Vertices": [

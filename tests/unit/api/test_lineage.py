@@ -300,4 +300,12 @@ def test_lineage_is_walked_by_direction_depth_and_filters(context):
     for none in ([], [arn_of(context, Component, "none")]):
         code = "ResourceNotFound" if none else "ValidationException"
         refused(code, "does not exist|needs one ARN", lineage.query, context, StartArns=none)
+    for name in ("MaxDepth", "MaxResults"):
+        refused(
+            "ValidationException",
+            f"{name} must be 1",
+            lineage.query,
+            context,
+            **{"StartArns": [raw], name: 0},
+        )
     refused("ValidationException", "NextToken", lineage.query, context, StartArns=[raw], NextToken="WzFd")

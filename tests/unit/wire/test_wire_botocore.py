@@ -45,6 +45,7 @@ SAMPLES = (
     "https://host/a b",
     "arn:aws:iam::123456789012:role/path/name",
     "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/name",
+    "arn:aws:sagemaker:eu-west-1:123456789012:artifact/1f",
     "text/csv",
     "tag: Größe = 1",
 )
@@ -71,7 +72,9 @@ def values(shape, *, valid=False, within=()):
             return st.fixed_dictionaries(needed, optional=members)
         case "list":
             return st.lists(
-                values(shape.member, valid=valid, within=within), min_size=low, max_size=max(low, 2)
+                values(shape.member, valid=valid, within=within),
+                min_size=low,
+                max_size=max(low, min(2, high or 2)) if valid else max(low, 2),
             )
         case "map":
             keys, items = (values(s, valid=valid, within=within) for s in (shape.key, shape.value))

@@ -20,6 +20,7 @@ STEMS = (
     "arn:aws:iam::123456789012:role/",
     "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/",
     "arn:aws:sagemaker:eu-west-1:123456789012:experiment-trial-component/",
+    "arn:aws:sagemaker:eu-west-1:123456789012:artifact/",
     "text/",
 )
 #: What most patterns refuse.
