@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
@@ -77,7 +78,8 @@ def main():
     )
     jobs.append(("training", watch(trainer, "training (XGBoost 1.3-1)")))
 
-    # The second sample: evaluation of the trained model.
+    # The second sample: evaluation of the trained model, as a part of a trial.
+    make_trial(session, "demo")
     evaluation = FrameworkProcessor(XGBoost, **common)
     evaluation.run(
         code="evaluation.py",
@@ -111,6 +113,20 @@ def main():
     console.print(
         "next: .venv/bin/penstock jobs | .venv/bin/penstock describe NAME | .venv/bin/penstock down"
     )
+
+
+def make_trial(session, name):
+    """An experiment and its trial of that name, unless an earlier run has made them."""
+    client = session.sagemaker_client
+    for create, names in (
+        (client.create_experiment, {"ExperimentName": name}),
+        (client.create_trial, {"TrialName": name, "ExperimentName": name}),
+    ):
+        try:
+            create(**names)
+        except ClientError as error:
+            if "already exists" not in str(error):
+                raise
 
 
 def watch(processor, title):

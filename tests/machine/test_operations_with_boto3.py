@@ -203,6 +203,9 @@ def test_logs(sagemaker, create, client):
 
 
 def test_metrics_and_search(sagemaker, create, client):
+    sagemaker.create_experiment(ExperimentName="Exp", Tags=[{"Key": "team", "Value": "blue"}])
+    for trial in ("one", "two"):
+        sagemaker.create_trial(TrialName=trial, ExperimentName="exp")
     create(
         "Tried",
         Tags=[{"Key": "team", "Value": "blue"}],
@@ -290,6 +293,65 @@ def test_metrics_and_search(sagemaker, create, client):
         "ValidationException", "no property 'Nothing'", sagemaker.search,
         Resource="ExperimentTrialComponent", SearchExpression=unknown,
     )  # fmt: skip
+
+
+def test_experiments(sagemaker):
+    made = sagemaker.create_experiment(ExperimentName="By-Hand", Description="d")
+    assert made["ExperimentArn"].endswith(":experiment/by-hand")
+    refused("ValidationException", "already exists", sagemaker.create_experiment, ExperimentName="BY-hand")
+    refused("ResourceNotFound", "/none' does not exist", sagemaker.describe_experiment, ExperimentName="none")
+    sagemaker.create_trial(TrialName="t", ExperimentName="by-hand", MetadataProperties={"CommitId": "c"})
+    for number in range(12):
+        sagemaker.create_trial_component(
+            TrialComponentName=f"step-{number:02}",
+            Parameters={"rate": {"NumberValue": number / 10}},
+            StartTime=datetime(2024, 1, 1, tzinfo=UTC),
+        )
+        sagemaker.associate_trial_component(TrialComponentName=f"step-{number:02}", TrialName="t")
+    pages = sagemaker.get_paginator("list_trial_components").paginate(
+        TrialName="T", SortBy="Name", SortOrder="Ascending"
+    )
+    names = [one["TrialComponentName"] for page in pages for one in page["TrialComponentSummaries"]]
+    assert names == [f"step-{number:02}" for number in range(12)]
+    expression = {
+        "Filters": [
+            {"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": "By-Hand"},
+            {"Name": "Parameters.rate", "Operator": "GreaterThan", "Value": "0.9"},
+        ]
+    }
+    found = sagemaker.search(
+        Resource="ExperimentTrialComponent", SearchExpression=expression, SortBy="Parameters.rate"
+    )
+    assert [r["TrialComponent"]["TrialComponentName"] for r in found["Results"]] == ["step-11", "step-10"]
+    told = sagemaker.describe_trial_component(TrialComponentName="step-03")
+    assert (told["StartTime"], told["Parameters"]) == (
+        datetime(2024, 1, 1, tzinfo=UTC),
+        {"rate": {"NumberValue": 0.3}},
+    )
+    artifact = sagemaker.create_artifact(Source={"SourceUri": "s3://b/k"}, ArtifactType="DataSet")[
+        "ArtifactArn"
+    ]
+    ends = {"SourceArn": artifact, "DestinationArn": told["TrialComponentArn"]}
+    sagemaker.add_association(**ends, AssociationType="ContributedTo")
+    [one] = sagemaker.list_associations(SourceArn=artifact)["AssociationSummaries"]
+    assert (one["DestinationName"], one["AssociationType"]) == ("step-03", "ContributedTo")
+    way = sagemaker.query_lineage(StartArns=[artifact], Direction="Descendants", IncludeEdges=True)
+    assert [(v["Arn"], v["LineageType"]) for v in way["Vertices"]] == [
+        (ends["DestinationArn"], "TrialComponent")
+    ]
+    assert len(way["Edges"]) == 1
+    refused(
+        "ValidationException",
+        "linked to 1 or more trials",
+        sagemaker.delete_trial_component,
+        TrialComponentName="step-03",
+    )
+    for name in names:
+        sagemaker.disassociate_trial_component(TrialComponentName=name, TrialName="t")
+        sagemaker.delete_trial_component(TrialComponentName=name)
+    sagemaker.delete_trial(TrialName="t")
+    sagemaker.delete_experiment(ExperimentName="by-hand")
+    assert "By-Hand" not in [e["ExperimentName"] for e in sagemaker.list_experiments()["ExperimentSummaries"]]
 
 
 @pytest.mark.parametrize(
