@@ -12,6 +12,7 @@ from store_upgrades import StartSuite, UpgradeSuite
 from penstock.errors import ConfigurationError
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.store_retention import RetentionSuite
@@ -58,6 +59,10 @@ class TestParts(OnPostgres, PartsSuite):
 
 
 class TestExperiments(OnPostgres, ExperimentSuite):
+    pass
+
+
+class TestLineage(OnPostgres, LineageSuite):
     pass
 
 

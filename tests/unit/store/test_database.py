@@ -9,6 +9,7 @@ from store_upgrades import UpgradeSuite
 
 from penstock.job.life import Phase
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.store_retention import RetentionSuite
@@ -34,6 +35,10 @@ class TestParts(PartsSuite):
 
 
 class TestExperiments(ExperimentSuite):
+    pass
+
+
+class TestLineage(LineageSuite):
     pass
 
 

@@ -1,0 +1,119 @@
+"""The conformance suite of the Store: artifacts, associations, and what jobs leave of both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from penstock.errors import InUse, Missing
+from penstock.job.experiments import Component
+from penstock.job.lineage import Artifact, Association, artifact_key
+from penstock.store.database import Store
+from penstock.store.finding import Condition, Order, Value
+from penstock.store.lineage import AssociationQuery
+from penstock.testing.store_experiments import a_component, a_part
+from penstock.testing.stores import UNUSUAL, StoreBase, in_threads
+
+EVERY = AssociationQuery(descending=False)
+
+
+class LineageSuite(StoreBase):
+    """What the methods for lineage must do."""
+
+    def test_an_artifact_comes_back_as_it_went(self, store: Store) -> None:
+        """The longest and oddest too; it is found by its URI and listed by its time."""
+        ids = [{"SourceIdType": "S3ETag", "Value": UNUSUAL}]
+        one = replace(
+            an_artifact("🐟" * 2048),
+            source_types=ids,
+            name="n",
+            properties={UNUSUAL: UNUSUAL},
+            metadata={"CommitId": "c"},
+        )
+        store.experiments.add(one, {"k": "v"})
+        with pytest.raises(InUse):
+            store.experiments.add(one, {})
+        assert store.experiments.get(Artifact, key(one)) == one
+        assert store.tags(one.arn) == {"k": "v"}
+        of_type = [Condition(Value("type"), "=", "DataSet")]
+        newest = Order(Value("created_at"), descending=True)
+        assert store.experiments.find(Artifact, of_type, newest, 9) == ([one], None)
+
+    def test_associations_need_both_ends_and_are_there_once(self, store: Store) -> None:
+        """And keep an artifact from being removed; with a component they go."""
+        data = an_artifact("s3://b/k")
+        for one in (data, a_component("c")):
+            store.experiments.add(one, {})
+        new = Association(data.arn, a_component("c").arn, "ContributedTo", 5, "me", "DataSet")
+        ends: list[tuple[type, str]] = [(Artifact, key(data)), (Component, "c")]
+        with pytest.raises(Missing):
+            store.lineage.add(new, [ends[0], (Component, "none")])
+        store.lineage.add(new, ends)
+        with pytest.raises(InUse):
+            store.lineage.add(replace(new, type=None), ends)
+        assert store.lineage.find(EVERY, 9, None) == ([new], None)
+        assert store.lineage.around([data.arn], ascending=False, descending=True) == [new]
+        assert store.lineage.around([data.arn], ascending=True, descending=False) == []
+        assert store.lineage.around([new.destination], ascending=True, descending=True) == [new]
+        with pytest.raises(InUse):
+            store.experiments.delete(Artifact, key(data))
+        store.experiments.delete(Component, "C")
+        assert store.lineage.find(EVERY, 9, None) == ([], None)
+        with pytest.raises(Missing):
+            store.lineage.remove(new.source, new.destination)
+        store.experiments.delete(Artifact, key(data))
+
+    def test_nothing_is_associated_with_what_is_removed_at_the_moment(self, store: Store) -> None:
+        """Whichever comes first."""
+        for turn in range(8):
+            data, step = an_artifact(f"s3://b/{turn}"), a_component(f"c{turn}")
+            store.experiments.add(data, {})
+            store.experiments.add(step, {})
+
+            def race(number: int, data: Artifact = data, step: Component = step) -> None:
+                new = Association(data.arn, step.arn, None, 1)
+                try:
+                    if number:
+                        store.experiments.delete(Artifact, key(data))
+                    else:
+                        store.lineage.add(new, [(Artifact, key(data)), (Component, step.name)])
+                except (InUse, Missing) as refused:
+                    assert str(refused)  # noqa: PT017 - whether it comes is the race's affair
+
+            in_threads(race, 2)
+            there = store.experiments.get(Artifact, key(data)) is not None
+            found = store.lineage.around([data.arn], ascending=True, descending=True)
+            assert (found != []) == there
+
+    def test_jobs_at_once_share_the_artifacts_of_the_same_sources(self, store: Store) -> None:
+        """Each has its own associations."""
+        inputs = [{"InputName": f"i{n}", "S3Input": {"S3Uri": f"s3://b/{n}"}} for n in range(5)]
+        outputs = {"Outputs": [{"OutputName": "o", "S3Output": {"S3Uri": "s3://b/0"}}]}
+
+        def add(number: int) -> None:
+            for turn in range(3):
+                job = a_part(f"j{number}-{turn}", {"RunName": "r"})
+                given = {
+                    "ProcessingInputs": inputs[:: 1 if number % 2 else -1],
+                    "ProcessingOutputConfig": outputs,
+                }
+                store.add_job(replace(job, request={**job.request, **given}), {})
+
+        in_threads(add)
+        found, _ = store.experiments.find(Artifact, [], Order(Value("key"), descending=False))
+        assert sorted(one.uri for one in found) == ["python:3.11", *(f"s3://b/{n}" for n in range(5))]
+        associations, _ = store.lineage.find(EVERY, 1000, None)
+        assert len(associations) == 12 * 7
+        produced, _ = store.lineage.find(replace(EVERY, type="Produced"), 1000, None)
+        assert len({one.source for one in produced}) == 12
+
+
+def an_artifact(uri: str) -> Artifact:
+    """A data set at that URI."""
+    return Artifact(f"arn:artifact/{artifact_key(uri)}", "DataSet", uri, 1, 1)
+
+
+def key(one: Artifact) -> str:
+    """What it is found by."""
+    return one.arn.rpartition("/")[2]
