@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -45,7 +45,7 @@ def queue(address: Address) -> dict[str, Any]:
     return _get(address, "/penstock/queue")
 
 
-def place(told: dict[str, Any]) -> str | None:
+def place(told: Mapping[str, Any]) -> str | None:
     """A job's place in the queue and why it waits, in words; None when it waits no more.
 
     Args:
@@ -53,6 +53,20 @@ def place(told: dict[str, Any]) -> str | None:
     """
     found = told.get("queue")
     return found and f"{ordinal(found['position'])} in the queue: {found['reason']}"
+
+
+def phases(told: Mapping[str, Any], at: int) -> tuple[tuple[str, int, int], ...]:
+    """Each phase that a job has come to: its name, when it began, and for how long (0 for the one that it ended in).
+
+    Args:
+        told: The job's record.
+        at: The present moment, in milliseconds since the epoch as all times.
+    """
+    reached = sorted(told["phases"].items(), key=lambda item: item[1])
+    ends = [began for _, began in reached[1:]] + [told["ended_at"] or at]
+    return tuple(
+        (phase, began, max(0, end - began)) for (phase, began), end in zip(reached, ends, strict=True)
+    )
 
 
 def lock_of(told: dict[str, Any], address: Address) -> str:
