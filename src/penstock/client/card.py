@@ -34,7 +34,7 @@ _PHASE_COLOURS = {
 }
 
 _STYLE = """
-.penstock{font:13px/1.5 system-ui,sans-serif;color:inherit;max-width:62em;margin:4px 0;padding:10px 14px;
+.penstock{font:13px/1.5 system-ui,sans-serif;color:inherit;max-width:78em;margin:6px 0;padding:10px 14px;
 border-radius:6px;border:1px solid color-mix(in srgb,currentColor 20%,transparent)}
 .penstock .head{display:flex;flex-wrap:wrap;gap:4px 10px;align-items:baseline}
 .penstock .name{font-weight:600;overflow-wrap:anywhere}
@@ -55,9 +55,10 @@ font-weight:400;color:inherit;max-width:none;white-space:normal}
 .penstock table.rows td.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .penstock summary{cursor:pointer;font-size:12px}
 .penstock details{margin-top:6px}
-.penstock pre{font:12px/1.45 ui-monospace,monospace;color:inherit;margin:4px 0 0;padding:8px 10px;max-height:24em;
-overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere;border-radius:4px;
-background:color-mix(in srgb,currentColor 6%,transparent)}
+.penstock pre{font:12px/1.45 ui-monospace,monospace;color:inherit;margin:0;padding:8px 10px;white-space:pre-wrap;
+overflow-wrap:anywhere;background:none;border:none}
+.penstock .log{display:flex;flex-direction:column-reverse;max-height:24em;overflow:auto;margin-top:4px;
+border-radius:4px;background:color-mix(in srgb,currentColor 6%,transparent)}
 """.replace("\n", "")
 
 #: What terminals do with colours and cursors, and other characters that nobody sees.
@@ -165,7 +166,8 @@ def _data(kind: str, one: Data) -> str:
 def _log(lines: Sequence[str], *, opened: bool) -> str:
     count = "the last log line" if len(lines) == 1 else f"the last {len(lines)} log lines"
     text = escape("\n".join(_plain(line) for line in lines))
-    return f"<details{' open' if opened else ''}><summary>{count}</summary><pre>{text}</pre></details>"
+    log = f'<div class="log"><pre>{text}</pre></div>'  # reversed, so that its end is in sight without scrolling
+    return f"<details{' open' if opened else ''}><summary>{count}</summary>{log}</details>"
 
 
 def _plain(text: str) -> str:

@@ -20,6 +20,8 @@ logger = logging.getLogger("penstock")
 
 #: How many of the last log lines a card has.
 _CARD_LINES = 100
+#: And how many the text of a failed one.
+_TEXT_LINES = 10
 
 #: What goes over the wire for SageMaker's local mode, which the API has no instance type for: the largest there are.
 #: A job gets what its type has, or what there is when that is less; so these get all of the machine.
@@ -151,11 +153,11 @@ class ProcessingJob:
 
     def __repr__(self) -> str:
         # Debuggers and logs ask for this, so nobody is called.
-        return f"<{type(self).__name__.lstrip('_')} {self.job_name}>"
+        return f"<ProcessingJob {self.job_name}>"
 
     def __str__(self) -> str:
         """What is known of the job at this moment, for a terminal."""
-        seen = self._look()
+        seen = self._look(_TEXT_LINES)
         return f"{self!r}: {seen}" if isinstance(seen, Exception) else str(seen)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

@@ -108,6 +108,7 @@ class View:
         rows += [("note", text) for text in self.deviations]
         rows += [("failed", self.reason or "")] if self.status == "Failed" else []
         rows += [("remedy", self.remedy)] if self.remedy else []
+        rows += [("log", line) for line in self.lines or ()] if self.status == "Failed" else []
         width = max((len(name) for name, _ in rows), default=0)
         verb = "took" if self.has_ended else "for"
         head = f"ProcessingJob {self.name}: {self.status}, {verb} {self.took}"
