@@ -166,7 +166,9 @@ def _data(kind: str, one: Data) -> str:
 def _log(lines: Sequence[str], *, opened: bool) -> str:
     count = "the last log line" if len(lines) == 1 else f"the last {len(lines)} log lines"
     text = escape("\n".join(_plain(line) for line in lines))
-    log = f'<div class="log"><pre>{text}</pre></div>'  # reversed, so that its end is in sight without scrolling
+    log = (
+        f'<div class="log"><pre>{text}</pre></div>'  # reversed, so that its end is in sight without scrolling
+    )
     return f"<details{' open' if opened else ''}><summary>{count}</summary>{log}</details>"
 
 

@@ -22,6 +22,9 @@ _NAMES, _ROWS = 10, 50
 
 D = TypeVar("D", bound="JobFiles")
 
+#: An object: its key, and its size in bytes.
+_Stored = tuple[str, int]
+
 
 class File(NamedTuple):
     """A file of an input or an output."""
@@ -69,7 +72,7 @@ class JobFiles:
             FileNotFoundError: There is none (of that name).
             UnexpectedStatusException: As `list`.
         """
-        return self._read(self._one(name))
+        return self._read(self._one(name)[1])
 
     def read_text(self, name: str | None = None, encoding: str = "utf-8") -> str:
         """The text of one file. Which one, and what it raises, is as in `read_bytes`."""
@@ -83,9 +86,9 @@ class JobFiles:
             FileNotFoundError: As `read_bytes`.
             UnexpectedStatusException: As `list`.
         """
-        chosen = self._one(name, endings=(".json",))
+        chosen, file = self._one(name, ending=".json")
         try:
-            return json.loads(self._read(chosen))
+            return json.loads(self._read(file))
         except ValueError as error:
             raise ValueError(f"{chosen} of the {self._title} is no JSON: {error}") from error
 
@@ -111,11 +114,8 @@ class JobFiles:
         """
         from penstock.client import frames  # noqa: PLC0415 - for few
 
-        files = self._files()
-        if name is not None:
-            name = self._one(name)
-            files = {name: files[name]}
-        elif not files:
+        files = dict([self._one(name)]) if name is not None else self._files()
+        if not files:
             raise FileNotFoundError(self._empty)
         return frames.read(files, self._title, self._fetch, options)
 
@@ -150,8 +150,8 @@ class JobFiles:
         rows = [(name, size) for name, (_, size) in [*files.items()][:_ROWS]]
         return card.files(f"{title}: {self._amount(files)}", self.uri, rows, len(files))
 
-    def _files(self) -> dict[str, tuple[str, int]]:
-        """By their names key and size of all files."""
+    def _files(self) -> dict[str, _Stored]:
+        """All files by their names."""
         if not is_s3(self.uri):
             raise ValueError(
                 f"The {self._title} is not in S3: the job sees {self.uri} where it lies. Read it there."
@@ -167,38 +167,37 @@ class JobFiles:
                 found[key.removeprefix(folder)] = key, size
         return dict(sorted(found.items()))
 
-    def _objects(self) -> Iterable[tuple[str, int]]:
+    def _objects(self) -> Iterable[_Stored]:
         bucket, prefix = parse_s3_url(self.uri)
         return self._job.sagemaker_session._objects(bucket, prefix)  # noqa: SLF001 - of this package
 
-    def _one(self, name: str | None, endings: tuple[str, ...] = ()) -> str:
-        """The name of the one file that is meant."""
-        names = list(self._files())
+    def _one(self, name: str | None, ending: str | None = None) -> tuple[str, _Stored]:
+        """The one file that is meant, with its name."""
+        files = self._files()
         if name is not None:
-            if name in names:
-                return name
-            there = f"It holds {_some(names)}." if names else "It holds no files."
+            if name in files:
+                return name, files[name]
+            there = f"It holds {_some([*files])}." if files else "It holds no files."
             raise FileNotFoundError(f"The {self._title} holds no file {name!r}. {there}")
-        fitting = [one for one in names if one.endswith(endings)] if endings else []
-        chosen = fitting or names
-        if not chosen:
+        names = [one for one in files if ending is not None and one.endswith(ending)] or [*files]
+        if not names:
             raise FileNotFoundError(self._empty)
-        if len(chosen) > 1:
-            raise ValueError(f"The {self._title} holds {len(chosen)} files: name one of {_some(chosen)}.")
-        return chosen[0]
+        if len(names) > 1:
+            raise ValueError(f"The {self._title} holds {len(names)} files: name one of {_some(names)}.")
+        return names[0], files[names[0]]
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, file: _Stored) -> bytes:
         bucket, _ = parse_s3_url(self.uri)
-        return self._job.sagemaker_session.get_object(bucket, self._files()[name][0])
+        return self._job.sagemaker_session.get_object(bucket, file[0])
 
-    def _fetch(self, files: dict[str, tuple[str, int]], folder: str | os.PathLike[str]) -> Sequence[str]:
+    def _fetch(self, files: dict[str, _Stored], folder: str | os.PathLike[str]) -> Sequence[str]:
         session = self._job.sagemaker_session
         bucket, _ = parse_s3_url(self.uri)
         return transfer.download_these(
             session.s3_client, os.fspath(folder), bucket, [(key, name) for name, (key, _) in files.items()]
         )
 
-    def _amount(self, files: dict[str, tuple[str, int]]) -> str:
+    def _amount(self, files: dict[str, _Stored]) -> str:
         count = f"{len(files):,} {'file' if len(files) == 1 else 'files'}"
         return f"{count}, {units.size(sum(size for _, size in files.values()))}"
 
@@ -256,19 +255,21 @@ class JobOutput(JobFiles, ProcessingOutput):
             raise ValueError(f"The {self._title} has no S3 URI: the program itself stores it.")
         return self.destination
 
-    def _objects(self) -> Iterable[tuple[str, int]]:
+    def _objects(self) -> Iterable[_Stored]:
         """What this very job has stored, as far as its server knows that: others may have written to the same place."""
         job, session = self._job, self._job.sagemaker_session
         told = job.describe()
         status = told["ProcessingJobStatus"]
-        if status in {"InProgress", "Stopping"} and self.s3_upload_mode != "Continuous":
+        goes_on = status in {"InProgress", "Stopping"}
+        if goes_on and self.s3_upload_mode != "Continuous" and not self.app_managed:
             raise UnexpectedStatusException(
                 f"The {self._title} is not there yet: the job is {status}, and stores its outputs when its program "
                 "has ended. job.wait() waits for that.",
                 allowed_statuses=["Completed", "Stopped", "Failed"],
                 actual_status=status,
             )
-        is_on_record = session.is_local and not self.app_managed
+        # The record has them when they all are stored.
+        is_on_record = session.is_local and not self.app_managed and not goes_on
         found = job._stored(self.name) if is_on_record else [*super()._objects()]  # noqa: SLF001 - of this package
         if status == "Failed" and not found:
             reason = told.get("FailureReason", "(No reason provided)")
