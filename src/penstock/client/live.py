@@ -8,8 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.client import card as cards
-from penstock.client import record, view
+from penstock.client import record
 from penstock.client.connection import Connection
 from penstock.client.job_log import JobLog, Line
 from penstock.client.screen import EVERY
@@ -71,6 +70,9 @@ class Card:
 
     def _draw(self, *, shown: int, ended: bool) -> None:
         from IPython.display import display, update_display  # noqa: PLC0415 - there is one, see `in_kernel`
+
+        from penstock.client import card as cards  # noqa: PLC0415 - keeps the import light
+        from penstock.client import view  # noqa: PLC0415 - keeps the import light
 
         try:
             told = record.fetch(self._connection.address, self._job)
