@@ -200,17 +200,20 @@ class Application:
         if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
+        context = self._context
         try:
-            await run_in_threadpool(
-                reports.known, self._context, uid, host, token
-            )  # before its body is taken
+            # Before its body is taken.
+            if context.store.in_process:
+                reports.known(context, uid, host, token)
+            else:
+                await run_in_threadpool(reports.known, context, uid, host, token)
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
-                return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
+                return JSONResponse(await run_in_threadpool(reports.take_log, context, *args))
             take = _REPORTS[what]
-            return JSONResponse(await run_in_threadpool(take, self._context, uid, host, token, body))
+            return JSONResponse(await run_in_threadpool(take, context, uid, host, token, body))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:

@@ -215,10 +215,9 @@ class Dispatcher:
     def _carry(self, job: Job) -> bool:
         """Bring one job forward; True when it has ended."""
         hosts = self._store.hosts(job.uid)
-        for host in hosts:
-            if not host.ended:
-                self._look_after(job, host)
-        hosts = self._store.hosts(job.uid)
+        as_they_were = [self._look_after(job, host) for host in hosts if not host.ended]
+        if not all(as_they_were):
+            hosts = self._store.hosts(job.uid)
         for host in to_stop(job, hosts):
             if host.handle is not None:
                 self._engine.stop(host.handle)
@@ -247,13 +246,18 @@ class Dispatcher:
         except OSError:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
 
-    def _look_after(self, job: Job, host: Host) -> None:
-        """Start a host that a crash kept from being started; conclude for one whose runner is dead."""
-        if host.handle is None:
-            return
-        life = self._engine.probe(host.handle)
-        if life is Life.ALIVE:
-            return
+    def _look_after(self, job: Job, host: Host) -> bool:
+        """Start a host that a crash kept from being started; conclude for one whose runner is dead.
+
+        Returns:
+            Whether there was nothing to do, so that the host is on record as it was.
+        """
+        if host.handle is None or (life := self._engine.probe(host.handle)) is Life.ALIVE:
+            return True
+        self._conclude(job, host, host.handle, life)
+        return False
+
+    def _conclude(self, job: Job, host: Host, handle: str, life: Life) -> None:
         if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
             # It was started, and the machine knows nothing of it: a second start would run the program again.
             words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
@@ -264,10 +268,10 @@ class Dispatcher:
             return
         # A runner that ended well may have died between its last words and our look: its remains tell.
         held = self._logbook.size(job.uid, host.name)
-        while (remains := self._engine.remains(host.handle, held)).log:
+        while (remains := self._engine.remains(handle, held)).log:
             held = self._logbook.append(job.uid, host.name, held, remains.log)
         try:
-            self._take_manifest(host, host.handle)
+            self._take_manifest(host, handle)
             current = self._store.apply_events(job.uid, host.name, remains.events) or host
         except ValueError as error:  # a journal that no runner of ours wrote so
             self._report_for(host, f"InternalServerError: The journal of {host.name} can't be read: {error}.")
@@ -277,9 +281,9 @@ class Dispatcher:
         if life is Life.NEVER_STARTED:
             self._report_for(current, None)
             return
-        if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
+        if current.phase in _WORTH_SALVAGING and handle not in self._salvaged:
             self._start(current)
-            self._salvaged.add(host.handle)
+            self._salvaged.add(handle)
             return
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(

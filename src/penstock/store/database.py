@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
@@ -25,12 +24,20 @@ from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.rows import (
+    HOST_MOVES,
+    JOB_MOVES,
+    host_move_row,
+    host_row,
+    job_row,
+    move_row,
+    to_claim,
+    to_host,
+    to_job,
+)
 from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
-
-_JOB_COLUMNS = jobs.columns.keys()
 
 
 class Store:
@@ -48,10 +55,20 @@ class Store:
             raise
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
-        self.locks = locks.Locks(dialect)
         self._cursors = Cursors(dialect)
+        self.locks = locks.Locks(dialect, self._cursors)
         self._held: Connection | None = None
         self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
+        self._job_by_uid = Bare(self._engine, select(jobs).where(jobs.c.uid == bindparam("wanted")))
+        self._begun = Bare(self._engine, select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name))
+        before = and_(jobs.c.uid == bindparam("of_uid"), jobs.c.version == bindparam("before"))
+        self._move = Bare(self._engine, update(jobs).where(before), JOB_MOVES)
+        self._hosts_of = Bare(self._engine, select(hosts).where(hosts.c.job_uid == bindparam("wanted")))
+        one = and_(hosts.c.job_uid == bindparam("of_uid"), hosts.c.name == bindparam("of_name"))
+        self._host = Bare(self._engine, select(hosts).where(one))
+        self._host_locked = Bare(self._engine, select(hosts).where(one).with_for_update())
+        self._move_host = Bare(self._engine, update(hosts).where(one), HOST_MOVES)
+        self._new_host = Bare(self._engine, insert(hosts))
         self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
         self._new_tag = Bare(self._engine, insert(tags))
 
@@ -94,28 +111,24 @@ class Store:
         with self._cursors.write() as cursor:
             for place in order:
                 job, job_tags = new[place]
-                cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
-                if cursor.rowcount != 1:
+                if self._new_job.run(cursor, **job_row(job)) != 1:
                     fates[place] = Conflict(f"A job named {job.name} exists.")
                     continue
                 for key, value in job_tags.items():
-                    row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
-                    cursor.execute(self._new_tag.sql, row)
+                    self._new_tag.run(cursor, arn=job.arn, key=key, value=value)
         return fates
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
-        parameters = self._job_by_name.parameters(wanted=name)
         with self._cursors.read() as cursor:
-            cursor.execute(self._job_by_name.sql, parameters)
-            row = cursor.fetchone()
-        return None if row is None else to_job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
+            rows = self._job_by_name.rows(cursor, wanted=name)
+        return to_job(rows[0]) if rows else None
 
     def job_of_uid(self, uid: str) -> Job | None:
         """The job with that uid."""
-        with self._reading() as c:
-            row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
-        return None if row is None else to_job(row)
+        with self._cursors.read() as cursor:
+            rows = self._job_by_uid.rows(cursor, wanted=uid)
+        return to_job(rows[0]) if rows else None
 
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
@@ -149,10 +162,11 @@ class Store:
         Raises:
             Conflict: Somebody else has moved it meanwhile.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
-        with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(before).values(move_row(job)))
-        if changed.rowcount != 1:
+        with self._cursors.write() as cursor:
+            self._save(cursor, job)
+
+    def _save(self, cursor: Any, job: Job) -> None:
+        if self._move.run(cursor, of_uid=job.uid, before=job.version - 1, **move_row(job)) != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
@@ -179,9 +193,8 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        query = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
+        with self._cursors.read() as cursor:
+            return [to_job(row) for row in self._begun.rows(cursor)]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim, in any order.
@@ -219,24 +232,22 @@ class Store:
         Raises:
             Conflict: Somebody else has moved the job meanwhile.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
-                raise Conflict(f"Job {job.name} has moved on since it was read.")
-            c.execute(insert(hosts), [host_row(h) for h in new])
+        with self._cursors.write() as cursor:
+            self._save(cursor, job)
+            for host in new:
+                self._new_host.run(cursor, **host_row(host))
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
-        with self._reading() as c:
-            found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
+        with self._cursors.read() as cursor:
+            found = [to_host(row) for row in self._hosts_of.rows(cursor, wanted=job_uid)]
         return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
-        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-        with self._reading() as c:
-            row = c.execute(select(hosts).where(one)).first()
-        return None if row is None else to_host(row)
+        with self._cursors.read() as cursor:
+            rows = self._host.rows(cursor, of_uid=job_uid, of_name=name)
+        return to_host(rows[0]) if rows else None
 
     def host_of_stream(self, log_stream: str) -> Host | None:
         """The host whose log stream has that name."""
@@ -260,15 +271,15 @@ class Store:
 
     def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
-        with self._engine.begin() as c:
-            one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            row = c.execute(select(hosts).where(one).with_for_update()).first()
-            if row is None:
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
+            rows = self._host_locked.rows(cursor, **one)
+            if not rows:
                 return None
-            host = to_host(row)
-            for happened in self.locks.shortened(c, events):
+            host = to_host(rows[0])
+            for happened in self.locks.shortened(cursor, events):
                 host = apply(host, happened)
-            c.execute(update(hosts).where(one).values(host_row(host)))
+            self._move_host.run(cursor, **one, **host_move_row(host))
         return host
 
     # Tags

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import bindparam, select
 
 from penstock.job.events import HostEvent
 from penstock.job.lock import sha256_of
+from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.tables import locks
 
@@ -27,15 +28,17 @@ NOTE = "lock"
 class Locks:
     """Rows of locks, by the SHA-256 of their text (hex)."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._engine = dialect.engine
+    def __init__(self, dialect: Dialect, cursors: Cursors) -> None:
         self._reader = dialect.reader
-        self._put = dialect.insert(locks).on_conflict_do_nothing()
+        self._cursors = cursors
+        engine = dialect.engine
+        self._known = Bare(engine, select(locks.c.sha256).where(locks.c.sha256 == bindparam("wanted")))
+        self._put = Bare(engine, dialect.insert(locks).on_conflict_do_nothing())
 
     def add(self, text: str) -> str:
         """Keep a lock; the name by which it is found again."""
-        with self._engine.begin() as c:
-            return self._keep(c, text)
+        with self._cursors.write() as cursor:
+            return self._keep(cursor, text)
 
     def get(self, sha256: str) -> str | None:
         """The text of a lock; None when there is none of that name."""
@@ -43,20 +46,20 @@ class Locks:
             found = c.execute(select(locks.c.text).where(locks.c.sha256 == sha256)).scalar()
             return None if found is None else str(found)
 
-    def shortened(self, connection: Connection, events: Sequence[HostEvent]) -> list[HostEvent]:
+    def shortened(self, cursor: Any, events: Sequence[HostEvent]) -> list[HostEvent]:
         """The events with the name of a lock in the place of its text, which is kept in the same transaction."""
         return [
-            replace(one, data={**one.data, NOTE: self._keep(connection, text)})
+            replace(one, data={**one.data, NOTE: self._keep(cursor, text)})
             if one.kind == "note" and isinstance(text := one.data.get(NOTE), str)
             else one
             for one in events
         ]
 
-    def _keep(self, connection: Connection, text: str) -> str:
+    def _keep(self, cursor: Any, text: str) -> str:
         sha256 = sha256_of(text)
         # Most jobs run in an environment that is known: to look is cheaper than to send the text.
-        if connection.execute(select(locks.c.sha256).where(locks.c.sha256 == sha256)).first() is None:
-            connection.execute(self._put, [{"sha256": sha256, "text": text}])
+        if not self._known.rows(cursor, wanted=sha256):
+            self._put.run(cursor, sha256=sha256, text=text)
         return sha256
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row
-
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
 from penstock.job.life import Job, Phase
@@ -55,6 +53,20 @@ def move_row(job: Job) -> dict[str, Any]:
     }
 
 
+#: The names of those columns.
+JOB_MOVES = (
+    "modified_at",
+    "phase",
+    "status",
+    "version",
+    "phases",
+    "started_at",
+    "ended_at",
+    "failure_reason",
+    "exit_message",
+)
+
+
 def to_job(row: Any) -> Job:
     """The job of a row that has the columns as attributes, from SQLAlchemy or made of a driver's."""
     return Job(
@@ -91,6 +103,13 @@ def host_row(host: Host) -> dict[str, Any]:
         "token_digest": host.token_digest,
         "log_stream": host.log_stream,
         "handle": host.handle,
+        **host_move_row(host),
+    }
+
+
+def host_move_row(host: Host) -> dict[str, Any]:
+    """The columns of a host that its events change."""
+    return {
         "phase": host.phase.value,
         "sequence": host.sequence,
         "phases": json.dumps(host.phases),
@@ -99,7 +118,11 @@ def host_row(host: Host) -> dict[str, Any]:
     }
 
 
-def to_host(row: Row[Any]) -> Host:
+#: The names of those columns.
+HOST_MOVES = ("phase", "sequence", "phases", "notes", "outcome")
+
+
+def to_host(row: Any) -> Host:
     """The host of a row."""
     return Host(
         job_uid=row.job_uid,

@@ -50,7 +50,7 @@ class Life:
         )
         self.context = Context(store, logbook, "eu-west-1", "1", world.clock.wall, self.wake)
 
-    def wake(self) -> None:
+    def wake(self, *, soon: bool = True) -> None:  # noqa: ARG002 - time is simulated
         """Something has changed: look at once."""
         if self._stepping:
             self._again = True
