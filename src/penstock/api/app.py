@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
 
+_FULL = "The disk that Penstock's home lies on is full: free some space on it."
+
 _JSON = "application/x-amz-json-1.1"
 _FORM = b"application/x-www-form-urlencoded"
 _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
@@ -168,7 +170,8 @@ class Application:
         except Exception as error:  # noqa: BLE001 - a client gets an answer whatever happens
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
-            return reply.render_fault(service, faults.internal_failure(full=disk.is_full(error)), request_id)
+            told = _FULL if disk.is_full(error) else ""
+            return reply.render_fault(service, faults.internal_failure(told), request_id)
 
     def _check_scope(self, claimed: claims.Claim, service: str) -> None:
         """What a signature is for must be this server and the service that is asked."""

@@ -13,31 +13,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, LockGone
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, queue, schema, sqlite, uploads
-from penstock.store.bare import Bare, Cursors
+from penstock.job.life import Job
+from penstock.store import ended, listing, locks, queue, schema, sqlite, uploads
+from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import (
-    HOST_MOVES,
-    JOB_MOVES,
-    host_move_row,
-    host_row,
-    job_row,
-    move_row,
-    to_claim,
-    to_host,
-    to_job,
-)
-from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
-
-_FINAL = [p.value for p in Phase if p.final]
+from penstock.store.rows import host_move_row, host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.statements import Statements
+from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
 
 class Store:
@@ -56,21 +45,11 @@ class Store:
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         self._cursors = Cursors(dialect)
+        self._say = Statements(dialect)
         self.locks = locks.Locks(dialect, self._cursors)
+        self.ended = ended.Ended(dialect)
         self._held: Connection | None = None
-        self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
-        self._job_by_uid = Bare(self._engine, select(jobs).where(jobs.c.uid == bindparam("wanted")))
-        self._begun = Bare(self._engine, select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name))
-        before = and_(jobs.c.uid == bindparam("of_uid"), jobs.c.version == bindparam("before"))
-        self._move = Bare(self._engine, update(jobs).where(before), JOB_MOVES)
-        self._hosts_of = Bare(self._engine, select(hosts).where(hosts.c.job_uid == bindparam("wanted")))
-        one = and_(hosts.c.job_uid == bindparam("of_uid"), hosts.c.name == bindparam("of_name"))
-        self._host = Bare(self._engine, select(hosts).where(one))
-        self._host_locked = Bare(self._engine, select(hosts).where(one).with_for_update())
-        self._move_host = Bare(self._engine, update(hosts).where(one), HOST_MOVES)
-        self._new_host = Bare(self._engine, insert(hosts))
-        self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
-        self._new_tag = Bare(self._engine, insert(tags))
+        self._heads = queue.heads(lateral=dialect.lateral)
 
     def hold(self) -> None:
         """Keep other servers from the database until `close`, or until this process or its connection ends.
@@ -95,13 +74,14 @@ class Store:
 
         Raises:
             Conflict: A job of that name is there.
+            LockGone: The lock that it asks for has just been removed.
         """
         [conflict] = self.add_jobs([(job, job_tags)])
         if conflict is not None:
             raise conflict
 
     def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
-        """Put new jobs on record, each with its tags, and tell of each whether its name was taken.
+        """Put new jobs on record, each with its tags, and tell of each whether its name was taken, or its lock gone.
 
         They are written in one transaction: the disk is waited for once.
         """
@@ -109,25 +89,30 @@ class Store:
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
         order = sorted(range(len(new)), key=lambda place: new[place][0].name)
         with self._cursors.write() as cursor:
+            wanted = {job.lock: job.created_at for job, _ in new if job.lock is not None}
+            gone = [name for name in sorted(wanted) if not self.locks.name(cursor, name, wanted[name])]
             for place in order:
                 job, job_tags = new[place]
-                if self._new_job.run(cursor, **job_row(job)) != 1:
+                if job.lock in gone:
+                    fates[place] = LockGone(f"The lock {job.lock} is gone.")
+                    continue
+                if self._say.new_job.run(cursor, **job_row(job)) != 1:
                     fates[place] = Conflict(f"A job named {job.name} exists.")
                     continue
                 for key, value in job_tags.items():
-                    self._new_tag.run(cursor, arn=job.arn, key=key, value=value)
+                    self._say.new_tag.run(cursor, arn=job.arn, key=key, value=value)
         return fates
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
         with self._cursors.read() as cursor:
-            rows = self._job_by_name.rows(cursor, wanted=name)
+            rows = self._say.job_by_name.rows(cursor, wanted=name)
         return to_job(rows[0]) if rows else None
 
     def job_of_uid(self, uid: str) -> Job | None:
         """The job with that uid."""
         with self._cursors.read() as cursor:
-            rows = self._job_by_uid.rows(cursor, wanted=uid)
+            rows = self._say.job_by_uid.rows(cursor, wanted=uid)
         return to_job(rows[0]) if rows else None
 
     def job_of_arn(self, arn: str) -> Job | None:
@@ -163,10 +148,10 @@ class Store:
             Conflict: Somebody else has moved it meanwhile.
         """
         with self._cursors.write() as cursor:
-            self._save(cursor, job)
+            self._move(cursor, job)
 
-    def _save(self, cursor: Any, job: Job) -> None:
-        if self._move.run(cursor, of_uid=job.uid, before=job.version - 1, **move_row(job)) != 1:
+    def _move(self, cursor: Any, job: Job) -> None:
+        if self._say.move_job.run(cursor, of_uid=job.uid, before=job.version - 1, **move_row(job)) != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
@@ -175,7 +160,7 @@ class Store:
         Raises:
             Conflict: The job is gone, or has moved since it was read.
         """
-        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(_FINAL))
+        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(ended.FINAL))
         with self._engine.begin() as c:
             if c.execute(delete(jobs).where(same)).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
@@ -194,7 +179,16 @@ class Store:
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
         with self._cursors.read() as cursor:
-            return [to_job(row) for row in self._begun.rows(cursor)]
+            return [to_job(row) for row in self._say.begun.rows(cursor)]
+
+    def begun(self) -> list[tuple[Job, list[Host]]]:
+        """The same with their hosts, algo-1 first, as these are at that moment or later."""
+        with self._cursors.read() as cursor:
+            found = [to_job(row) for row in self._say.begun.rows(cursor)]
+            of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
+            for row in self._say.hosts_of_begun.rows(cursor) if found else ():
+                of_job.setdefault(row.job_uid, []).append(to_host(row))
+        return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim, in any order.
@@ -203,7 +197,9 @@ class Store:
             first: How many of each owner and priority, the oldest; None: all.
         """
         with self._reading() as c:
-            return [to_claim(r) for r in c.execute(queue.waiting(first, lateral=self._dialect.lateral))]
+            if first is None:
+                return [to_claim(r) for r in c.execute(queue.everything())]
+            return [to_claim(r) for r in c.execute(self._heads, {"first": first})]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
@@ -233,20 +229,20 @@ class Store:
             Conflict: Somebody else has moved the job meanwhile.
         """
         with self._cursors.write() as cursor:
-            self._save(cursor, job)
+            self._move(cursor, job)
             for host in new:
-                self._new_host.run(cursor, **host_row(host))
+                self._say.new_host.run(cursor, **host_row(host))
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
         with self._cursors.read() as cursor:
-            found = [to_host(row) for row in self._hosts_of.rows(cursor, wanted=job_uid)]
-        return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
+            found = [to_host(row) for row in self._say.hosts.rows(cursor, wanted=job_uid)]
+        return sorted(found, key=_place)
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
         with self._cursors.read() as cursor:
-            rows = self._host.rows(cursor, of_uid=job_uid, of_name=name)
+            rows = self._say.host.rows(cursor, of_uid=job_uid, of_name=name)
         return to_host(rows[0]) if rows else None
 
     def host_of_stream(self, log_stream: str) -> Host | None:
@@ -273,13 +269,13 @@ class Store:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
         one = {"of_uid": job_uid, "of_name": name}
         with self._cursors.write() as cursor:
-            rows = self._host_locked.rows(cursor, **one)
+            rows = self._say.host_locked.rows(cursor, **one)
             if not rows:
                 return None
             host = to_host(rows[0])
             for happened in self.locks.shortened(cursor, events):
                 host = apply(host, happened)
-            self._move_host.run(cursor, **one, **host_move_row(host))
+            self._say.move_host.run(cursor, **one, **host_move_row(host))
         return host
 
     # Tags
@@ -336,6 +332,10 @@ def open_postgres(url: str) -> Store:
     from penstock.store import postgres  # noqa: PLC0415 - its driver is an extra
 
     return Store(postgres.connect(url))
+
+
+def _place(host: Host) -> int:
+    return int(host.name.rpartition("-")[2])
 
 
 def _tags(c: Connection, arn: str) -> dict[str, str]:

@@ -9,6 +9,9 @@ from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
 from penstock.job.life import Job, Phase
 
+#: The note by which a runner tells its environment's lock.
+LOCK_NOTE = "lock"
+
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
@@ -23,6 +26,8 @@ def _lasting_row(job: Job) -> dict[str, Any]:
         "request": json.dumps(job.request),
         "created_at": job.created_at,
         "trial_component": job.trial_component,
+        "lock": job.lock,
+        "logs_removed_at": job.logs_removed_at,
     }
 
 
@@ -85,6 +90,8 @@ def to_job(row: Any) -> Job:
         exit_message=row.exit_message,
         owner=row.owner,
         priority=row.priority,
+        lock=row.lock,
+        logs_removed_at=row.logs_removed_at,
     )
 
 
@@ -115,11 +122,12 @@ def host_move_row(host: Host) -> dict[str, Any]:
         "phases": json.dumps(host.phases),
         "notes": json.dumps(host.notes),
         "outcome": None if host.outcome is None else json.dumps(host.outcome),
+        "lock": lock if isinstance(lock := host.notes.get(LOCK_NOTE), str) else None,
     }
 
 
 #: The names of those columns.
-HOST_MOVES = ("phase", "sequence", "phases", "notes", "outcome")
+HOST_MOVES = ("phase", "sequence", "phases", "notes", "outcome", "lock")
 
 
 def to_host(row: Any) -> Host:
