@@ -15,6 +15,7 @@ from penstock.client.connection import Connection
 from penstock.client.job_log import JobLog, tail
 from penstock.client.patience import patiently
 from penstock.client.screen import EVERY, LogScreen, Screen, StatusScreen, looked_on
+from penstock.errors import PenstockError
 from penstock.exceptions import CapacityError, UnexpectedStatusException
 
 logger = logging.getLogger("penstock")
@@ -86,8 +87,20 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
         show_news()
         screen.end(status)
+        if not last and connection.is_local:
+            _tell_no_log(connection, job)
         if wait and status != "Completed":
             _check(connection, job, _describe(connection, job), list(last))
+
+
+def _tell_no_log(connection: Connection, job: str) -> None:
+    """Say so where a log is empty because it was removed."""
+    try:
+        gone = record.no_log(record.fetch(connection.address, job))
+    except PenstockError:
+        return  # that there are no lines is true in any case
+    if gone is not None:
+        logger.warning(gone)
 
 
 class _Polls:

@@ -81,7 +81,7 @@ class FakeBoto:
 
 
 class FakeNews:
-    """`record.News` of a job whose status is what `boto` answers to Describe."""
+    """The local server's news of a job whose log is silent: its status is what the fake client describes."""
 
     def __init__(self, boto: FakeBoto, name: str) -> None:
         self._boto, self._name = boto, name
@@ -93,8 +93,6 @@ class FakeNews:
         pass
 
     def next(self, seconds: float, log: int | None = None) -> dict[str, Any]:
-        answer = self._boto.answers["describe_processing_job"]
-        told = answer(ProcessingJobName=self._name) if callable(answer) else answer
-        if isinstance(told, Exception):
-            raise told
-        return {"status": told["ProcessingJobStatus"], "ended": True, "log": 0}
+        """As `record.News` has it."""
+        described = self._boto.client("sagemaker").describe_processing_job(ProcessingJobName=self._name)
+        return {"status": described["ProcessingJobStatus"], "ended": True, "log": 0}
