@@ -125,7 +125,7 @@ def prune(address: Address, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]
             return
 
 
-def no_log(told: dict[str, Any]) -> str | None:
+def no_log(told: Mapping[str, Any]) -> str | None:
     """That a job's log is not kept any more, in words; None when it is.
 
     Args:

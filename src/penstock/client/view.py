@@ -69,6 +69,8 @@ class View:
     exit_message: str | None = None
     lines: tuple[str, ...] | None = None
     """The last lines of its log; None: not read."""
+    no_log: str | None = None
+    """That its log was removed."""
 
     @property
     def has_ended(self) -> bool:
@@ -124,6 +126,7 @@ def facts(view: View) -> list[tuple[str, str]]:
         ("image", view.image),
         ("environment", view.environment),
         ("exit message", view.exit_message or ""),
+        ("log", view.no_log or ""),
     ]
 
 
@@ -160,6 +163,7 @@ def of_record(told: Mapping[str, Any], at: int, lines: Sequence[str] | None = No
         ),
         reason=told["failure_reason"],
         exit_message=told["exit_message"],
+        no_log=record.no_log(told),
         lines=None if lines is None else tuple(lines),
         **_asked(request),
     )

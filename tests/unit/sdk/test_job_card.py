@@ -132,6 +132,12 @@ def test_a_job_that_waits_tells_for_what() -> None:
     assert "s3://b/all" in shown
 
 
+def test_a_log_that_was_removed_is_said_to_be() -> None:
+    seen = view.of_record({**ENDED, "logs_removed_at": 6000}, 9000, [])
+    assert "The log of j was removed on" in card.job(seen)
+    assert "The log of j was removed on" in str(seen)
+
+
 def test_a_transfer_is_told_of() -> None:
     moves = {"way": "download", "objects": 1, "bytes": 512, "total_objects": 2, "total_bytes": 1024}
     assert "1 of 2 objects, 512 B of 1.0 KiB (50%)" in card.job(view.of_record(told(progress=moves), 2000))
