@@ -61,6 +61,9 @@ overflow-wrap:anywhere;background:none;border:none}
 border-radius:4px;background:color-mix(in srgb,currentColor 6%,transparent)}
 """.replace("\n", "")
 
+#: How much of a log line is shown, in characters: a card is stored with its notebook.
+_LONGEST = 1000
+
 #: What terminals do with colours and cursors, and other characters that nobody sees.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -165,11 +168,16 @@ def _data(kind: str, one: Data) -> str:
 
 def _log(lines: Sequence[str], *, opened: bool) -> str:
     count = "the last log line" if len(lines) == 1 else f"the last {len(lines)} log lines"
-    text = escape("\n".join(_plain(line) for line in lines))
+    text = escape("\n".join(_cut(_plain(line)) for line in lines))
     log = (
         f'<div class="log"><pre>{text}</pre></div>'  # reversed, so that its end is in sight without scrolling
     )
     return f"<details{' open' if opened else ''}><summary>{count}</summary>{log}</details>"
+
+
+def _cut(line: str) -> str:
+    more = len(line) - _LONGEST
+    return f"{line[:_LONGEST]} ... and {more:,} characters more" if more > 0 else line
 
 
 def _plain(text: str) -> str:

@@ -201,6 +201,12 @@ def test_colours_of_terminals_are_left_out() -> None:
     assert "\x1b" not in html
 
 
+def test_a_line_without_end_is_cut() -> None:
+    html = card.job(replace(evil(), lines=("x" * 1_000_000,)))
+    assert "xx ... and 999,000 characters more" in html
+    assert len(html) < 10_000
+
+
 def test_many_files_are_counted() -> None:
     shown = Balanced(card.files("output o", "s3://b/o", [("a.csv", 1024)], 1001)).text
     assert "a.csv" in shown
