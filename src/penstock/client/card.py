@@ -35,7 +35,7 @@ _PHASE_COLOURS = {
 
 _STYLE = """
 .penstock{font:13px/1.5 system-ui,sans-serif;color:inherit;max-width:78em;margin:6px 0;padding:10px 14px;
-border-radius:6px;border:1px solid color-mix(in srgb,currentColor 20%,transparent)}
+overflow-x:auto;border-radius:6px;border:1px solid color-mix(in srgb,currentColor 20%,transparent)}
 .penstock .head{display:flex;flex-wrap:wrap;gap:4px 10px;align-items:baseline}
 .penstock .name{font-weight:600;overflow-wrap:anywhere}
 .penstock .badge{color:#fff;border-radius:9px;padding:0 9px;font-size:12px;font-weight:600}
@@ -43,15 +43,15 @@ border-radius:6px;border:1px solid color-mix(in srgb,currentColor 20%,transparen
 .penstock .bar{display:flex;height:8px;border-radius:4px;overflow:hidden;margin:9px 0 4px;gap:1px;
 background:color-mix(in srgb,currentColor 12%,transparent)}
 .penstock .bar span{display:block;min-width:3px}
-.penstock .key{display:flex;flex-wrap:wrap;gap:0 14px;font-size:12px}
+.penstock .key{display:flex;flex-wrap:wrap;gap:0 14px;font-size:12px;margin-bottom:8px}
 .penstock .key i{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}
 .penstock .why{border-left:4px solid #c8252d;padding:2px 10px;margin:9px 0;overflow-wrap:anywhere}
-.penstock table.rows{border-collapse:collapse;margin:8px 0 2px;font-size:12px;border:none;width:auto}
+.penstock table.rows{border-collapse:collapse;margin:2px 0;font-size:12px;border:none;width:auto}
 .penstock table.rows tr,.penstock table.rows tr:nth-child(even){background:none}
 .penstock table.rows th,.penstock table.rows td{text-align:left;vertical-align:top;padding:1px 14px 1px 0;border:none;
 font-weight:400;color:inherit;max-width:none;white-space:normal}
-.penstock table.rows th{opacity:.7;white-space:nowrap}
-.penstock table.rows td.uri{font-family:ui-monospace,monospace;overflow-wrap:anywhere}
+.penstock table.rows th{opacity:.7;white-space:nowrap;min-width:7.5em}
+.penstock table.rows td.uri{font-family:ui-monospace,monospace;overflow-wrap:anywhere;min-width:12em}
 .penstock table.rows td.number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .penstock summary{cursor:pointer;font-size:12px}
 .penstock details{margin-top:6px}
@@ -75,13 +75,13 @@ def job(view: View, *, shows_log: bool = False) -> str:
         parts.append(_phases(view))
     if view.status == "Failed":
         parts.append(_failure(view))
-    rows = [_row(name, escape(text)) for name, text in facts(view) if text]
-    for kind, items in (("input", view.inputs), ("output", view.outputs)):
-        rows += [_data(kind, one) for one in items]
-    rows += [_row("metric", f"{escape(name)} = {value:g}") for name, value in view.metrics]
-    rows += [_row("note", escape(_plain(text))) for text in view.deviations]
-    if rows:
-        parts.append(f'<table class="rows"><tbody>{"".join(rows)}</tbody></table>')
+    # Tables of their own: the widths of one's columns are no business of the others.
+    parts.append(_table(_row(name, text) for name, text in facts(view) if text))
+    data = [("input", one) for one in view.inputs] + [("output", one) for one in view.outputs]
+    parts.append(_table(_data(kind, one) for kind, one in data))
+    ends = [("metric", f"{name} = {value:g}") for name, value in view.metrics]
+    ends += [("note", text) for text in view.deviations]
+    parts.append(_table(_row(name, text) for name, text in ends))
     if view.lines:
         parts.append(_log(view.lines, opened=shows_log or view.status == "Failed"))
     return _card(parts)
@@ -96,14 +96,12 @@ def files(title: str, uri: str, found: Sequence[tuple[str, int]], total: int) ->
         found: Name and size of each that is shown.
         total: How many there are, which may be more.
     """
-    shown = "".join(
+    rows = (
         f'<tr><td class="uri">{escape(name)}</td><td class="number">{units.size(size)}</td></tr>'
         for name, size in found
     )
     head = f'<div class="head"><span class="name">{escape(title)}</span><span class="soft">{escape(uri)}</span></div>'
-    parts = [head]
-    if shown:
-        parts.append(f'<table class="rows"><tbody>{shown}</tbody></table>')
+    parts = [head, _table(rows)]
     if total > len(found):
         parts.append(f'<div class="soft">and {total - len(found):,} more</div>')
     return _card(parts)
@@ -155,8 +153,13 @@ def _failure(view: View) -> str:
     return f'<div class="why">{said}</div>'
 
 
-def _row(name: str, html: str) -> str:
-    return f'<tr><th>{escape(name)}</th><td colspan="3">{html}</td></tr>'
+def _table(rows: Iterable[str]) -> str:
+    inner = "".join(rows)
+    return f'<table class="rows"><tbody>{inner}</tbody></table>' if inner else ""
+
+
+def _row(name: str, text: str) -> str:
+    return f"<tr><th>{escape(name)}</th><td>{escape(_plain(text))}</td></tr>"
 
 
 def _data(kind: str, one: Data) -> str:
