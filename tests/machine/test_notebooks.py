@@ -1,5 +1,6 @@
 """Notebooks in real kernels, against a real server: the examples as they stand, and what a cell shows of a wait."""
 
+import asyncio
 import re
 import shutil
 from pathlib import Path
@@ -17,12 +18,16 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 class Recorder(NotebookClient):
     """Runs a notebook and keeps what its kernel sent: the kind of each message of an output."""
 
-    def __init__(self, *args, **more):
+    def __init__(self, *args, interrupt=False, **more):
         super().__init__(*args, timeout=900, **more)
         self.sent = []
+        self._interrupts = interrupt  # the cell that shows something first, as soon as it does
 
     def process_message(self, msg, cell, cell_index):
         self.sent.append(msg["msg_type"])
+        if self._interrupts and msg["msg_type"] == "display_data":
+            self._interrupts = False
+            self._interruption = asyncio.ensure_future(self.km.interrupt_kernel())
         return super().process_message(msg, cell, cell_index)
 
 
@@ -30,9 +35,9 @@ class Recorder(NotebookClient):
 def run(address, tmp_path):
     """Run cells in a kernel whose working directory is `tmp_path`; the client, whose `nb` has the outputs."""
 
-    def run(*cells, errors=False):
+    def run(*cells, errors=False, **more):
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        client = Recorder(book, resources={"metadata": {"path": str(tmp_path)}}, allow_errors=errors)
+        client = Recorder(book, resources={"metadata": {"path": str(tmp_path)}}, allow_errors=errors, **more)
         client.execute()
         return client
 
@@ -127,6 +132,24 @@ def test_a_failure_is_shown_with_its_reason(run, script):
     (error,) = [output for output in waited.outputs if output["output_type"] == "error"]
     assert error["ename"] == "UnexpectedStatusException"
     assert "ModuleNotFoundError" in streams(printed)
+
+
+def test_a_cell_that_is_stopped_leaves_the_job_alone(run, script):
+    script("import time; time.sleep(600)", "long.py")
+    client = run(
+        START,
+        "processor.run('long.py')",
+        "job = processor.latest_job\nprint(job.describe()['ProcessingJobStatus'])\njob.stop()\njob.wait(logs=False)",
+        errors=True,
+        interrupt=True,
+    )
+    _, stopped, after = client.nb.cells
+    assert ">InProgress" in html(stopped)
+    assert "penstock stop" in streams(stopped)
+    (error,) = [output for output in stopped.outputs if output["output_type"] == "error"]
+    assert error["ename"] == "KeyboardInterrupt"
+    assert streams(after).startswith("InProgress\n")
+    assert ">Stopped<" in html(after)
 
 
 def test_a_cell_that_asks_too_early_is_told_so(run, script):
