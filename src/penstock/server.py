@@ -44,7 +44,7 @@ from penstock.runtimes.containers import sockets
 from penstock.store import locks
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.local_ports import local_ports
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.wire import model, signature
 
 _log = logging.getLogger("penstock")
@@ -92,7 +92,7 @@ class _Server:
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._logbook = Logbook(settings.home / "logs")
+        self._logbook = FileLogbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs", _release)
         capacity = _capacity(settings)
         self._dispatcher = Dispatcher(self._store, self._logbook, self._engine, self._make_run, now, capacity)

@@ -10,6 +10,7 @@ from store_plans import PlanSuite
 from store_upgrades import StartSuite, UpgradeSuite
 
 from penstock.errors import ConfigurationError
+from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
@@ -40,7 +41,7 @@ class OnPostgres:
     @pytest.fixture
     def address(self, database):
         with psycopg.connect(database) as c:
-            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads")
+            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads, servers, log_pieces")
         return database
 
 
@@ -54,6 +55,13 @@ class TestParts(OnPostgres, PartsSuite):
 
 class TestLists(OnPostgres, ListSuite):
     pass
+
+
+class TestLogs(OnPostgres, LogbookSuite):
+    @pytest.fixture
+    def book(self, address):
+        with closing(open_store(address)) as store:
+            yield store.logbook()
 
 
 class TestCrashes(OnPostgres, CrashSuite):

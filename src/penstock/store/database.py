@@ -20,13 +20,14 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select
 from penstock.errors import Conflict
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, queue, schema, sqlite, uploads
+from penstock.job.life import ALONE, Carrier, Job, Phase
+from penstock.store import listing, locks, queue, schema, servers, sqlite, uploads
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
+from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.rows import carrier_row, host_row, job_row, move_row, to_claim, to_host, to_job
 from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 
 _FINAL = [p.value for p in Phase if p.final]
@@ -50,27 +51,20 @@ class Store:
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
         self.locks = locks.Locks(dialect)
+        self.servers = servers.Servers(dialect)
         # Kept apart: to borrow a connection of the pool takes as long as to read a row.
         self._own = self._engine.raw_connection() if dialect.in_process else None
         self._own_lock = threading.Lock()
-        self._held: Connection | None = None
         self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
         self._new_tag = Bare(self._engine, insert(tags))
 
-    def hold(self) -> None:
-        """Keep other servers from the database until `close`, or until this process or its connection ends.
-
-        Raises:
-            ConfigurationError: Another server has it.
-        """
-        self._held = self._dialect.hold()
+    def logbook(self) -> Logbook:
+        """Log events beside the jobs, for all who share the database."""
+        return DatabaseLogbook(self._dialect)
 
     def close(self) -> None:
         """Give all connections back."""
-        if self._held is not None:
-            self._held.invalidate()  # ended, not given back: its lock ends with it
-            self._held.close()
         if self._own is not None:
             self._own.close()
         self._engine.dispose()
@@ -147,15 +141,21 @@ class Store:
                 found.setdefault(tag.arn, {})[tag.key] = tag.value
         return [(to_job(row), found.get(row.arn, {})) for row in rows]
 
-    def save_job(self, job: Job) -> None:
+    def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.
 
+        Args:
+            job: The job.
+            by: Who carries it on; None: a wish of somebody else's.
+
         Raises:
-            Conflict: Somebody else has moved it meanwhile.
+            Conflict: Somebody else has moved it or taken it over meanwhile.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
+        before = [jobs.c.uid == job.uid, jobs.c.version == job.version - 1]
+        if by is not None:
+            before += [jobs.c.server == by.server, jobs.c.epoch == by.epoch]
         with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(before).values(move_row(job)))
+            changed = c.execute(update(jobs).where(*before).values(move_row(job)))
         if changed.rowcount != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
@@ -217,17 +217,30 @@ class Store:
 
     # Hosts
 
-    def add_hosts(self, job: Job, new: Sequence[Host]) -> None:
+    def add_hosts(
+        self, job: Job, new: Sequence[Host], by: Carrier = ALONE, lease_ms: int | None = None
+    ) -> None:
         """Store a job's move together with the hosts it now has: the intent, before anything is started.
 
+        Args:
+            job: The job.
+            new: Its hosts.
+            by: Who begins it, on a machine of its own.
+            lease_ms: For how long their runners may go on without word from a server; None: for ever.
+
         Raises:
-            Conflict: Somebody else has moved the job meanwhile.
+            Conflict: Somebody else has moved the job meanwhile, or the lease of `by` is over.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
+        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1, self.servers.holds(by))
+        move = {**move_row(job), **carrier_row(by), "place": by.server}
+        until = None if lease_ms is None else self._dialect.now + lease_ms
         with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
+            if c.execute(update(jobs).where(before).values(move)).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
+            # Two statements: an expression among the values would keep rows from being written at once.
             c.execute(insert(hosts), [host_row(h) for h in new])
+            if until is not None:
+                c.execute(update(hosts).where(hosts.c.job_uid == job.uid).values(lease_until=until))
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
@@ -262,17 +275,55 @@ class Store:
             statement = select(hosts).where(*where).order_by(order).limit(limit)
             return [to_host(r) for r in c.execute(statement)]
 
-    def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
-        """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
+    def apply_events(
+        self, job_uid: str, name: str, events: Sequence[HostEvent], by: Carrier | None = None
+    ) -> Host | None:
+        """Apply a runner's events to its host, those applied before passed over; None when there is no such host.
+
+        Args:
+            job_uid: The job.
+            name: The host.
+            events: What happened.
+            by: Who carries the job on and speaks for the runner; None: the runner itself.
+
+        Raises:
+            Conflict: Somebody else has taken the job over meanwhile.
+        """
         with self._engine.begin() as c:
+            if by is not None:
+                self._check_carrier(c, job_uid, by)
+            return self._apply(c, job_uid, name, events)
+
+    def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
+        """Apply the end of a host whose runner's lease is over; False: it runs, and nothing has changed.
+
+        Raises:
+            Conflict: Somebody else has taken the job over meanwhile.
+        """
+        with self._engine.begin() as c:
+            self._check_carrier(c, job_uid, by)
             one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            row = c.execute(select(hosts).where(one).with_for_update()).first()
-            if row is None:
-                return None
-            host = to_host(row)
-            for happened in self.locks.shortened(c, events):
-                host = apply(host, happened)
-            c.execute(update(hosts).where(one).values(host_row(host)))
+            until = c.execute(select(hosts.c.lease_until).where(one).with_for_update()).scalar()
+            if until is None or until > c.execute(select(self._dialect.now)).scalar_one():
+                return False
+            self._apply(c, job_uid, name, [ended])
+        return True
+
+    def _check_carrier(self, c: Connection, job_uid: str, by: Carrier) -> None:
+        mine = and_(jobs.c.uid == job_uid, jobs.c.server == by.server, jobs.c.epoch == by.epoch)
+        # Locked, so that nobody takes it over before this transaction has ended.
+        if c.execute(select(jobs.c.uid).where(mine).with_for_update(read=True)).first() is None:
+            raise Conflict(f"The job {job_uid} is carried on by somebody else.")
+
+    def _apply(self, c: Connection, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
+        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
+        row = c.execute(select(hosts).where(one).with_for_update()).first()
+        if row is None:
+            return None
+        host = to_host(row)
+        for happened in self.locks.shortened(c, events):
+            host = apply(host, happened)
+        c.execute(update(hosts).where(one).values(host_row(host)))
         return host
 
     # Tags

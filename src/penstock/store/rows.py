@@ -9,12 +9,13 @@ from sqlalchemy import Row
 
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
-from penstock.job.life import Job, Phase
+from penstock.job.life import Carrier, Job, Phase
 
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
-    return {**_claim_row(job), **move_row(job), **_lasting_row(job)}
+    carried = {**carrier_row(job.carrier), "place": job.place}
+    return {**_claim_row(job), **move_row(job), **_lasting_row(job), **carried}
 
 
 def _lasting_row(job: Job) -> dict[str, Any]:
@@ -73,7 +74,14 @@ def to_job(row: Any) -> Job:
         exit_message=row.exit_message,
         owner=row.owner,
         priority=row.priority,
+        carrier=Carrier(row.server, row.epoch),
+        place=row.place,
     )
+
+
+def carrier_row(carrier: Carrier) -> dict[str, Any]:
+    """The columns that say who carries a job."""
+    return {"server": carrier.server, "epoch": carrier.epoch}
 
 
 def to_claim(row: Any) -> Claim:

@@ -5,7 +5,19 @@ Times are milliseconds since the epoch. What is only ever read whole (a request,
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -51,6 +63,10 @@ jobs = Table(
     Column("memory", BigInteger, nullable=False, server_default="0"),
     Column("gpus", Integer, nullable=False, server_default="0"),
     Column("instances", Integer, nullable=False, server_default="1"),
+    # Who carries it on, and on whose machine it was started.
+    Column("server", _key(32), nullable=False, server_default=""),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("place", _key(32), nullable=False, server_default=""),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),
@@ -94,6 +110,8 @@ hosts = Table(
     Column("phases", Text, nullable=False),
     Column("notes", Text, nullable=False),
     Column("outcome", Text),
+    # Until when its runner may go on without word from a server, by the database's clock.
+    Column("lease_until", BigInteger),
 )
 
 uploads = Table(
@@ -113,6 +131,30 @@ locks = Table(
     metadata,
     Column("sha256", _key(64), primary_key=True),
     Column("text", Text, nullable=False),
+)
+
+#: Servers that share the database. Their leases are judged by the database's clock.
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", _key(32), primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("home", Text, nullable=False),
+    Column("capacity", Text, nullable=False),
+    Column("shared", Text, nullable=False),
+)
+
+#: Log events, where servers share them: pieces as runners sent them, each from byte `start` of its host's log on.
+log_pieces = Table(
+    "log_pieces",
+    metadata,
+    Column("job_uid", _key(80), primary_key=True),
+    Column("host", _key(16), primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
 )
 
 tags = Table(
