@@ -7,6 +7,7 @@ Every setting is listed in the README's table, and a test holds the two together
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,11 @@ class Settings:
     local_inputs: tuple[str, ...]
     database_url: str | None = field(repr=False)
     """A PostgreSQL database, with its password maybe; None: SQLite in the home."""
+    report_url: str | None
+    server_lease: int
+    """Seconds."""
+    runner_lease: int
+    """Seconds."""
 
     @property
     def bucket(self) -> str:
@@ -107,6 +113,9 @@ class Settings:
             cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
             local_inputs=_folders(env, "PENSTOCK_LOCAL_INPUTS"),
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
+            report_url=_url(env, "PENSTOCK_REPORT_URL"),
+            server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 5, 86400),
         )
 
 
@@ -151,6 +160,9 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
     "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
+    "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
+    "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
+    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a shared database may run without any server (default 600)",
 }
 
 
@@ -217,6 +229,13 @@ def _folders(env: Mapping[str, str], name: str) -> tuple[str, ...]:
             f"{name} opens folders of this machine, so it goes only with a loopback PENSTOCK_HOST, not {host}."
         )
     return folders
+
+
+def _url(env: Mapping[str, str], name: str) -> str | None:
+    text = env.get(name)
+    if text and not re.fullmatch(r"https?://[^/?#@\s]+/?", text):
+        raise ConfigurationError(f"{name}={text!r} is no address such as http://penstock.example.org:9550.")
+    return text.rstrip("/") if text else None
 
 
 def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

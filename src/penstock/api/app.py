@@ -88,7 +88,12 @@ QUICK = {("sagemaker", "DescribeProcessingJob")}
 
 
 #: What runners post besides log bytes.
-_REPORTS = {"events": reports.take_events, "progress": reports.take_progress, "uploads": reports.take_uploads}
+_REPORTS = {
+    "events": reports.take_events,
+    "lease": reports.take_lease,
+    "progress": reports.take_progress,
+    "uploads": reports.take_uploads,
+}
 
 
 class Application:
@@ -202,7 +207,7 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress|uploads)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|lease|progress|uploads)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
@@ -281,7 +286,10 @@ def _own_record(context: Context, path: str, query: bytes) -> Mapping[str, Any]:
     hosts, moved = store.hosts(job.uid), context.transfers
     transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
     place = _place(context, job) if job.phase is Phase.QUEUED else None
-    return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place)
+    server = context.server_urls().get(job.carrier.server)
+    return translate.record(
+        job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place, server
+    )
 
 
 def _queue(context: Context) -> Mapping[str, Any]:

@@ -41,6 +41,10 @@ class Context:
     """What the machine has, where a job that asks for more is refused."""
     queue: Callable[[], Mapping[str, Any]] = _nothing_waits
     """The queue in words, as `dispatch.outlook` tells it."""
+    runner_ms: int = 600_000
+    """For how many milliseconds a runner may go on without word from a server, where servers share a database."""
+    server_urls: Callable[[], Mapping[str, str]] = dict
+    """Where servers that share the database are, by their ids."""
     runtime: str = "sandbox"
     """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
     no_engine: Callable[[], str | None] = lambda: None

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from penstock.dispatch.lease import Alone, Right
 from penstock.dispatch.schedule import PATIENCE_MS, plan, room
-from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
+from penstock.dispatch.settle import catch_up, moment, verdict
 from penstock.engines.base import Engine, Life
 from penstock.errors import ConfigurationError, Conflict, JobFailure
 from penstock.job.claim import Claim, Resources, claim_of, resources_of, too_large
-from penstock.job.events import Host, HostEvent
-from penstock.job.life import Failed, Job, Phase, Started, advance
+from penstock.job.events import Host, HostEvent, to_stop
+from penstock.job.life import Carrier, Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
 from penstock.job.uploads import read_lines
 from penstock.store.database import Store
@@ -55,7 +56,9 @@ class Dispatcher:
         clock: Callable[[], int],
         capacity: Resources,
         patience: int = PATIENCE_MS,
+        right: Right | None = None,
     ) -> None:
+        """`right` is how this server may write; None: it has a database of its own."""
         self._store = store
         self._logbook = logbook
         self._engine = engine
@@ -63,6 +66,7 @@ class Dispatcher:
         self._clock = clock
         self._capacity = capacity
         self._patience = patience
+        self._right: Right = right or Alone()
         self._salvaged: set[str] = set()
         self._swept_at: int | None = None
         self._wake = threading.Event()
@@ -99,22 +103,28 @@ class Dispatcher:
 
     def step(self) -> None:
         """One pass over all jobs that have been started and have not ended, and the heads of the queue."""
-        begun = self._store.begun_jobs()
-        self._sweep(begun)
-        holding = []
+        by = self._right.held()
+        if by is None:
+            return  # others may work on what it would do
+        begun = self._right.gather(self._store.begun_jobs(), by)
+        here = [job for job in begun if job.place == by.server]
+        self._sweep(here)
+        holding = {job.uid: claim_of(job) for job in here}
         for job in begun:
+            if job.carrier != by:
+                continue
             ended = False
             try:
-                ended = self._carry(job)
+                ended = self._carry(job, by)
             except Conflict:
                 self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
-            if not ended:
-                holding.append(claim_of(job))
-        self._start_next(holding)
+            if ended:
+                holding.pop(job.uid, None)
+        self._start_next(list(holding.values()), by)
 
-    def _start_next(self, holding: list[Claim]) -> None:
+    def _start_next(self, holding: list[Claim], by: Carrier) -> None:
         """Begin what may be, until the machine is full or nothing more can be.
 
         The guarded write alone decides: what the queue says of a job may be old when its turn has come.
@@ -127,17 +137,17 @@ class Dispatcher:
                 return
             for claim in made.start:
                 tried.add(claim.uid)
-                if self._try(claim):
+                if self._try(claim, by):
                     holding.append(claim)
 
-    def _try(self, claim: Claim) -> bool:
+    def _try(self, claim: Claim, by: Carrier) -> bool:
         """Begin a job whose turn it is; whether its place is taken."""
         try:
             job = self._store.job_of_uid(claim.uid)
-            return job is not None and job.phase is Phase.QUEUED and self._begin(job)
+            return job is not None and job.phase is Phase.QUEUED and self._begin(job, by)
         except Conflict:
             self._wake.set()
-            return False  # it was stopped in this moment
+            return False  # it was stopped in this moment, or another server was quicker
         except Exception:  # noqa: BLE001 - as above
             _log.exception("Job %s can't be begun; it is tried again", claim.name)
             return True  # perhaps: the next pass sees what is on record
@@ -155,7 +165,7 @@ class Dispatcher:
         else:
             self._swept_at = now
 
-    def _begin(self, job: Job) -> bool:
+    def _begin(self, job: Job, by: Carrier) -> bool:
         """Store the intent, then start. What a crash leaves in between is found by `_carry`.
 
         Returns:
@@ -172,9 +182,9 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
             return False
-        self._store.add_hosts(advance(job, Started(), at), hosts)
+        self._store.add_hosts(advance(job, Started(), at), hosts, by, self._right.runner_ms)
         for host in hosts:
-            self._start(host)
+            self._start(self._engine, host, by)
         return True
 
     def _prepare(self, job: Job, at: int) -> list[Host]:
@@ -196,29 +206,32 @@ class Dispatcher:
             for name, token in tokens.items()
         ]
 
-    def _start(self, host: Host) -> None:
+    def _start(self, engine: Engine, host: Host, by: Carrier) -> None:
         assert host.handle is not None
         try:
-            self._engine.start(host.handle)
+            engine.start(host.handle)
         except JobFailure as failure:
-            self._report_for(host, failure.reason)
+            self._report_for(host, failure.reason, by)
 
-    def _carry(self, job: Job) -> bool:
+    def _carry(self, job: Job, by: Carrier) -> bool:
         """Bring one job forward; True when it has ended."""
+        engine = self._engine if job.place == by.server else self._right.reach(job.place)
         hosts = self._store.hosts(job.uid)
         for host in hosts:
-            if not host.ended:
-                self._look_after(job, host)
+            if not host.ended and engine is None:
+                self._give_up_if_lost(host, by)
+            elif not host.ended and engine is not None:
+                self._look_after(engine, job, host, by)
         hosts = self._store.hosts(job.uid)
         for host in to_stop(job, hosts):
-            if host.handle is not None:
-                self._engine.stop(host.handle)
+            if host.handle is not None and engine is not None:  # else its runner hears it with its lease
+                engine.stop(host.handle)
         event = verdict(job, hosts)
         if event is None:
             return False
         now = self._clock()
         moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
-        self._store.save_job(moved)
+        self._store.save_job(moved, by)
         if moved.phase.final:
             _log.info(
                 "job %s: %s%s",
@@ -227,48 +240,61 @@ class Dispatcher:
                 f": {moved.failure_reason}" if moved.failure_reason else "",
             )
             for host in hosts:
-                if host.handle is not None:
-                    self._forget(host.handle)
+                if host.handle is not None and engine is not None:  # else its own server sweeps it away
+                    self._forget(engine, host.handle)
         return moved.phase.final
 
-    def _forget(self, handle: str) -> None:
+    def _forget(self, engine: Engine, handle: str) -> None:
         try:
-            self._engine.forget(handle)
+            engine.forget(handle)
         except OSError:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
 
-    def _look_after(self, job: Job, host: Host) -> None:
+    def _give_up_if_lost(self, host: Host, by: Carrier) -> None:
+        """End a host on a machine out of reach once its runner's lease is over: by then it has ended by itself."""
+        reason = (
+            f"InternalServerError: {host.name} is lost: its machine is out of reach, and its runner has not been heard "
+            "of for as long as it may go on without word from a server."
+        )
+        if self._store.end_lapsed(host.job_uid, host.name, self._end(host, reason), by):
+            self._wake.set()
+
+    def _look_after(self, engine: Engine, job: Job, host: Host, by: Carrier) -> None:
         """Start a host that a crash kept from being started; conclude for one whose runner is dead."""
         if host.handle is None:
             return
-        life = self._engine.probe(host.handle)
+        life = engine.probe(host.handle)
         if life is Life.ALIVE:
             return
         if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
             # It was started, and the machine knows nothing of it: a second start would run the program again.
             words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
-            self._report_for(host, f"InternalServerError: {words}: it lost power, or somebody removed it.")
+            self._report_for(
+                host, f"InternalServerError: {words}: it lost power, or somebody removed it.", by
+            )
             return
         if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
-            self._start(host)
+            self._start(engine, host, by)
             return
         # A runner that ended well may have died between its last words and our look: its remains tell.
         held = self._logbook.size(job.uid, host.name)
-        while (remains := self._engine.remains(host.handle, held)).log:
+        while (remains := engine.remains(host.handle, held)).log:
             held = self._logbook.append(job.uid, host.name, held, remains.log)
         try:
-            self._take_manifest(host, host.handle)
-            current = self._store.apply_events(job.uid, host.name, remains.events) or host
+            self._take_manifest(engine, host, host.handle)
+            current = self._store.apply_events(job.uid, host.name, remains.events, by) or host
         except ValueError as error:  # a journal that no runner of ours wrote so
-            self._report_for(host, f"InternalServerError: The journal of {host.name} can't be read: {error}.")
+            self._report_for(
+                host, f"InternalServerError: The journal of {host.name} can't be read: {error}.", by
+            )
             return
         if current.ended:
             return
         if life is Life.NEVER_STARTED:
-            self._report_for(current, None)
+            self._report_for(current, None, by)
             return
         if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
-            self._start(current)
+            self._start(engine, current, by)
             self._salvaged.add(host.handle)
             return
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
@@ -276,18 +302,21 @@ class Dispatcher:
             current,
             f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
             f"it was killed or it crashed.{words}",
+            by,
         )
 
-    def _take_manifest(self, host: Host, handle: str) -> None:
+    def _take_manifest(self, engine: Engine, host: Host, handle: str) -> None:
         """Put on record what a dead runner has stored; what it has told already is written once more, in place."""
         start = 0
-        while lines := self._engine.manifest(handle, start).rpartition(b"\n")[0]:
+        while lines := engine.manifest(handle, start).rpartition(b"\n")[0]:
             self._store.uploads.add(host.job_uid, host.name, read_lines(lines + b"\n"))
             start += len(lines) + 1
 
-    def _report_for(self, host: Host, reason: str | None) -> None:
+    def _report_for(self, host: Host, reason: str | None, by: Carrier) -> None:
         """Report the end of a host in the place of a runner that can't."""
-        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
-        ended = HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
-        self._store.apply_events(host.job_uid, host.name, [ended])
+        self._store.apply_events(host.job_uid, host.name, [self._end(host, reason)], by)
         self._wake.set()
+
+    def _end(self, host: Host, reason: str | None) -> HostEvent:
+        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
+        return HostEvent(host.sequence + 1, "ended", self._clock(), outcome)

@@ -134,7 +134,9 @@ class FileLogbook(Logbook):
         path = self._path(job_uid, host)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # a report that is sent again may come while the first is written
+            fcntl.flock(
+                file, fcntl.LOCK_EX
+            )  # a report that is sent again may come while the first is written
             held = file.seek(0, os.SEEK_END)
             if offset <= held < offset + len(data):
                 file.write(data[held - offset :])

@@ -22,6 +22,14 @@ from penstock.store.dialect import Dialect
 from penstock.store.rows import carrier_row
 from penstock.store.tables import BEGUN, hosts, jobs, servers
 
+#: What to do where servers do not agree.
+_REMEDIES = {
+    "account": "Set PENSTOCK_ACCOUNT and PENSTOCK_REGION as there.",
+    "keys": "Copy keys.json from that home to this one.",
+    "object store": "All need one that all reach: set PENSTOCK_S3_ENDPOINT on each (docs/s3.md).",
+    "default bucket": "Set PENSTOCK_BUCKET as there.",
+}
+
 
 @dataclass(frozen=True)
 class Server:
@@ -161,7 +169,7 @@ def _check_shared(mine: Server, other: Server) -> None:
         if theirs != value:
             raise ConfigurationError(
                 f"The server at {other.url} (home {other.home}) works on the same database with {name}: {theirs}; "
-                f"here it is: {value}. Servers of one database must agree in it (docs/postgres.md)."
+                f"here it is: {value}. {_REMEDIES.get(name, '')}".rstrip()
             )
 
 

@@ -10,6 +10,7 @@ from penstock.dispatch.loop import Dispatcher
 from penstock.engines.base import Life
 from penstock.errors import Conflict
 from penstock.job import events, life
+from penstock.job.life import ALONE
 from penstock.runner.journal import Journal
 from penstock.runner.outbox import Outbox
 from penstock.testing.fake_engine import FakeEngine
@@ -26,7 +27,7 @@ def starts_before_the_intent_is_stored(patch):
         def _prepare(self, job, at):
             hosts = super()._prepare(job, at)
             for host in hosts:
-                self._start(host)
+                self._start(self._engine, host, ALONE)
             return hosts
 
     patch.setattr(simulated_server, "Dispatcher", Hasty)
@@ -48,10 +49,10 @@ def takes_news_after_the_end(patch):
 
 def starts_two_runners_to_save_outputs(patch):
     class Twice(Dispatcher):
-        def _start(self, host):
-            super()._start(host)
+        def _start(self, engine, host, by):
+            super()._start(engine, host, by)
             if host.phase is life.Phase.RUNNING:
-                super()._start(host)
+                super()._start(engine, host, by)
 
     def start(self, handle):  # an engine that does not mind
         found = self.runs[handle]
@@ -64,11 +65,11 @@ def starts_two_runners_to_save_outputs(patch):
 
 def runs_again_what_the_machine_lost(patch):
     class Again(Dispatcher):
-        def _look_after(self, job, host):
+        def _look_after(self, engine, job, host, by):
             if self._engine.probe(host.handle) is Life.NEVER_STARTED:
-                self._start(host)
+                self._start(engine, host, by)
             else:
-                super()._look_after(job, host)
+                super()._look_after(engine, job, host, by)
 
     patch.setattr(simulated_server, "Dispatcher", Again)
 
@@ -83,15 +84,15 @@ def loses_a_guarded_write(patch):
 
 def forgets_before_the_end_is_stored(patch):
     class Forgetful(Dispatcher):
-        def _carry(self, job):
+        def _carry(self, job, by):
             hosts = self._store.hosts(job.uid)
             if hosts and all(host.ended for host in hosts):
                 for host in hosts:
-                    self._forget(host.handle)
-            return super()._carry(job)
+                    self._forget(self._engine, host.handle)
+            return super()._carry(job, by)
 
-        def _forget(self, handle):
-            self._engine.runs.pop(handle, None)
+        def _forget(self, engine, handle):
+            engine.runs.pop(handle, None)
 
     patch.setattr(simulated_server, "Dispatcher", Forgetful)
 
@@ -151,9 +152,9 @@ def numbers_on_after_a_loss_of_power(patch):
 
 def takes_a_stopped_jobs_place_for_free(patch):
     class Generous(Dispatcher):
-        def _carry(self, job):
+        def _carry(self, job, by):
             try:
-                return super()._carry(job)
+                return super()._carry(job, by)
             except Conflict:
                 return True
 

@@ -60,7 +60,7 @@ class Watch:
         """A server has written; what is on record now is compared with what was."""
         store = self._world.store
         if method == "apply_events":
-            uid, name, _ = args
+            uid, name, *_ = args
             self._see_host(store.host(uid, name))
             return
         if method == "add":

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from penstock.errors import Conflict
 from penstock.job.claim import Claim, claim_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
+from penstock.job.life import ALONE, Carrier, Job, Phase
 from penstock.job.uploads import Upload
 
 
@@ -80,7 +80,7 @@ class MemoryStore:
         """The job with that uid."""
         return next((job for job in self._jobs.values() if job.uid == uid), None)
 
-    def save_job(self, job: Job) -> None:
+    def save_job(self, job: Job, by: Carrier | None = None) -> None:  # noqa: ARG002 - one server has it alone
         """Store a job that `advance` has moved by one version.
 
         Raises:
@@ -131,7 +131,13 @@ class MemoryStore:
         """A resource's tags, by key."""
         return dict(sorted(self._tags.get(arn, {}).items()))
 
-    def add_hosts(self, job: Job, new: Sequence[Host]) -> None:
+    def add_hosts(
+        self,
+        job: Job,
+        new: Sequence[Host],
+        by: Carrier = ALONE,  # noqa: ARG002 - as above
+        lease_ms: int | None = None,  # noqa: ARG002
+    ) -> None:
         """Store a job's move together with the hosts it now has.
 
         Raises:
@@ -149,7 +155,13 @@ class MemoryStore:
         """One host of a job."""
         return self._hosts.get(job_uid, {}).get(name)
 
-    def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
+    def apply_events(
+        self,
+        job_uid: str,
+        name: str,
+        events: Sequence[HostEvent],
+        by: Carrier | None = None,  # noqa: ARG002 - as above
+    ) -> Host | None:
         """Apply a runner's events to its host; None when there is no such host."""
         host = self.host(job_uid, name)
         if host is None:
