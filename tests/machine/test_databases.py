@@ -14,6 +14,7 @@ from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
+from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 pytestmark = pytest.mark.machine
@@ -50,6 +51,10 @@ class TestMethods(OnPostgres, StoreSuite):
 
 
 class TestParts(OnPostgres, PartsSuite):
+    pass
+
+
+class TestServers(OnPostgres, ServersSuite):
     pass
 
 

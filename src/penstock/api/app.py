@@ -172,6 +172,8 @@ class Application:
             validate.check(known, relaxed=self._relaxed_limits)
             if who.job is not None:
                 permissions.check(context.account, who.job, call.service, call.operation, call.params)
+            if call.operation == "CreateProcessingJob":
+                context = replace(context, invocation=_invocation(scope))
             result = await _carry_out(context, call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
@@ -290,6 +292,12 @@ def _own_record(context: Context, path: str, query: bytes) -> Mapping[str, Any]:
     return translate.record(
         job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place, server
     )
+
+
+def _invocation(scope: Scope) -> str | None:
+    """The AWS SDKs' name of a call, which is the same for all attempts of it."""
+    found = next((value for name, value in scope["headers"] if name == b"amz-sdk-invocation-id"), b"")
+    return found.decode("latin-1") or None
 
 
 def _queue(context: Context) -> Mapping[str, Any]:

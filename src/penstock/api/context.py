@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from penstock.api.admission import Admission
@@ -31,6 +30,8 @@ class Context:
     wake: Callable[[], None]
     caller: Job | None = None
     """The job whose program asks; None for whoever has the home's keys."""
+    invocation: str | None = None
+    """What the client calls this call, the same each time that it tries again (`amz-sdk-invocation-id`)."""
     transfers: dict[tuple[str, str], Progress] = field(default_factory=dict)
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
     local_inputs: Sequence[str] = ()
@@ -50,6 +51,14 @@ class Context:
     no_engine: Callable[[], str | None] = lambda: None
     """Why no container can be run here and what to do; None: one can. It answers at once."""
 
+    ways_in: dict[str, Admission] = field(default_factory=dict, repr=False)
+    """Holds `admission` for all contexts that are made of this one."""
+
+    @property
+    def admission(self) -> Admission:
+        """The way of new jobs into the store, for all who call at the same time."""
+        return self.ways_in.setdefault("jobs", Admission(self.store.add_jobs))
+
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"
@@ -57,8 +66,3 @@ class Context:
     def trial_component_arn(self, name: str) -> str:
         """The ARN of the trial component of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:experiment-trial-component/{name}"
-
-    @cached_property
-    def admission(self) -> Admission:
-        """The way of new jobs into the store."""
-        return Admission(self.store.add_jobs)

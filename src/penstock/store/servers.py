@@ -63,6 +63,7 @@ class Servers:
         self._engine = dialect.engine
         self._reader = dialect.reader
         self._now = dialect.now
+        self._queue_up = dialect.lock_schema
         self._put = dialect.insert(servers)
 
     def enter(self, server: Server, lease_ms: int) -> Carrier:
@@ -76,9 +77,9 @@ class Servers:
             index_elements=[servers.c.id], set_={**row, "epoch": servers.c.epoch + 1}
         )
         with self._engine.begin() as c:
+            self._queue_up(c)  # of two that enter at once with different settings, one sees the other
             c.execute(again)
-            # All rows: of two that enter at once with different settings, one waits and sees the other.
-            known = list(c.execute(select(servers).order_by(servers.c.id).with_for_update()))
+            known = list(c.execute(select(servers)))
             at = c.execute(select(self._now)).scalar_one()
             for other in known:
                 if other.id != server.id and other.lease_until > at:

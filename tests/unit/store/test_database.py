@@ -9,6 +9,7 @@ from store_upgrades import UpgradeSuite
 
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
+from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, open_store
 
 
@@ -27,6 +28,10 @@ class TestMethods(StoreSuite):
 
 
 class TestParts(PartsSuite):
+    pass
+
+
+class TestServers(ServersSuite):
     pass
 
 
