@@ -1,7 +1,10 @@
 """Real servers on one real database: they share the work, and none of it is lost or done twice when one ends."""
 
+import contextlib
 import os
+import shutil
 import signal
+import socket
 import time
 
 import pytest
@@ -12,12 +15,17 @@ from machine_store import embedded_store
 
 pytestmark = pytest.mark.machine
 
+BUCKET = "sagemaker-us-east-1-000000000000"
+
+#: A namespace of processes is another machine to all that servers know of each other.
+needs_namespaces = pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("unshare") is None, reason="needs root, to make a space of processes"
+)
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    with embedded_store(
-        tmp_path_factory.mktemp("store"), "sagemaker-us-east-1-000000000000", 22750
-    ) as access:
+    with embedded_store(tmp_path_factory.mktemp("store"), BUCKET, 22750) as access:
         yield access
 
 
@@ -76,18 +84,7 @@ def test_what_a_dead_server_knew_is_done_by_another_on_its_machine(fleet):
         client,
         "crashed",
         "import time; open('/opt/ml/processing/out/x', 'w').write('saved'); print('began'); time.sleep(600)",
-        ProcessingOutputConfig={
-            "Outputs": [
-                {
-                    "OutputName": "out",
-                    "S3Output": {
-                        "S3Uri": "s3://sagemaker-us-east-1-000000000000/crashed",
-                        "LocalPath": "/opt/ml/processing/out",
-                        "S3UploadMode": "EndOfJob",
-                    },
-                }
-            ]
-        },
+        **output("crashed"),
     )
     until(lambda: all("began" in messages(fleet, one, name) for name in ("stopped", "crashed")))
     two = fleet.add("two").start()
@@ -101,9 +98,7 @@ def test_what_a_dead_server_knew_is_done_by_another_on_its_machine(fleet):
     status, reason = ended["crashed"]
     assert status == "Failed"
     assert "ended without a report" in reason
-    s3 = fleet.store_client()
-    body = s3.get_object(Bucket="sagemaker-us-east-1-000000000000", Key="crashed/x")["Body"]
-    assert body.read() == b"saved"
+    assert stored(fleet, "crashed") == b"saved"
 
 
 def test_a_server_that_was_held_up_writes_nothing_to_what_was_taken_over(fleet):
@@ -189,6 +184,28 @@ def test_servers_that_do_not_agree_are_refused_and_told_what_to_do(fleet):
     assert not (alone.home / "store").exists()
 
 
+def open_to_all():
+    """Settings of a server that others than this machine could reach: none believes another machine's loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing, and chooses the address that would be sent from
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return {"PENSTOCK_HOST": "0.0.0.0", "PENSTOCK_REPORT_URL": f"http://{probe.getsockname()[0]}"}
+
+
+def output(name):
+    """The one output of a job, below a prefix of that name."""
+    uri, path = f"s3://{BUCKET}/{name}", "/opt/ml/processing/out"
+    s3 = {"S3Uri": uri, "LocalPath": path, "S3UploadMode": "EndOfJob"}
+    return {"ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": s3}]}}
+
+
+def stored(fleet, name):
+    with contextlib.closing(fleet.store_client()) as s3:
+        return s3.get_object(Bucket=BUCKET, Key=f"{name}/x")["Body"].read()
+
+
 def messages(fleet, where, name):
     """All lines of a job's log, from that server or address."""
     logs = fleet.client("logs", getattr(where, "url", where))
@@ -201,3 +218,65 @@ def messages(fleet, where, name):
         if "nextToken" not in page:
             return found
         token = {"nextToken": page["nextToken"]}
+
+
+def test_without_any_server_a_program_ends_in_time_and_its_outputs_are_kept(fleet):
+    """Its runner can't know whether servers elsewhere live on, so it does not go on for longer than its lease."""
+    one = fleet.add("one", PENSTOCK_RUNNER_LEASE="8").start()
+    client = fleet.client("sagemaker", one.url)
+    code = "import time; open('/opt/ml/processing/out/x', 'w').write('kept'); print('began'); time.sleep(600)"
+    submit(client, "orphan", code, **output("orphan"))
+    until(lambda: "began" in messages(fleet, one, "orphan"))
+    (uid,) = fleet.rows("SELECT uid FROM jobs WHERE name = 'orphan'")[0]
+    one.signal(signal.SIGKILL)
+    journal = one.home / "runs" / uid / "algo-1" / "journal"
+    until(lambda: '"ended"' in journal.read_text())
+    one.start()
+    client = fleet.client("sagemaker", one.url)
+    status, reason = all_ended(client, ["orphan"])["orphan"]
+    assert status == "Failed"
+    assert "No server has answered the runner for" in reason
+    assert stored(fleet, "orphan") == b"kept"
+
+
+@needs_namespaces
+def test_runners_whose_server_has_died_go_on_under_one_of_another_machine(fleet):
+    """That can't see them: it hears from them, and a stop reaches them with their lease."""
+    one, two = (fleet.add(name, PENSTOCK_RUNNER_LEASE="30", **open_to_all()) for name in ("one", "two"))
+    one.start(elsewhere=True)
+    two.start()
+    client = fleet.client("sagemaker", one.url)
+    submit(client, "goes-on", "import time; print('began'); time.sleep(12); print('ends')")
+    submit(client, "stopped", "import time; print('began'); time.sleep(600)")
+    until(lambda: len(fleet.rows("SELECT 1 FROM jobs WHERE phase = 'running' AND place = %s", one.id)) == 2)
+    until(lambda: two.env["PENSTOCK_REPORT_URL"] in (one.home / "runs" / "servers").read_text())
+    one.kill_server_alone()
+    client = fleet.client("sagemaker", two.url)
+    until(lambda: fleet.rows("SELECT count(*) FROM jobs WHERE server = %s", two.id) == [(2,)])
+    client.stop_processing_job(ProcessingJobName="stopped")
+    assert all_ended(client, ["goes-on", "stopped"]) == {
+        "goes-on": ("Completed", None),
+        "stopped": ("Stopped", None),
+    }
+    assert messages(fleet, two, "goes-on").count("ends") == 1
+
+
+@needs_namespaces
+def test_a_machine_that_is_gone_loses_its_jobs_once_their_runners_must_have_ended(fleet):
+    one = fleet.add("one", PENSTOCK_RUNNER_LEASE="8").start(elsewhere=True)
+    two = fleet.add("two", PENSTOCK_RUNNER_LEASE="8").start()
+    client = fleet.client("sagemaker", one.url)
+    submit(client, "lost", "import time; print('began'); time.sleep(600)")
+    until(lambda: "began" in messages(fleet, two, "lost"))
+    began = time.monotonic()
+    one.signal(
+        signal.SIGKILL
+    )  # the first process of its machine: all others end with it, as when power is lost
+    client = fleet.client("sagemaker", two.url)
+    status, reason = all_ended(client, ["lost"])["lost"]
+    took = time.monotonic() - began
+    assert status == "Failed"
+    assert "algo-1 is lost: its machine is out of reach" in reason
+    assert 7 < took < 8 + LEASE + 5, took
+    one.start()  # back, with another boot as it were: what lies there is cleared up
+    until(lambda: not list((one.home / "runs").glob("*/*/run.json")))

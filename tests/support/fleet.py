@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import boto3
 import psycopg
@@ -34,17 +35,27 @@ class Member:
             "PENSTOCK_PORT": str(port),
             **settings,
         }
+        if "PENSTOCK_REPORT_URL" in settings:
+            self.env["PENSTOCK_REPORT_URL"] += f":{port}"
         self.process = None
+        self.elsewhere = False
 
-    def start(self, *, code=None):
-        """Run it, and return when it takes jobs; with `code`, what it says before it ends with that."""
+    def start(self, *, code=None, elsewhere=False):
+        """Run it, and return when it takes jobs; with `code`, what it says before it ends with that.
+
+        With `elsewhere` it runs in a space of processes of its own, whose first process is a shell, beside the server.
+        """
         self.home.mkdir(mode=0o700, exist_ok=True)
         if self.fleet.keys is not None and not (self.home / "keys.json").exists():
             shutil.copy(self.fleet.keys, self.home / "keys.json")
         log = (self.home / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "penstock.server"], env=self.env, stdout=log, stderr=log, cwd="/"
-        )
+        self.elsewhere = elsewhere
+        command = [sys.executable, "-P", "-m", "penstock.server"]
+        if elsewhere:
+            shell = '"$@" & wait; while :; do sleep 1; done'
+            space = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", shell]
+            command = [*space, "space", *command]
+        self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd="/")
         log.close()
         if code is not None:
             assert self.process.wait(_PATIENCE) == code
@@ -72,11 +83,21 @@ class Member:
         if number == signal.SIGKILL:
             self.process.wait(_PATIENCE)
 
+    def kill_server_alone(self):
+        """The server of a machine of its own, whose runners live on."""
+        (shell,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        (server,) = (
+            pid for pid in children if b"penstock.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(int(server), signal.SIGKILL)
+
     def end(self):
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(signal.SIGCONT)
-            self.process.send_signal(signal.SIGTERM)
+            # Its space of processes ends with `unshare`: nobody in it has a handler for SIGTERM.
+            self.process.send_signal(signal.SIGKILL if self.elsewhere else signal.SIGTERM)
             self.process.wait(_PATIENCE)
 
 

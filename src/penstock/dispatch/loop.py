@@ -69,6 +69,7 @@ class Dispatcher:
         self._right: Right = right or Alone()
         self._salvaged: set[str] = set()
         self._swept_at: int | None = None
+        self._by: Carrier | None = None
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
@@ -106,6 +107,8 @@ class Dispatcher:
         by = self._right.held()
         if by is None:
             return  # others may work on what it would do
+        if by != self._by:
+            self._by, self._swept_at = by, None  # others may have ended jobs that lie here
         begun = self._right.gather(self._store.begun_jobs(), by)
         here = [job for job in begun if job.place == by.server]
         self._sweep(here)
