@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway
+from penstock.api.news import News
 from penstock.api.protocol import BoundedProtocol
 from penstock.clock import now
 from penstock.config import Settings
@@ -70,6 +71,19 @@ def serve(settings: Settings) -> None:
         server.run()
 
 
+class _Web(uvicorn.Server):
+    """Answers all who still wait for news before it ends."""
+
+    def __init__(self, config: uvicorn.Config, end_waits: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_waits = end_waits
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close connections, the waiting ones first."""
+        self._end_waits()
+        await super().shutdown(sockets)
+
+
 class _Server:
     """All parts of one server, started and ended together."""
 
@@ -95,6 +109,7 @@ class _Server:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         self._engine = LocalEngine(settings.home / "runs", _release)
+        self._news = News()
         self._dispatcher = Dispatcher(
             self._store,
             self._logbook,
@@ -103,6 +118,7 @@ class _Server:
             now,
             capacity,
             right=self._shared.lease,
+            tell=self._news.tell,
         )
         self._ready = threading.Event()
         self._ending = threading.Event()
@@ -115,6 +131,7 @@ class _Server:
             account=settings.account,
             clock=now,
             wake=self._dispatcher.wake,
+            news=self._news,
             local_inputs=settings.local_inputs,
             signer=self._keys.access_key_id,
             most=capacity if settings.strict_resources else None,
@@ -173,7 +190,7 @@ class _Server:
             timeout_graceful_shutdown=3,
         )
         _log.info("Penstock %s serves at %s (home %s)", __version__, self._endpoint, self._settings.home)
-        server = uvicorn.Server(config)
+        server = _Web(config, self._news.end)
         # Before uvicorn has taken the signals over, and after, when it raises those again that it has obeyed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(server, "should_exit", True))

@@ -2,6 +2,7 @@
 
     runner's report  -> reports.py
     a job's program asks for its credentials -> callers.py
+    signed, for Penstock alone -> own.py
     signed for s3    -> gateway.py
     anything else    -> verify -> parse -> check -> operate -> reply
 
@@ -13,12 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -30,19 +31,17 @@ from penstock.api import (
     callers,
     filter_logs,
     identity,
-    locks,
     logs,
     metrics,
+    own,
     permissions,
     processing,
     reports,
     search,
     tags,
-    translate,
 )
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
-from penstock.job.life import Job, Phase
 from penstock.job.local_inputs import as_s3
 from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
@@ -51,7 +50,6 @@ _log = logging.getLogger(__name__)
 
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
-_PAGE = 1000  # uploads in one answer
 
 _JSON = "application/x-amz-json-1.1"
 _FORM = b"application/x-www-form-urlencoded"
@@ -147,7 +145,7 @@ class Application:
 
     async def _operate(self, scope: Scope, receive: Receive, claimed: claims.Claim | None) -> reply.Reply:
         """One AWS operation: verify, parse, check, operate, reply."""
-        request_id = str(uuid.uuid4())
+        request_id = _request_id()
         service = _service(scope, claimed)
         try:
             if claimed is None:
@@ -158,14 +156,8 @@ class Application:
             body = await _bounded_body(receive)
             self._callers.verify(signed_request(scope, body), claimed, who)
             context = self._context if who.job is None else replace(self._context, caller=who.job)
-            if service == "sagemaker" and scope["path"].startswith(locks.PATH):
-                args = context, scope["method"], scope["path"], body
-                return reply.document(await run_in_threadpool(locks.serve, *args), request_id)
-            if scope["path"] == "/penstock/queue" and service == "sagemaker":
-                return reply.document(await run_in_threadpool(_queue, context), request_id)
-            if scope["path"].startswith("/penstock/jobs/") and service == "sagemaker":
-                record = await run_in_threadpool(_own_record, context, scope["path"], scope["query_string"])
-                return reply.document(record, request_id)
+            if service == "sagemaker" and (answer := await _own(context, scope, body)) is not None:
+                return reply.document(answer, request_id)
             call = _parse(service, scope, claimed, body)
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
             known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
@@ -206,7 +198,7 @@ class Application:
         try:
             await self._gateway(scope, receive, send)
         except Fault as fault:
-            await _send(send, reply.render_fault("s3", fault, str(uuid.uuid4())))
+            await _send(send, reply.render_fault("s3", fault, _request_id()))
 
     async def _report(self, request: Request, path: str) -> Response:
         """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|lease|progress|uploads)``."""
@@ -269,46 +261,14 @@ async def _carry_out(context: Context, call: parse.Call) -> Mapping[str, Any] | 
     return result
 
 
-def _own_record(context: Context, path: str, query: bytes) -> Mapping[str, Any]:
-    """Penstock's own, richer record of a job, or with ``/outputs`` a page of what it has stored.
-
-    A page begins beyond the place that ``after`` names, a ``next`` of the page before.
-    """
-    name, _, part = path.removeprefix("/penstock/jobs/").partition("/")
-    if context.caller is not None:
-        asked = {"ProcessingJobName": name}
-        permissions.check(context.account, context.caller, "sagemaker", "DescribeProcessingJob", asked)
-    store = context.store
-    job = processing.find(context, name)
-    if part == "outputs":
-        after = translate.place(dict(parse_qsl(query.decode("latin-1"))).get("after"))
-        return translate.upload_page(store.uploads.page(job.uid, after, _PAGE), _PAGE)
-    if part:
-        raise faults.validation(f"There is nothing at {path}.")
-    hosts, moved = store.hosts(job.uid), context.transfers
-    transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
-    place = _place(context, job) if job.phase is Phase.QUEUED else None
-    server = context.server_urls().get(job.carrier.server)
-    return translate.record(
-        job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place, server
-    )
-
-
 def _invocation(scope: Scope) -> str | None:
     """The AWS SDKs' name of a call, which is the same for all attempts of it."""
     found = next((value for name, value in scope["headers"] if name == b"amz-sdk-invocation-id"), b"")
     return found.decode("latin-1") or None
 
 
-def _queue(context: Context) -> Mapping[str, Any]:
-    if context.caller is not None:
-        raise faults.access_denied("The queue is not for jobs' own credentials.")
-    return context.queue()
-
-
-def _place(context: Context, job: Job) -> Mapping[str, Any] | None:
-    """A waiting job's entry of the queue; None when it has just been started."""
-    return next((one for one in context.queue()["waiting"] if one["name"] == job.name), None)
+async def _own(context: Context, scope: Scope, body: bytes) -> Mapping[str, Any] | None:
+    return await own.serve(context, scope["method"], scope["path"], scope["query_string"], body)
 
 
 def _service(scope: Scope, claimed: claims.Claim | None) -> str:
@@ -348,6 +308,11 @@ def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> pa
     if kind != _JSON and kind.partition(";")[0].rstrip().lower() not in _JSON_TYPES:
         raise faults.unknown_operation(f"The Content-Type must be {_JSON}, not {kind[:64]!r}.", 404)
     return parse.parse_json(service, claimed.headers.get("x-amz-target", ""), body)
+
+
+def _request_id() -> str:
+    # It names a request in the log and is no secret: the kernel's randomness costs a switch to another thread.
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 async def _send(send: Send, answer: reply.Reply) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.api.admission import Admission
+from penstock.api.news import News
 from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.progress import Progress
@@ -27,7 +28,9 @@ class Context:
     region: str
     account: str
     clock: Callable[[], int]
-    wake: Callable[[], None]
+    wake: Callable[..., None]
+    """`Dispatcher.wake`."""
+    news: News = field(default_factory=News)
     caller: Job | None = None
     """The job whose program asks; None for whoever has the home's keys."""
     invocation: str | None = None

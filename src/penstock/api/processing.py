@@ -64,7 +64,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             "Job name must be unique within an AWS account and region, and a job with this name already exists "
             f"({job.arn})"
         ) from error
-    context.wake()
+    context.wake(soon=False)
     return {"ProcessingJobArn": job.arn}
 
 
@@ -126,6 +126,7 @@ def stop(context: Context, params: Mapping[str, Any]) -> None:
         except Conflict:
             continue  # it moved on between reading and writing: judge it anew
         context.wake()
+        context.news.tell(job.uid)
         return
 
 

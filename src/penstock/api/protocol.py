@@ -49,6 +49,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _unfinished = 0
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Talk through a transport that joins what is written."""
+        super().connection_made(_Joined(transport, self.loop))  # type: ignore[arg-type] # all that is used of one
+
     def data_received(self, data: bytes) -> None:
         """Parse what came, and judge what is still open after that."""
         self._unfinished += len(data)

@@ -44,7 +44,7 @@ def take_events(context: Context, uid: str, name: str, token: str, body: bytes) 
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
     context.transfers.pop((uid, name), None)  # told of a phase that is over
-    context.wake()
+    context.wake(soon=any(event.kind == "ended" for event in events))
     # A host that has ended takes no more, but its runner may let go of all that it has said.
     last = max((e.sequence for e in events), default=0)
     return {"sequence": max(last, (applied or host).sequence)}
@@ -68,7 +68,9 @@ def take_lease(context: Context, uid: str, name: str, token: str, _: bytes) -> d
 def take_log(context: Context, uid: str, name: str, token: str, offset: int, data: bytes) -> dict[str, Any]:
     """Take log bytes from position `offset` on and answer how many are held."""
     known(context, uid, name, token)
-    return {"size": context.logbook.append(uid, name, offset, data)}
+    size = context.logbook.append(uid, name, offset, data)
+    context.news.tell(uid)
+    return {"size": size}
 
 
 def take_progress(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:

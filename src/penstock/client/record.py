@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from penstock.client.local_server import Address
@@ -97,7 +97,42 @@ def _get(address: Address, path: str) -> dict[str, Any]:
     return _ask(address, "GET", path)
 
 
-def _ask(address: Address, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+class News:
+    """Waits for news of a job at the local server, over one connection. A context manager, which closes it."""
+
+    def __init__(self, address: Address, name: str) -> None:
+        from botocore.httpsession import URLLib3Session  # noqa: PLC0415 - as in `_ask`
+
+        self._address, self._path = address, f"/penstock/jobs/{name}/news"
+        self._http = URLLib3Session(proxies={})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def next(self, seconds: float, log: int | None = None) -> dict[str, Any]:
+        """What is to be known, once the job has ended or its log has grown, or after so many seconds.
+
+        Args:
+            seconds: How long to wait at most (a minute is the server's own limit).
+            log: How many bytes of its log are known; None: its end alone is news.
+
+        Returns:
+            `status` in AWS's words, whether it has `ended`, and `log`, how many bytes that has (0 if not asked for).
+
+        Raises:
+            PenstockError: There is no such job.
+            ServerUnavailable: The server does not answer.
+        """
+        known = "" if log is None else f"&log={log}"
+        return _ask(self._address, "GET", f"{self._path}?wait={seconds:.3f}{known}", http=self._http)
+
+
+def _ask(
+    address: Address, method: str, path: str, body: bytes | None = None, http: Any = None
+) -> dict[str, Any]:
     # botocore comes with boto3, which the caller has loaded anyhow.
     from botocore.auth import SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
@@ -109,7 +144,7 @@ def _ask(address: Address, method: str, path: str, body: bytes | None = None) ->
     keys = Credentials(address.access_key_id, address.secret_access_key)
     SigV4Auth(keys, "sagemaker", address.region).add_auth(request)
     try:
-        response = URLLib3Session(proxies={}).send(request.prepare())
+        response = (http or URLLib3Session(proxies={})).send(request.prepare())
     except HTTPClientError as error:
         raise ServerUnavailable(
             f"The Penstock server at {address.endpoint} does not answer: {error}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from penstock.client import record
 from penstock.client.connection import Connection
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, ServerUnavailable
 from penstock.exceptions import CapacityError, UnexpectedStatusException
 from penstock.progress import Progress
 
@@ -22,8 +22,11 @@ logger = logging.getLogger("penstock")
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 
-#: How often the local server is asked, in seconds: at once after something happened, then ever less often.
+#: How often a server that is not AWS is asked, in seconds: at once after something happened, then ever less often.
 QUICKEST, SLOWEST, BACKOFF = 0.02, 0.2, 1.15
+
+#: How long the lines of a log that grows and grows are gathered before they are fetched, in seconds.
+GATHER = 0.005
 
 #: How many of the last log lines an error shows.
 SHOWN_LINES = 20
@@ -46,20 +49,19 @@ def wait(connection: Connection, job: str, poll: float) -> dict[str, Any]:
     Raises:
         UnexpectedStatusException: The job failed.
     """
-    with _told_when_interrupted(job):
-        pace = _Pace(connection, poll)
+    with _told_when_interrupted(job), _pace(connection, job, poll, log=False) as pace:
         transfer = _TransferLine(connection, job)
         shown = time.monotonic()
-        while True:
-            description = _describe(connection, job)
-            status = description["ProcessingJobStatus"]
-            transfer.update() if status not in _ENDED else transfer.clear()
-            if status in _ENDED or (time.monotonic() - shown >= poll and not transfer.is_shown):
+        status = pace.status()
+        while status not in _ENDED:
+            transfer.update()
+            if time.monotonic() - shown >= poll and not transfer.is_shown:
                 print(_STATUS_CHARACTERS.get(status, "?"), end="", flush=True)  # noqa: T201 - its purpose
                 shown = time.monotonic()
-            if status in _ENDED:
-                break
-            pace.rest()
+            status = pace.rest()
+        transfer.clear()
+        print(_STATUS_CHARACTERS.get(status, "?"), end="", flush=True)  # noqa: T201 - its purpose
+        description = _describe(connection, job)
     _check(connection, job, description, None)
     return description
 
@@ -70,38 +72,76 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
     Raises:
         UnexpectedStatusException: The job failed (with `wait` only).
     """
-    with _told_when_interrupted(job):
+    with _told_when_interrupted(job), _pace(connection, job, poll, log=True) as pace:
         description = _describe(connection, job)
         log = _Log(connection, job, _instances(description), poll)
-        pace = _Pace(connection, poll)
-        while wait and description["ProcessingJobStatus"] not in _ENDED:
+        status = description["ProcessingJobStatus"]
+        while wait and status not in _ENDED:
             news = log.print_news()
             if not news:
                 log.transfer.update()
-            pace.rest(again=news)
-            description = _describe(connection, job)
+            status = pace.rest(again=news)
         if wait and connection.is_aws:
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
         log.print_news()
         log.end()
-    if wait:
-        _check(connection, job, description, list(log.last))
+        if wait and status != "Completed":
+            _check(connection, job, _describe(connection, job), list(log.last))
 
 
-class _Pace:
-    """How long to rest between two questions: on AWS `poll` seconds, else as quick as `QUICKEST` says."""
+class _Polls:
+    """Asks for the status again and again: on AWS every `poll` seconds, else as quick as `QUICKEST` says."""
 
-    def __init__(self, connection: Connection, poll: float) -> None:
+    def __init__(self, connection: Connection, job: str, poll: float) -> None:
+        self._connection, self._job = connection, job
         self._first, self._most = (
             (poll, poll) if connection.is_aws else (min(QUICKEST, poll), min(SLOWEST, poll))
         )
         self._next = self._first
 
-    def rest(self, *, again: bool = False) -> None:
-        """Sleep; `again` says that something has just happened, and more may."""
+    def status(self) -> str:
+        """The status at this moment."""
+        return str(_describe(self._connection, self._job)["ProcessingJobStatus"])
+
+    def rest(self, *, again: bool = False) -> str:
+        """Sleep, then ask; `again` says that something has just happened, and more may."""
         self._next = self._first if again else self._next
         time.sleep(self._next)
         self._next = min(self._next * BACKOFF, self._most)
+        return self.status()
+
+
+class _News:
+    """Is told of news by the local server, which answers when there is some."""
+
+    def __init__(self, source: record.News, poll: float, *, log: bool) -> None:
+        self._source = source
+        self._seconds = min(poll, _TransferLine.EVERY) if _looked_on() else poll
+        self._known = 0 if log else None
+
+    def status(self) -> str:
+        """The status at this moment."""
+        return self._ask(0)
+
+    def rest(self, *, again: bool = False) -> str:
+        """Wait for the end, or for more of the log where that is printed."""
+        if again:
+            time.sleep(GATHER)
+        return self._ask(self._seconds)
+
+    def _ask(self, seconds: float) -> str:
+        told = _patiently(self._source.next, {"seconds": seconds, "log": self._known})
+        self._known = None if self._known is None else told["log"]
+        return str(told["status"])
+
+
+@contextmanager
+def _pace(connection: Connection, job: str, poll: float, *, log: bool) -> Iterator[_Polls | _News]:
+    if not connection.is_local:
+        yield _Polls(connection, job, poll)
+        return
+    with record.News(connection.address, job) as source:
+        yield _News(source, poll, log=log)
 
 
 class _Log:
@@ -300,7 +340,7 @@ def _patiently(call: Callable[..., Any], request: dict[str, Any]) -> Any:
     while True:
         try:
             return call(**request)
-        except (HTTPClientError, NoConnection) as error:
+        except (HTTPClientError, NoConnection, ServerUnavailable) as error:
             if time.monotonic() - begun >= PATIENCE:
                 raise
             if not told:

@@ -40,7 +40,8 @@ PROBE_SECONDS = 1.0
 #: folder may withstand its removal.
 SWEEP_SECONDS = 600.0
 
-#: After a pass the loop rests for this many times as long as it took, and for so many seconds at most.
+#: After a pass for which nothing pressed the loop rests for this many times as long as it took, and for so many seconds
+#: at most: when every request of a flood wakes it, most of the processor is still the requests'. What presses ends it.
 _PAUSE, _LONGEST_PAUSE = 3, 0.05
 
 
@@ -56,6 +57,7 @@ class Dispatcher:
         clock: Callable[[], int],
         capacity: Resources,
         patience: int = PATIENCE_MS,
+        tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
     ) -> None:
         """`right` is how this server may write; None: it has a database of its own."""
@@ -66,11 +68,13 @@ class Dispatcher:
         self._clock = clock
         self._capacity = capacity
         self._patience = patience
+        self._tell = tell
         self._right: Right = right or Alone()
         self._salvaged: set[str] = set()
         self._swept_at: int | None = None
         self._by: Carrier | None = None
         self._wake = threading.Event()
+        self._soon = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="dispatch", daemon=True)
 
@@ -79,27 +83,31 @@ class Dispatcher:
         if not self._ending.is_set():
             self._thread.start()
 
-    def wake(self) -> None:
-        """Something has changed: look at once."""
+    def wake(self, *, soon: bool = True) -> None:
+        """Something has changed: look at once, or with `soon` false after the rest that follows a pass."""
         self._wake.set()
+        if soon:
+            self._soon.set()
 
     def close(self) -> None:
         """End after the pass under way. Runners go on."""
         self._ending.set()
-        self._wake.set()
+        self.wake()
         if self._thread.is_alive():
             self._thread.join()
 
     def _loop(self) -> None:
         while not self._ending.is_set():
+            pressing = self._soon.is_set()
             self._wake.clear()
+            self._soon.clear()
             began = time.monotonic()
             try:
                 self.step()
             except Exception:  # noqa: BLE001 - the loop must outlive whatever one pass meets
                 _log.exception("A pass of the dispatcher failed; it is tried again")
-            # When every request wakes the loop, most of the processor is still the requests'.
-            self._ending.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
+            if not pressing:
+                self._soon.wait(min(_PAUSE * (time.monotonic() - began), _LONGEST_PAUSE))
             self._wake.wait(PROBE_SECONDS)
 
     def step(self) -> None:
@@ -120,7 +128,7 @@ class Dispatcher:
             try:
                 ended = self._carry(job, by)
             except Conflict:
-                self._wake.set()  # somebody moved it meanwhile (a stop, say): look again at once
+                self.wake()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
             if ended:
@@ -149,7 +157,7 @@ class Dispatcher:
             job = self._store.job_of_uid(claim.uid)
             return job is not None and job.phase is Phase.QUEUED and self._begin(job, by)
         except Conflict:
-            self._wake.set()
+            self.wake()
             return False  # it was stopped in this moment, or another server was quicker
         except Exception:  # noqa: BLE001 - as above
             _log.exception("Job %s can't be begun; it is tried again", claim.name)
@@ -181,6 +189,7 @@ class Dispatcher:
             words = str(error).rstrip(".")
             reason = f"InternalServerError: The job could not be started on this machine: {words}."
             self._store.save_job(advance(job, Failed(reason), at))
+            self._tell(job.uid)
             return False
         except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
@@ -236,6 +245,7 @@ class Dispatcher:
         moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
         self._store.save_job(moved, by)
         if moved.phase.final:
+            self._tell(job.uid)
             _log.info(
                 "job %s: %s%s",
                 job.name,
@@ -260,7 +270,7 @@ class Dispatcher:
             "of for as long as it may go on without word from a server."
         )
         if self._store.end_lapsed(host.job_uid, host.name, self._end(host, reason), by):
-            self._wake.set()
+            self.wake()
 
     def _look_after(self, engine: Engine, job: Job, host: Host, by: Carrier) -> None:
         """Start a host that a crash kept from being started; conclude for one whose runner is dead."""
@@ -318,7 +328,7 @@ class Dispatcher:
     def _report_for(self, host: Host, reason: str | None, by: Carrier) -> None:
         """Report the end of a host in the place of a runner that can't."""
         self._store.apply_events(host.job_uid, host.name, [self._end(host, reason)], by)
-        self._wake.set()
+        self.wake()
 
     def _end(self, host: Host, reason: str | None) -> HostEvent:
         outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}

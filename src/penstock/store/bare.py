@@ -7,11 +7,15 @@ say is still written once, for every database, in SQLAlchemy's terms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.sql.expression import Executable
+
+from penstock.store.dialect import Dialect
 
 #: What a driver takes as parameters: by place or by name, as its style demands.
 Parameters = tuple[Any, ...] | Mapping[str, Any]
@@ -28,3 +32,49 @@ class Bare:
     def parameters(self, **values: Any) -> Parameters:
         """The values, as the driver wants them. Names are those of the bind parameters or columns."""
         return values if self._order is None else tuple(values[name] for name in self._order)
+
+
+class Cursors:
+    """The driver's own cursors, for what is run without SQLAlchemy.
+
+    Where no network lies between, their connections are kept: to borrow one takes as long as to read a row.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        kept = dialect.in_process
+        self._reader = dialect.engine.raw_connection() if kept else None
+        self._writer = dialect.engine.raw_connection() if kept else None
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        """A cursor for one statement that reads."""
+        if self._reader is None:
+            with self._dialect.reader.connect() as c, closing(c.connection.cursor()) as cursor:
+                yield cursor
+        else:
+            with self._reading, closing(self._reader.cursor()) as cursor:
+                yield cursor
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        """A cursor within a transaction, which is on disk when this ends without an error."""
+        if self._writer is None:
+            with self._dialect.engine.begin() as c, closing(c.connection.cursor()) as cursor:
+                yield cursor
+        else:
+            with self._writing, closing(self._writer.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    self._writer.rollback()
+                    raise
+
+    def close(self) -> None:
+        """Give what is kept back."""
+        for kept in (self._reader, self._writer):
+            if kept is not None:
+                kept.close()

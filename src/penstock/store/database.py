@@ -8,9 +8,8 @@ database to the same; what differs between them is in `dialect.py`.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +21,7 @@ from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import ALONE, Carrier, Job, Phase
 from penstock.store import listing, locks, queue, schema, servers, sqlite, uploads
-from penstock.store.bare import Bare
+from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.logbook import DatabaseLogbook, Logbook
@@ -52,9 +51,7 @@ class Store:
         self.uploads = uploads.Uploads(dialect)
         self.locks = locks.Locks(dialect)
         self.servers = servers.Servers(dialect)
-        # Kept apart: to borrow a connection of the pool takes as long as to read a row.
-        self._own = self._engine.raw_connection() if dialect.in_process else None
-        self._own_lock = threading.Lock()
+        self._cursors = Cursors(dialect)
         self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
         self._new_tag = Bare(self._engine, insert(tags))
@@ -65,8 +62,7 @@ class Store:
 
     def close(self) -> None:
         """Give all connections back."""
-        if self._own is not None:
-            self._own.close()
+        self._cursors.close()
         self._engine.dispose()
 
     # Jobs
@@ -89,7 +85,7 @@ class Store:
         fates: list[Conflict | None] = [None] * len(new)
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
         order = sorted(range(len(new)), key=lambda place: new[place][0].name)
-        with self._engine.begin() as c, closing(c.connection.cursor()) as cursor:
+        with self._cursors.write() as cursor:
             for place in order:
                 job, job_tags = new[place]
                 cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
@@ -104,7 +100,7 @@ class Store:
     def job(self, name: str) -> Job | None:
         """The job of that name."""
         parameters = self._job_by_name.parameters(wanted=name)
-        with self._cursor() as cursor:
+        with self._cursors.read() as cursor:
             cursor.execute(self._job_by_name.sql, parameters)
             row = cursor.fetchone()
         return None if row is None else to_job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
@@ -364,16 +360,6 @@ class Store:
     def _reading(self) -> Iterator[Connection]:
         with self._dialect.reader.connect() as c:
             yield c
-
-    @contextmanager
-    def _cursor(self) -> Iterator[Any]:
-        """The driver's own, for a read."""
-        if self._own is not None:
-            with self._own_lock, closing(self._own.cursor()) as cursor:
-                yield cursor
-        else:
-            with self._reading() as c, closing(c.connection.cursor()) as cursor:
-                yield cursor
 
 
 def open_sqlite(path: Path) -> Store:

@@ -65,5 +65,8 @@ def _name_holds(part: str) -> ColumnElement[bool] | None:
     if len(part) < 3:
         return None
     phrase = '"' + part.replace('"', '""') + '"'
-    found = text("SELECT name FROM job_names WHERE job_names MATCH :phrase").columns(name=String)
-    return jobs.c.name.in_(found.bindparams(phrase=phrase))
+    found = text(
+        "SELECT name FROM job_names WHERE job_names MATCH :phrase"
+        " UNION ALL SELECT name FROM job_names_new WHERE instr(name, :part) > 0"
+    ).columns(name=String)
+    return jobs.c.name.in_(found.bindparams(phrase=phrase, part=part))

@@ -72,11 +72,10 @@ jobs = Table(
     Index("jobs_by_status_and_name", "status", "name"),
     Index("jobs_by_modification", "modified_at"),
     Index("jobs_by_span", text("(modified_at - created_at)")),
-    # What finds a part of a name in SQLite is a table of its own, `job_names`, which triggers fill.
+    # In SQLite a part of a name is found by tables of their own, `job_names` and `job_names_new`. Triggers fill them.
     Index(
         "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
     ).ddl_if(dialect="postgresql"),
-    Index("jobs_active", "created_at", "name", sqlite_where=ACTIVE, postgresql_where=ACTIVE),
     Index("jobs_begun", "created_at", "name", sqlite_where=BEGUN, postgresql_where=BEGUN),
     Index(
         "jobs_queued",

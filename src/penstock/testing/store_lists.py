@@ -120,6 +120,21 @@ class ListSuite(StoreBase):
             store.delete_job(found(store, "abcde"))
             assert store.list_jobs(JobQuery(name_contains="bcd"), 9)[0] == []
 
+    def test_a_part_of_a_name_is_found_however_long_ago_the_job_came(self, store: Store) -> None:
+        """A store may look at the names of new jobs otherwise than at those of old ones, and move them at any time."""
+        numbers = range(700)
+        for first in range(0, 700, 70):
+            store.add_jobs(
+                [(new_job(f"part-{n:03}", n, phase=Phase.COMPLETED), {}) for n in range(first, first + 70)]
+            )
+            found_now = store.list_jobs(JobQuery(name_contains="art-"), 1000)[0]
+            assert [j.created_at for j in found_now] == list(range(first + 70))
+        for n in numbers[::7]:
+            store.delete_job(found(store, f"part-{n:03}"))
+        left = [n for n in numbers if n % 7]
+        assert [j.created_at for j in store.list_jobs(JobQuery(name_contains="art-"), 1000)[0]] == left
+        assert [j.created_at for j in store.list_jobs(JobQuery(name_contains="-699"), 9)[0]] == [699]
+
     @pytest.mark.parametrize("seed", range(4))
     def test_pages_are_those_of_a_plain_list(self, store: Store, seed: int) -> None:
         """Drawn jobs with many ties, and drawn queries of every kind."""

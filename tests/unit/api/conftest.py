@@ -16,7 +16,7 @@ def context(tmp_path):
         "eu-west-1",
         "111122223333",
         lambda: next(clock),
-        lambda: woken.append(1),
+        lambda **_: woken.append(1),
     )
     made.__dict__["woken"] = woken
     yield made

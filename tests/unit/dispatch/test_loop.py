@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from penstock.dispatch import loop
 from penstock.dispatch.loop import SWEEP_SECONDS, Dispatcher
 from penstock.dispatch.outlook import outlook
 from penstock.engines.base import Life
@@ -393,6 +394,22 @@ def test_the_thread_works_when_woken_and_ends_when_closed(world, monkeypatch):
     assert started.wait(10)
     world.dispatcher.close()
     assert world.phase("a") is Phase.PREPARING
+
+
+def test_the_rest_after_a_pass_ends_when_something_presses_and_a_pressing_pass_has_none(world, monkeypatch):
+    monkeypatch.setattr(loop, "_PAUSE", 1e9)
+    monkeypatch.setattr(loop, "_LONGEST_PAUSE", 300.0)
+    passes = threading.Semaphore(0)
+    monkeypatch.setattr(world.dispatcher, "step", passes.release)
+    world.dispatcher.start()
+    assert passes.acquire(timeout=10)
+    world.dispatcher.wake(soon=False)
+    assert not passes.acquire(timeout=0.05)
+    world.dispatcher.wake()
+    assert passes.acquire(timeout=10)
+    world.dispatcher.wake(soon=False)
+    assert passes.acquire(timeout=10)
+    world.dispatcher.close()
 
 
 def left_behind(world, name):

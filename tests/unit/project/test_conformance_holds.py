@@ -172,7 +172,7 @@ def answers(tmp_path_factory):
     """Operation -> its answers to CALLS, which the model allows."""
     folder = tmp_path_factory.mktemp("answers")
     store, book = open_sqlite(folder / "p.db"), FileLogbook(folder / "logs")
-    context = Context(store, book, "us-east-1", "000000000000", lambda: NOW, lambda: None)
+    context = Context(store, book, "us-east-1", "000000000000", lambda: NOW, lambda **_: None)
     found = {}
 
     def call(service, operation, params):

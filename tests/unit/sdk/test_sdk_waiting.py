@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from sdk_fakes import FakeBoto
 
 from penstock.client import waiting
+from penstock.errors import ServerUnavailable
 from penstock.exceptions import CapacityError, UnexpectedStatusException
 from penstock.processing import ProcessingJob
 from penstock.session import Session
@@ -39,7 +40,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Server:
-    """A job whose status and log lines depend on the time."""
+    """A job whose status and log lines depend on the time; away, it answers nothing."""
+
+    away = (0.0, 0.0)
 
     def __init__(
         self, boto: FakeBoto, clock: Clock, ends: float, status: str = "Completed", **more: Any
@@ -51,7 +54,27 @@ class Server:
         boto.answers["describe_log_streams"] = self.streams
         boto.answers["get_log_events"] = self.events
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def next(self, seconds: float, log: int | None = None) -> dict[str, Any]:
+        """As `record.News` has it."""
+        until = self.clock.now + seconds
+        while True:
+            if self.away[0] < self.clock.now < self.away[1]:
+                raise ServerUnavailable("it is away")
+            ended = self.clock.now >= self.ends
+            size = sum(len(self._seen(stream)) for stream in self.lines)
+            if ended or (log is not None and size > log) or self.clock.now >= until:
+                return {"status": self.status if ended else "InProgress", "ended": ended, "log": size}
+            self.clock.sleep(min(0.1, until - self.clock.now))
+
     def describe(self, ProcessingJobName: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        if self.away[0] < self.clock.now < self.away[1]:
+            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
         ended = self.clock.now >= self.ends
         return {
             "ProcessingJobName": ProcessingJobName,
@@ -86,27 +109,40 @@ class Server:
 
 
 @pytest.fixture
-def serve(local: FakeBoto, clock: Clock) -> Callable[..., Server]:
-    return lambda *arguments, **more: Server(local, clock, *arguments, **more)
+def serve(local: FakeBoto, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Server]:
+    """Make a job at the local server."""
+
+    def serve(*arguments: Any, **more: Any) -> Server:
+        server = Server(local, clock, *arguments, **more)
+        monkeypatch.setattr(waiting.record, "News", lambda *_: server)
+        return server
+
+    return serve
 
 
 def test_lines_are_printed_as_they_come_and_all_of_them(
-    serve: Callable[..., Server], clock: Clock, capsys: pytest.CaptureFixture[str]
+    serve: Callable[..., Server], boto: FakeBoto, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = serve(5.0)
     # The last lines are written in the moment in which the job ends.
-    server.lines = {"j/algo-1": [(1.0, "one"), (1.0, "two"), (1.0, "three"), (5.0, "four"), (5.0, "five")]}
+    lines = [(1.0, "one"), (1.0, "two"), (1.0, "three"), (5.0, "four"), (5.0, "five")]
+    serve(5.0).lines = {"j/algo-1": lines}
     ProcessingJob(Session(), "j", [], []).wait()
+    assert capsys.readouterr().out.splitlines() == ["one", "two", "three", "four", "five"]
+    assert clock.now - 5.0 <= 0.1
+    # A server elsewhere tells no news: it is asked.
+    clock.now, clock.sleeps = 0.0, []
+    Server(boto, clock, 5.0).lines = {"j/algo-1": lines}
+    ProcessingJob(Session(boto_session=boto), "j", [], []).wait()
     assert capsys.readouterr().out.splitlines() == ["one", "two", "three", "four", "five"]
     assert clock.now - 5.0 <= waiting.SLOWEST
     assert max(clock.sleeps) <= waiting.SLOWEST
     assert min(clock.sleeps) == waiting.QUICKEST
 
 
-def test_news_make_it_quick_again(serve: Callable[..., Server], clock: Clock) -> None:
-    server = serve(4.0)
+def test_news_make_asking_quick_again(boto: FakeBoto, clock: Clock) -> None:
+    server = Server(boto, clock, 4.0)
     server.lines = {"j/algo-1": [(2.0, "one")]}
-    ProcessingJob(Session(), "j", [], []).wait()
+    ProcessingJob(Session(boto_session=boto), "j", [], []).wait()
     slow = clock.sleeps.index(waiting.SLOWEST)
     assert waiting.QUICKEST in clock.sleeps[slow:]
 
@@ -248,17 +284,16 @@ def test_aws_itself_is_asked_at_its_own_pace(boto: FakeBoto, clock: Clock) -> No
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for(
-    serve: Callable[..., Server], local: FakeBoto, clock: Clock
+    serve: Callable[..., Server], boto: FakeBoto, clock: Clock
 ) -> None:
     server = serve(60.0)
-
-    def describe(**request: Any) -> dict[str, Any]:
-        if 10 < clock.now < 40:
-            raise EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
-        return server.describe(**request)
-
-    local.answers["describe_processing_job"] = describe
+    server.away = (10.0, 40.0)
     ProcessingJob(Session(), "j", [], []).wait(logs=False)
+    assert clock.now >= 60.0
+    clock.now = 0.0
+    server = Server(boto, clock, 60.0)
+    server.away = (10.0, 40.0)
+    ProcessingJob(Session(boto_session=boto), "j", [], []).wait(logs=False)
     assert clock.now >= 60.0
 
 
