@@ -269,9 +269,7 @@ def test_a_machine_that_is_gone_loses_its_jobs_once_their_runners_must_have_ende
     submit(client, "lost", "import time; print('began'); time.sleep(600)")
     until(lambda: "began" in messages(fleet, two, "lost"))
     began = time.monotonic()
-    one.signal(
-        signal.SIGKILL
-    )  # the first process of its machine: all others end with it, as when power is lost
+    one.power_off()
     client = fleet.client("sagemaker", two.url)
     status, reason = all_ended(client, ["lost"])["lost"]
     took = time.monotonic() - began

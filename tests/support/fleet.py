@@ -85,12 +85,17 @@ class Member:
 
     def kill_server_alone(self):
         """The server of a machine of its own, whose runners live on."""
-        (shell,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
-        (server,) = (
-            pid for pid in children if b"penstock.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
-        os.kill(int(server), signal.SIGKILL)
+        (server,) = (pid for pid in _children(self._first()) if b"penstock.server" in _command(pid))
+        os.kill(server, signal.SIGKILL)
+
+    def power_off(self):
+        """End all processes of a machine of its own at once, as the loss of power would."""
+        os.kill(self._first(), signal.SIGKILL)
+        self.process.wait(_PATIENCE)
+
+    def _first(self):
+        (first,) = _children(self.process.pid)
+        return first
 
     def end(self):
         if self.process is not None and self.process.poll() is None:
@@ -138,8 +143,9 @@ class Fleet:
         return [self.add(name).start() for name in names]
 
     def close(self):
-        for member in self.members.values():
+        for name, member in self.members.items():
             member.end()
+            sys.stdout.write(f"--- {name}\n{member.log()[-5000:]}\n")  # shown when the test has failed
 
     def client(self, service, url):
         """An ordinary client of boto3, with nothing but its own ways to try again."""
@@ -167,6 +173,14 @@ class Fleet:
         with psycopg.connect(self.database, autocommit=True) as c:
             cursor = c.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+
+def _children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def submit(client, name, code, **more):

@@ -58,7 +58,7 @@ def every_query(store):
                 store.list_jobs(query, 10, after)
     assert store.active_jobs() == []
     assert store.active_count() == 0
-    assert store.begun_jobs() == []
+    assert store.begun_jobs() == store.begun() == []
     assert store.waiting() == store.waiting(8) == []
     assert store.job("job-00000") is not None
     assert store.job_of_uid("job-00000-u") is not None

@@ -68,6 +68,9 @@ class LocalEngine:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not (self._nursery and self._nursery.fork(folder, lock)):
                 _spawn(folder, lock)
+                if self._nursery:  # it has died: the next run is forked from another one
+                    self.close()
+                    self.warm_up()
         except BlockingIOError as error:
             raise InternalFailure(f"A runner for {handle} is alive already.") from error
         except OSError as error:

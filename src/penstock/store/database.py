@@ -32,6 +32,7 @@ from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
 _FINAL = [p.value for p in Phase if p.final]
 
 _JOB_COLUMNS = jobs.columns.keys()
+_BEGUN_JOBS = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
 
 
 class Store:
@@ -55,6 +56,7 @@ class Store:
         self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
         self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
         self._new_tag = Bare(self._engine, insert(tags))
+        self._heads = queue.heads(lateral=dialect.lateral)
 
     def logbook(self) -> Logbook:
         """Log events beside the jobs, for all who share the database."""
@@ -179,9 +181,18 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        query = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
         with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
+            return [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+
+    def begun(self) -> list[tuple[Job, list[Host]]]:
+        """The same with their hosts, algo-1 first, as these are at that moment or later."""
+        of_begun = select(hosts).where(hosts.c.job_uid.in_(select(jobs.c.uid).where(BEGUN)))
+        with self._reading() as c:
+            found = [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+            of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
+            for row in c.execute(of_begun) if found else ():
+                of_job.setdefault(row.job_uid, []).append(to_host(row))
+        return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim, in any order.
@@ -190,7 +201,9 @@ class Store:
             first: How many of each owner and priority, the oldest; None: all.
         """
         with self._reading() as c:
-            return [to_claim(r) for r in c.execute(queue.waiting(first, lateral=self._dialect.lateral))]
+            if first is None:
+                return [to_claim(r) for r in c.execute(queue.everything())]
+            return [to_claim(r) for r in c.execute(self._heads, {"first": first})]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
@@ -242,7 +255,7 @@ class Store:
         """A job's hosts, algo-1 first."""
         with self._reading() as c:
             found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
-        return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
+        return sorted(found, key=_place)
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
@@ -376,6 +389,10 @@ def open_postgres(url: str) -> Store:
     from penstock.store import postgres  # noqa: PLC0415 - its driver is an extra
 
     return Store(postgres.connect(url))
+
+
+def _place(host: Host) -> int:
+    return int(host.name.rpartition("-")[2])
 
 
 def _tags(c: Connection, arn: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ in memory, and a log is never decoded until it is read. `penstock.testing.logboo
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from abc import ABC, abstractmethod
@@ -48,6 +49,10 @@ class Logbook(ABC):
         Bytes held already are passed over, so that a report may come twice. A gap is not taken: the reply then
         tells the runner where to go on.
         """
+
+    @abstractmethod
+    def sync(self, job_uid: str, host: str) -> None:
+        """Bring a log to disk for good: no line of it may be missing after a loss of power once its end is told."""
 
     @abstractmethod
     def size(self, job_uid: str, host: str) -> int:
@@ -159,6 +164,11 @@ class FileLogbook(Logbook):
         except FileNotFoundError:
             return b""
 
+    def sync(self, job_uid: str, host: str) -> None:
+        """Have the kernel write what it holds."""
+        with contextlib.suppress(FileNotFoundError), self._path(job_uid, host).open("rb") as file:
+            os.fdatasync(file.fileno())
+
     def delete(self, job_uid: str) -> None:
         """Remove the job's folder."""
         folder = self._folder / job_uid
@@ -217,6 +227,9 @@ class DatabaseLogbook(Logbook):
             return b""
         begun = position - rows[0].start
         return b"".join(row.data for row in rows)[begun : begun + size]
+
+    def sync(self, job_uid: str, host: str) -> None:
+        """Each row was, when it was written."""
 
     def delete(self, job_uid: str) -> None:
         """Remove the job's rows."""
