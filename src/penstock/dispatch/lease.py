@@ -25,6 +25,11 @@ _log = logging.getLogger(__name__)
 _BEATS = 4
 
 
+def _elapsed() -> float:
+    """Seconds; counted on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Right(Protocol):
     """What the dispatcher asks before it writes."""
 
@@ -73,6 +78,7 @@ class Lease:
         runner_ms: int,
         reach: Callable[[Server], Engine | None],
         heard: Callable[[Sequence[Entered]], None] = lambda _: None,
+        elapsed: Callable[[], float] = _elapsed,
     ) -> None:
         """`reach` finds the engine of another server's runs; `heard` is told at each beat which servers live."""
         self.runner_ms: int | None = runner_ms
@@ -81,6 +87,7 @@ class Lease:
         self._lease_ms = lease_ms
         self._reach = reach
         self._heard = heard
+        self._elapsed = elapsed
         self._held: Carrier | None = None
         self._until = 0.0
         self._known: Mapping[str, Entered] = {}
@@ -111,11 +118,11 @@ class Lease:
 
     def held(self) -> Carrier | None:
         """By what this server writes, while its lease runs by its own clock, which began to count earlier."""
-        return self._held if _elapsed() < self._until else None
+        return self._held if self._elapsed() < self._until else None
 
     def beat(self) -> None:
         """Renew the lease; where it is over, take a new one."""
-        asked = _elapsed()
+        asked = self._elapsed()
         held = self._held
         if held is None or not self._servers.renew(held, self._lease_ms):
             if held is not None:
@@ -163,7 +170,7 @@ class Lease:
         return known.server.url if known else server
 
     def _enter(self) -> None:
-        asked = _elapsed()
+        asked = self._elapsed()
         self._held = self._servers.enter(self._me, self._lease_ms)
         self._until = asked + self._lease_ms / 1000
 
@@ -179,8 +186,3 @@ class Lease:
                 _log.error("This server begins and carries no jobs: %s", error)
             except Exception:  # noqa: BLE001 - the database may be away; it is tried again until it is back
                 _log.exception("The lease can't be renewed; it is tried again")
-
-
-def _elapsed() -> float:
-    """Seconds; counted on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

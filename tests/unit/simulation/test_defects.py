@@ -16,6 +16,7 @@ from penstock.runner.outbox import Outbox
 from penstock.testing.fake_engine import FakeEngine
 from penstock.testing.simulation import draw, run, shrink
 from penstock.testing.simulation import server as simulated_server
+from penstock.testing.simulation.servers import MemoryServers
 from penstock.testing.simulation.store import MemoryStore
 
 #: Within so many seeds each defect is found.
@@ -189,6 +190,30 @@ def lets_small_jobs_pass_for_ever(patch):
     patch.setattr("penstock.dispatch.loop.plan", plan)
 
 
+def lets_a_server_write_to_what_was_taken_over(patch):
+    patch.setattr(MemoryStore, "_check_carrier", lambda self, uid, by: None)
+
+
+def lets_a_server_begin_jobs_without_a_lease(patch):
+    patch.setattr(MemoryServers, "may_begin", lambda self, by: True)
+
+
+def carries_what_others_carry(patch):
+    class Greedy(Dispatcher):
+        def step(self):
+            by = self._right.held()
+            with patch.context() as meanwhile:
+                real = type(self._right).gather
+                meanwhile.setattr(
+                    type(self._right), "gather",
+                    lambda right, begun, _: [replace(job, carrier=by) for job in real(right, begun, by)],
+                )  # fmt: skip
+                super().step()
+
+    patch.setattr(simulated_server, "Dispatcher", Greedy)
+    lets_a_server_write_to_what_was_taken_over(patch)
+
+
 DEFECTS = {
     starts_whoever_came_first: "a turn for each",
     gives_out_processors_twice: "no more than the machine has",
@@ -207,6 +232,9 @@ DEFECTS = {
     tells_the_end_before_the_log: "the log is whole at the end",
     numbers_on_after_a_loss_of_power: "ends are told",
     takes_a_stopped_jobs_place_for_free: "no more than the machine has",
+    lets_a_server_write_to_what_was_taken_over: "only who carries a job writes",
+    lets_a_server_begin_jobs_without_a_lease: "only who holds a lease begins",
+    carries_what_others_carry: "only who carries a job writes",
     loses_outputs_manifest: "the manifest is whole at the end",
 }
 
