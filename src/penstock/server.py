@@ -41,9 +41,12 @@ from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
+from penstock.retention import files
+from penstock.retention.keeper import Keeper
+from penstock.retention.policy import Policy
+from penstock.retention.records import Records
 from penstock.runtimes.containers import sockets
 from penstock.shared import open_shared
-from penstock.store import locks
 from penstock.store.local_ports import local_ports
 from penstock.wire import model, signature
 
@@ -109,6 +112,9 @@ class _Server:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         self._engine = LocalEngine(settings.home / "runs", _release)
+        policy, records = Policy.of(settings), Records(self._store, self._logbook)
+        shelves = files.inputs(home.cache), files.environments(settings.environments)
+        self._keeper = Keeper(policy, records, settings.home, shelves, now)
         self._news = News()
         self._dispatcher = Dispatcher(
             self._store,
@@ -140,6 +146,8 @@ class _Server:
             server_urls=self._shared.urls,
             runtime=settings.runtime,
             no_engine=sockets.lacking,
+            no_room=self._keeper.lacking,
+            retention=(policy, records),
         )
         self._lender = Lender(self._keys.secret_access_key)
         key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
@@ -163,6 +171,7 @@ class _Server:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._dispatcher.close()
+        self._keeper.close()
         self._engine.close()
         alive = [job for job in self._store.begun_jobs() if job.place == self._shared.place]
         if alive:
@@ -212,6 +221,7 @@ class _Server:
         self._home.announce(self._record())  # the store may have had to move to other ports
         self._engine.warm_up()
         self._dispatcher.start()
+        self._keeper.start()
         self._ready.set()
         self._watch_store()
 
@@ -278,12 +288,11 @@ class _Server:
 
     def _lock(self, job: Job) -> str | None:
         """The lock that a job's Environment names; that there is one was looked at when the job was made."""
-        said = (job.request.get("Environment") or {}).get(VARIABLE)
-        if said is None:
+        if job.lock is None:
             return None
-        text = locks.find(self._store, said)
+        text = self._store.locks.get(job.lock)
         if text is None:
-            raise ConfigurationError(f"The lock {said!r} ({VARIABLE}) is no longer there.")
+            raise ConfigurationError(f"The lock {job.lock} ({VARIABLE}) is no longer there.")
         return text
 
     def _record(self) -> ServerRecord:

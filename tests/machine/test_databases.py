@@ -14,6 +14,7 @@ from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
+from penstock.testing.store_retention import RetentionSuite
 from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
@@ -42,7 +43,7 @@ class OnPostgres:
     @pytest.fixture
     def address(self, database):
         with psycopg.connect(database) as c:
-            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads, servers, log_pieces")
+            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads, locks, servers, log_pieces")
         return database
 
 
@@ -51,6 +52,10 @@ class TestMethods(OnPostgres, StoreSuite):
 
 
 class TestParts(OnPostgres, PartsSuite):
+    pass
+
+
+class TestRetention(OnPostgres, RetentionSuite):
     pass
 
 

@@ -216,7 +216,14 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
             return False
-        self._store.add_hosts(advance(job, Started(), at), hosts, by, self._right.runner_ms)
+        try:
+            self._store.add_hosts(advance(job, Started(), at), hosts, by, self._right.runner_ms)
+        except Conflict:
+            # It was stopped in this moment, or is another server's: nothing on record tells of what was prepared.
+            for host in hosts:
+                if host.handle is not None:
+                    self._forget(self._engine, host.handle)
+            raise
         for host in hosts:
             self._start(self._engine, host, by)
         return True

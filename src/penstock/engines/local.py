@@ -147,6 +147,9 @@ class LocalEngine:
                     self.forget(handle)
             except OSError:
                 _log.exception("The folder of run %s can't be removed", handle)
+        for job in self._folder.glob("*"):
+            with contextlib.suppress(OSError):
+                job.rmdir()  # one whose last run could not remove it, or whose first was never made
 
 
 def _spawn(folder: Path, lock: int) -> None:

@@ -166,6 +166,10 @@ class Job:
     """Who carries it on, once it has been started."""
     place: str = ""
     """The server on whose machine it was started, whoever carries it on."""
+    lock: str | None = None
+    """The SHA-256 of the environment's lock that it asks for; None: it asks for none."""
+    logs_removed_at: int | None = None
+    """When its logs were removed, though it is still on record."""
 
     @property
     def status(self) -> str:

@@ -11,28 +11,32 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, LockGone
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import ALONE, Carrier, Job, Phase
-from penstock.store import listing, locks, queue, schema, servers, sqlite, uploads
-from penstock.store.bare import Bare, Cursors
+from penstock.job.life import ALONE, Carrier, Job
+from penstock.store import ended, listing, locks, queue, schema, servers, sqlite, uploads
+from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import carrier_row, host_row, job_row, move_row, to_claim, to_host, to_job
-from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
-
-_FINAL = [p.value for p in Phase if p.final]
-
-_JOB_COLUMNS = jobs.columns.keys()
-_BEGUN_JOBS = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
+from penstock.store.rows import (
+    carrier_row,
+    host_move_row,
+    host_row,
+    job_row,
+    move_row,
+    to_claim,
+    to_host,
+    to_job,
+)
+from penstock.store.statements import Statements
+from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
 
 class Store:
@@ -50,12 +54,11 @@ class Store:
             raise
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
-        self.locks = locks.Locks(dialect)
-        self.servers = servers.Servers(dialect)
         self._cursors = Cursors(dialect)
-        self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
-        self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
-        self._new_tag = Bare(self._engine, insert(tags))
+        self._say = Statements(dialect)
+        self.locks = locks.Locks(dialect, self._cursors)
+        self.servers = servers.Servers(dialect)
+        self.ended = ended.Ended(dialect)
         self._heads = queue.heads(lateral=dialect.lateral)
 
     def logbook(self) -> Logbook:
@@ -74,13 +77,14 @@ class Store:
 
         Raises:
             Conflict: A job of that name is there.
+            LockGone: The lock that it asks for has just been removed.
         """
         [conflict] = self.add_jobs([(job, job_tags)])
         if conflict is not None:
             raise conflict
 
     def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
-        """Put new jobs on record, each with its tags, and tell of each whether its name was taken.
+        """Put new jobs on record, each with its tags, and tell of each whether its name was taken, or its lock gone.
 
         They are written in one transaction: the disk is waited for once.
         """
@@ -88,30 +92,31 @@ class Store:
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
         order = sorted(range(len(new)), key=lambda place: new[place][0].name)
         with self._cursors.write() as cursor:
+            wanted = {job.lock: job.created_at for job, _ in new if job.lock is not None}
+            gone = [name for name in sorted(wanted) if not self.locks.name(cursor, name, wanted[name])]
             for place in order:
                 job, job_tags = new[place]
-                cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
-                if cursor.rowcount != 1:
+                if job.lock in gone:
+                    fates[place] = LockGone(f"The lock {job.lock} is gone.")
+                    continue
+                if self._say.new_job.run(cursor, **job_row(job)) != 1:
                     fates[place] = Conflict(f"A job named {job.name} exists.")
                     continue
                 for key, value in job_tags.items():
-                    row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
-                    cursor.execute(self._new_tag.sql, row)
+                    self._say.new_tag.run(cursor, arn=job.arn, key=key, value=value)
         return fates
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
-        parameters = self._job_by_name.parameters(wanted=name)
         with self._cursors.read() as cursor:
-            cursor.execute(self._job_by_name.sql, parameters)
-            row = cursor.fetchone()
-        return None if row is None else to_job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
+            rows = self._say.job_by_name.rows(cursor, wanted=name)
+        return to_job(rows[0]) if rows else None
 
     def job_of_uid(self, uid: str) -> Job | None:
         """The job with that uid."""
-        with self._reading() as c:
-            row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
-        return None if row is None else to_job(row)
+        with self._cursors.read() as cursor:
+            rows = self._say.job_by_uid.rows(cursor, wanted=uid)
+        return to_job(rows[0]) if rows else None
 
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
@@ -149,12 +154,13 @@ class Store:
         Raises:
             Conflict: Somebody else has moved it or taken it over meanwhile.
         """
-        before = [jobs.c.uid == job.uid, jobs.c.version == job.version - 1]
-        if by is not None:
-            before += [jobs.c.server == by.server, jobs.c.epoch == by.epoch]
-        with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(*before).values(move_row(job)))
-        if changed.rowcount != 1:
+        move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job)}
+        with self._cursors.write() as cursor:
+            if by is None:
+                moved = self._say.move_job.run(cursor, **move)
+            else:
+                moved = self._say.carry_job.run(cursor, **move, **_by(by))
+        if moved != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
@@ -163,7 +169,7 @@ class Store:
         Raises:
             Conflict: The job is gone, or has moved since it was read.
         """
-        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(_FINAL))
+        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(ended.FINAL))
         with self._engine.begin() as c:
             if c.execute(delete(jobs).where(same)).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
@@ -181,16 +187,15 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+        with self._cursors.read() as cursor:
+            return [to_job(row) for row in self._say.begun.rows(cursor)]
 
     def begun(self) -> list[tuple[Job, list[Host]]]:
         """The same with their hosts, algo-1 first, as these are at that moment or later."""
-        of_begun = select(hosts).where(hosts.c.job_uid.in_(select(jobs.c.uid).where(BEGUN)))
-        with self._reading() as c:
-            found = [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+        with self._cursors.read() as cursor:
+            found = [to_job(row) for row in self._say.begun.rows(cursor)]
             of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
-            for row in c.execute(of_begun) if found else ():
+            for row in self._say.hosts_of_begun.rows(cursor) if found else ():
                 of_job.setdefault(row.job_uid, []).append(to_host(row))
         return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
 
@@ -240,29 +245,26 @@ class Store:
         Raises:
             Conflict: Somebody else has moved the job meanwhile, or the lease of `by` is over.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1, self.servers.holds(by))
-        move = {**move_row(job), **carrier_row(by), "place": by.server}
-        until = None if lease_ms is None else self._dialect.now + lease_ms
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move)).rowcount != 1:
+        move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job), **_by(by)}
+        with self._cursors.write() as cursor:
+            if self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server) != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
-            # Two statements: an expression among the values would keep rows from being written at once.
-            c.execute(insert(hosts), [host_row(h) for h in new])
-            if until is not None:
-                c.execute(update(hosts).where(hosts.c.job_uid == job.uid).values(lease_until=until))
+            for host in new:
+                self._say.new_host.run(cursor, **host_row(host))
+            if lease_ms is not None:
+                self._say.lease_hosts.run(cursor, wanted=job.uid, lease_ms=lease_ms)
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
-        with self._reading() as c:
-            found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
+        with self._cursors.read() as cursor:
+            found = [to_host(row) for row in self._say.hosts.rows(cursor, wanted=job_uid)]
         return sorted(found, key=_place)
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
-        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-        with self._reading() as c:
-            row = c.execute(select(hosts).where(one)).first()
-        return None if row is None else to_host(row)
+        with self._cursors.read() as cursor:
+            rows = self._say.host.rows(cursor, of_uid=job_uid, of_name=name)
+        return to_host(rows[0]) if rows else None
 
     def host_of_stream(self, log_stream: str) -> Host | None:
         """The host whose log stream has that name."""
@@ -298,10 +300,18 @@ class Store:
         Raises:
             Conflict: Somebody else has taken the job over meanwhile.
         """
-        with self._engine.begin() as c:
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
             if by is not None:
-                self._check_carrier(c, job_uid, by)
-            return self._apply(c, job_uid, name, events)
+                self._check_carrier(cursor, job_uid, by)
+            rows = self._say.host_locked.rows(cursor, **one)
+            if not rows:
+                return None
+            host = to_host(rows[0])
+            for happened in self.locks.shortened(cursor, events):
+                host = apply(host, happened)
+            self._say.move_host.run(cursor, **one, **host_move_row(host))
+        return host
 
     def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
         """Apply the end of a host whose runner's lease is over; False: it runs, and nothing has changed.
@@ -309,31 +319,19 @@ class Store:
         Raises:
             Conflict: Somebody else has taken the job over meanwhile.
         """
-        with self._engine.begin() as c:
-            self._check_carrier(c, job_uid, by)
-            one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            until = c.execute(select(hosts.c.lease_until).where(one).with_for_update()).scalar()
-            if until is None or until > c.execute(select(self._dialect.now)).scalar_one():
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
+            self._check_carrier(cursor, job_uid, by)
+            rows = self._say.host_lapsed.rows(cursor, **one)
+            if not rows:
                 return False
-            self._apply(c, job_uid, name, [ended])
+            self._say.move_host.run(cursor, **one, **host_move_row(apply(to_host(rows[0]), ended)))
         return True
 
-    def _check_carrier(self, c: Connection, job_uid: str, by: Carrier) -> None:
-        mine = and_(jobs.c.uid == job_uid, jobs.c.server == by.server, jobs.c.epoch == by.epoch)
+    def _check_carrier(self, cursor: Any, job_uid: str, by: Carrier) -> None:
         # Locked, so that nobody takes it over before this transaction has ended.
-        if c.execute(select(jobs.c.uid).where(mine).with_for_update(read=True)).first() is None:
+        if not self._say.carried_locked.rows(cursor, of_uid=job_uid, **_by(by)):
             raise Conflict(f"The job {job_uid} is carried on by somebody else.")
-
-    def _apply(self, c: Connection, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
-        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-        row = c.execute(select(hosts).where(one).with_for_update()).first()
-        if row is None:
-            return None
-        host = to_host(row)
-        for happened in self.locks.shortened(c, events):
-            host = apply(host, happened)
-        c.execute(update(hosts).where(one).values(host_row(host)))
-        return host
 
     # Tags
 
@@ -373,6 +371,10 @@ class Store:
     def _reading(self) -> Iterator[Connection]:
         with self._dialect.reader.connect() as c:
             yield c
+
+
+def _by(carrier: Carrier) -> dict[str, Any]:
+    return {"by_server": carrier.server, "by_epoch": carrier.epoch}
 
 
 def open_sqlite(path: Path) -> Store:

@@ -27,5 +27,7 @@ class Dialect:
     """The database's own clock at the moment a statement is carried out, in milliseconds since the epoch."""
     name_holds: Callable[[str], ColumnElement[bool] | None]
     """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""
+    give_back: Callable[[], None]
+    """Gives a little of the room that removed rows have left back to the disk; nothing where that happens by itself."""
     lateral: bool
     """Whether a subquery in FROM may name what stands before it."""

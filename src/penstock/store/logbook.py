@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, select
 
 from penstock.store.dialect import Dialect
 from penstock.store.tables import log_pieces
@@ -61,6 +63,18 @@ class Logbook(ABC):
     @abstractmethod
     def delete(self, job_uid: str) -> None:
         """Remove a job's logs."""
+
+    @abstractmethod
+    def uids(self) -> Iterator[str]:
+        """The uids of all jobs that have logs here."""
+
+    @abstractmethod
+    def bytes_of(self, job_uid: str) -> int:
+        """How many bytes a job's logs have."""
+
+    @abstractmethod
+    def total(self) -> int:
+        """How many bytes all logs have."""
 
     @abstractmethod
     def read(self, job_uid: str, host: str, position: int, size: int) -> bytes:
@@ -171,11 +185,24 @@ class FileLogbook(Logbook):
 
     def delete(self, job_uid: str) -> None:
         """Remove the job's folder."""
-        folder = self._folder / job_uid
-        if folder.is_dir():
-            for path in folder.iterdir():
-                path.unlink()
-            folder.rmdir()
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._folder / job_uid)
+
+    def uids(self) -> Iterator[str]:
+        """The names of the folders."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as found:
+            for entry in found:
+                yield entry.name
+
+    def bytes_of(self, job_uid: str) -> int:
+        """The sizes of its files."""
+        with suppress(FileNotFoundError), os.scandir(self._folder / job_uid) as found:
+            return sum(entry.stat().st_size for entry in found)
+        return 0
+
+    def total(self) -> int:
+        """One job after the other."""
+        return sum(map(self.bytes_of, self.uids()))
 
     def _path(self, job_uid: str, host: str) -> Path:
         if os.sep in job_uid or os.sep in host or job_uid.startswith(".") or host.startswith("."):
@@ -235,6 +262,29 @@ class DatabaseLogbook(Logbook):
         """Remove the job's rows."""
         with self._engine.begin() as c:
             c.execute(delete(log_pieces).where(log_pieces.c.job_uid == job_uid))
+
+    def uids(self) -> Iterator[str]:
+        """One after the other along the key: rows may be many, jobs are few."""
+        last = ""
+        following = select(func.min(log_pieces.c.job_uid)).where(log_pieces.c.job_uid > bindparam("last"))
+        while True:
+            with self._reader.connect() as c:
+                uid = c.execute(following, {"last": last}).scalar()
+            if uid is None:
+                return
+            yield uid
+            last = uid
+
+    def bytes_of(self, job_uid: str) -> int:
+        """Counted, row by row."""
+        held = select(func.sum(func.length(log_pieces.c.data))).where(log_pieces.c.job_uid == job_uid)
+        with self._reader.connect() as c:
+            return int(c.execute(held).scalar() or 0)
+
+    def total(self) -> int:
+        """Counted, row by row."""
+        with self._reader.connect() as c:
+            return int(c.execute(select(func.sum(func.length(log_pieces.c.data)))).scalar() or 0)
 
 
 def _of(job_uid: str, host: str) -> ColumnElement[bool]:

@@ -71,6 +71,7 @@ def connect(address: str) -> Dialect:
         # Not now(), which is when the transaction began: it may have waited for a lock since.
         now=literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)", BigInteger),
         name_holds=_name_holds,
+        give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
 

@@ -190,7 +190,7 @@ class PartsSuite(StoreBase):
         in_threads(tell, 2)
         name = sha256_of("the lock é")
         assert [h.notes for h in store.hosts("a-u")] == [{"lock": name, "environment": {"digest": "d"}}] * 2
-        assert store.locks.add("the lock é") == name
+        assert store.locks.add("the lock é", 8) == name
         assert find(store, "a") == find(store, name) == "the lock é"
         ended = advance(started, Succeeded(), 6)
         store.save_job(ended)

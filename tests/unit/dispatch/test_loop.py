@@ -314,6 +314,22 @@ def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, mo
     assert (world.phase("a"), world.phase("b")) == (Phase.STOPPING, Phase.QUEUED)
 
 
+def test_a_job_that_is_stopped_while_it_is_prepared_leaves_nothing_behind(world, monkeypatch):
+    job, prepare = world.submit("a", instances=2), world.engine.prepare
+
+    def and_stopped(run):
+        if run.host == "algo-2":
+            world.store.save_job(advance(job, StopAsked(), next(world.time)))
+        return prepare(run)
+
+    monkeypatch.setattr(world.engine, "prepare", and_stopped)
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.STOPPED
+    assert world.store.hosts("a-uid") == []
+    assert world.engine.runs == {}
+    assert world.engine.forgotten == ["a-uid/algo-1", "a-uid/algo-2"]
+
+
 def test_a_job_that_can_not_be_prepared_keeps_no_other_waiting(world, monkeypatch, caplog):
     world.capacity = Resources(64, 1 << 50, 0, 1)
     world.restart()

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from penstock.engines.base import Life
 from penstock.errors import Conflict
 from penstock.job.life import ALONE, Carrier, Job
+from penstock.job.run import Run
 from penstock.store.servers import Entered, Server
 from penstock.testing.simulation.engine import SimulatedEngine
 
@@ -72,9 +74,10 @@ class MemoryServers:
 
 
 class OfHome:
-    """The machine's engine as one home has it: nobody sweeps away what lies in another's."""
+    """The machine's engine as one server's home has it. What several have prepared lies in each of their homes."""
 
-    def __init__(self, engine: SimulatedEngine, homes: dict[str, str], place: str) -> None:
+    def __init__(self, engine: SimulatedEngine, homes: dict[str, dict[str, Run]], place: str) -> None:
+        """`homes` has the runs by their handle and home, for all."""
         self._engine = engine
         self._homes = homes
         self._place = place
@@ -83,12 +86,29 @@ class OfHome:
         """All else is the machine's."""
         return getattr(self._engine, name)
 
-    def prepare(self, run: Any) -> str:
-        """Remember where it lies."""
+    def prepare(self, run: Run) -> str:
+        """Put it into this home."""
         handle = self._engine.prepare(run)
-        self._homes[handle] = self._place
+        self._homes.setdefault(handle, {})[self._place] = run
         return handle
+
+    def start(self, handle: str) -> None:
+        """Start what lies in this home, whoever else has prepared it."""
+        run = self._homes.get(handle, {}).get(self._place)
+        if run is not None and handle in self._engine.runs:
+            self._engine.runs[handle].run = self._engine.disks[handle].run = run
+        self._engine.start(handle)
+
+    def forget(self, handle: str) -> None:
+        """Remove it from this home."""
+        homes = self._homes.get(handle, {})
+        homes.pop(self._place, None)
+        if not homes:
+            self._engine.forget(handle)
 
     def sweep(self, keep: set[str]) -> None:
         """Only what lies in this home."""
-        self._engine.sweep(keep | {handle for handle, place in self._homes.items() if place != self._place})
+        mine = [handle for handle, homes in self._homes.items() if self._place in homes]
+        for handle in mine:
+            if handle not in keep and self._engine.probe(handle) is not Life.ALIVE:
+                self.forget(handle)

@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.errors import Conflict
 from penstock.job.claim import Resources
+from penstock.job.run import Run
 from penstock.testing.simulation.clock import Agenda, Clock
 from penstock.testing.simulation.engine import Disk, SimulatedEngine
 from penstock.testing.simulation.faults import OURS, Faults
@@ -56,7 +57,7 @@ class World:
         self.watch = Watch(self)
         names = [f"server-{number + 1}" for number in range(plan.servers)]
         self.servers = [Server(self, name, self._chance(name)) for name in names]
-        self._homes: dict[str, str] = {}
+        self._homes: dict[str, dict[str, Run]] = {}
         self.truth: set[tuple[str, str]] = set()
         """What really happened to a job or host, for whoever doubts a reason."""
         self.objects: dict[str, set[str]] = {}
