@@ -158,6 +158,15 @@ class LogbookSuite:
         assert book.before("j", "h", 0, 5) == []
         assert book.position_of_time("j", "h", 5) == 0
 
+    def test_what_logs_take_is_known(self, book: Logbook) -> None:
+        """Of each job, and of all together."""
+        assert (list(book.uids()), book.bytes_of("j"), book.total()) == ([], 0, 0)
+        for where in (("j", "h"), ("j", "h2"), ("k", "h")):
+            book.append(*where, 0, b"1 x\n")
+        book.append("j", "h", 4, b"2 yy\n")
+        assert sorted(book.uids()) == ["j", "k"]
+        assert (book.bytes_of("j"), book.bytes_of("k"), book.bytes_of("l"), book.total()) == (13, 4, 0, 17)
+
     def test_a_jobs_logs_are_deleted(self, book: Logbook) -> None:
         """Of all its hosts, and of no other job; it may be done twice."""
         for where in (("j", "h"), ("j", "h2"), ("k", "h")):
