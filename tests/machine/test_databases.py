@@ -10,12 +10,14 @@ from store_plans import PlanSuite
 from store_upgrades import StartSuite, UpgradeSuite
 
 from penstock.errors import ConfigurationError
+from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_experiments import ExperimentSuite
 from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.store_retention import RetentionSuite
+from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 pytestmark = pytest.mark.machine
@@ -44,7 +46,7 @@ class OnPostgres:
     def address(self, database):
         with psycopg.connect(database) as c:
             c.execute(
-                "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads, locks,"
+                "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads, locks, servers, log_pieces,"
                 " experiments, trials, components, members, artifacts, associations"
             )
         return database
@@ -70,8 +72,19 @@ class TestRetention(OnPostgres, RetentionSuite):
     pass
 
 
+class TestServers(OnPostgres, ServersSuite):
+    pass
+
+
 class TestLists(OnPostgres, ListSuite):
     pass
+
+
+class TestLogs(OnPostgres, LogbookSuite):
+    @pytest.fixture
+    def book(self, address):
+        with closing(open_store(address)) as store:
+            yield store.logbook()
 
 
 class TestCrashes(OnPostgres, CrashSuite):

@@ -11,28 +11,45 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 
 from penstock.errors import Conflict, Missing
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job
-from penstock.store import ended, job_components, listing, locks, queue, schema, sqlite, tagging, uploads
-from penstock.store.bare import Bare, Cursors
+from penstock.job.life import ALONE, Carrier, Job
+from penstock.store import (
+    ended,
+    job_components,
+    listing,
+    locks,
+    queue,
+    schema,
+    servers,
+    sqlite,
+    tagging,
+    uploads,
+)
+from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
 from penstock.store.lineage import Lineage
 from penstock.store.listing import JobQuery
+from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs
-from penstock.store.rows import host_row, move_row, to_claim, to_host, to_job
-from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
-
-_JOB_COLUMNS = jobs.columns.keys()
-_BEGUN_JOBS = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
+from penstock.store.rows import (
+    carrier_row,
+    host_move_row,
+    host_row,
+    move_row,
+    to_claim,
+    to_host,
+    to_job,
+)
+from penstock.store.statements import Statements
+from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
 
 class Store:
@@ -52,27 +69,20 @@ class Store:
         self.lineage = Lineage(dialect)
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
-        self.locks = locks.Locks(dialect)
-        self.ended = ended.Ended(dialect)
         self._cursors = Cursors(dialect)
-        self._held: Connection | None = None
-        self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
-        self._new_jobs = NewJobs(dialect, self._cursors, self.locks)
+        self._say = Statements(dialect)
+        self.locks = locks.Locks(dialect, self._cursors)
+        self.servers = servers.Servers(dialect)
+        self.ended = ended.Ended(dialect)
+        self._new_jobs = NewJobs(dialect, self._cursors, self._say, self.locks)
         self._heads = queue.heads(lateral=dialect.lateral)
 
-    def hold(self) -> None:
-        """Keep other servers from the database until `close`, or until this process or its connection ends.
-
-        Raises:
-            ConfigurationError: Another server has it.
-        """
-        self._held = self._dialect.hold()
+    def logbook(self) -> Logbook:
+        """Log events beside the jobs, for all who share the database."""
+        return DatabaseLogbook(self._dialect)
 
     def close(self) -> None:
         """Give all connections back."""
-        if self._held is not None:
-            self._held.invalidate()  # ended, not given back: its lock ends with it
-            self._held.close()
         self._cursors.close()
         self._engine.dispose()
 
@@ -100,17 +110,15 @@ class Store:
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
-        parameters = self._job_by_name.parameters(wanted=name)
         with self._cursors.read() as cursor:
-            cursor.execute(self._job_by_name.sql, parameters)
-            row = cursor.fetchone()
-        return None if row is None else to_job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
+            rows = self._say.job_by_name.rows(cursor, wanted=name)
+        return to_job(rows[0]) if rows else None
 
     def job_of_uid(self, uid: str) -> Job | None:
         """The job with that uid."""
-        with self._reading() as c:
-            row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
-        return None if row is None else to_job(row)
+        with self._cursors.read() as cursor:
+            rows = self._say.job_by_uid.rows(cursor, wanted=uid)
+        return to_job(rows[0]) if rows else None
 
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
@@ -125,17 +133,25 @@ class Store:
         with self._reading() as c:
             return {row.uid: to_job(row) for row in c.execute(select(jobs).where(jobs.c.uid.in_(uids)))}
 
-    def save_job(self, job: Job) -> None:
+    def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.
 
+        Args:
+            job: The job.
+            by: Who carries it on; None: a wish of somebody else's.
+
         Raises:
-            Conflict: Somebody else has moved it meanwhile.
+            Conflict: Somebody else has moved it or taken it over meanwhile.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
+        move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job)}
+        with self._cursors.write() as cursor:
+            if by is None:
+                moved = self._say.move_job.run(cursor, **move)
+            else:
+                moved = self._say.carry_job.run(cursor, **move, **_by(by))
+            if moved != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
-            job_components.follow(c, job)
+            job_components.follow(cursor, self._say, job)
 
     def delete_job(self, job: Job) -> None:
         """Remove a job in a final phase, with its hosts, tags and uploads. Its trial component stays.
@@ -159,16 +175,15 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+        with self._cursors.read() as cursor:
+            return [to_job(row) for row in self._say.begun.rows(cursor)]
 
     def begun(self) -> list[tuple[Job, list[Host]]]:
         """The same with their hosts, algo-1 first, as these are at that moment or later."""
-        of_begun = select(hosts).where(hosts.c.job_uid.in_(select(jobs.c.uid).where(BEGUN)))
-        with self._reading() as c:
-            found = [to_job(r) for r in c.execute(_BEGUN_JOBS)]
+        with self._cursors.read() as cursor:
+            found = [to_job(row) for row in self._say.begun.rows(cursor)]
             of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
-            for row in c.execute(of_begun) if found else ():
+            for row in self._say.hosts_of_begun.rows(cursor) if found else ():
                 of_job.setdefault(row.job_uid, []).append(to_host(row))
         return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
 
@@ -204,31 +219,41 @@ class Store:
 
     # Hosts
 
-    def add_hosts(self, job: Job, new: Sequence[Host]) -> None:
+    def add_hosts(
+        self, job: Job, new: Sequence[Host], by: Carrier = ALONE, lease_ms: int | None = None
+    ) -> None:
         """Store a job's move together with the hosts it now has: the intent, before anything is started.
 
+        Args:
+            job: The job.
+            new: Its hosts.
+            by: Who begins it, on a machine of its own.
+            lease_ms: For how long their runners may go on without word from a server; None: for ever.
+
         Raises:
-            Conflict: Somebody else has moved the job meanwhile.
+            Conflict: Somebody else has moved the job meanwhile, or the lease of `by` is over.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
+        move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job), **_by(by)}
+        with self._cursors.write() as cursor:
+            if self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server) != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
-            c.execute(insert(hosts), [host_row(h) for h in new])
-            job_components.follow(c, job)
+            for host in new:
+                self._say.new_host.run(cursor, **host_row(host))
+            if lease_ms is not None:
+                self._say.lease_hosts.run(cursor, wanted=job.uid, lease_ms=lease_ms)
+            job_components.follow(cursor, self._say, job)
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
-        with self._reading() as c:
-            found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
+        with self._cursors.read() as cursor:
+            found = [to_host(row) for row in self._say.hosts.rows(cursor, wanted=job_uid)]
         return sorted(found, key=_place)
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
-        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-        with self._reading() as c:
-            row = c.execute(select(hosts).where(one)).first()
-        return None if row is None else to_host(row)
+        with self._cursors.read() as cursor:
+            rows = self._say.host.rows(cursor, of_uid=job_uid, of_name=name)
+        return to_host(rows[0]) if rows else None
 
     def host_of_stream(self, log_stream: str) -> Host | None:
         """The host whose log stream has that name."""
@@ -250,18 +275,52 @@ class Store:
             statement = select(hosts).where(*where).order_by(order).limit(limit)
             return [to_host(r) for r in c.execute(statement)]
 
-    def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
-        """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
-        with self._engine.begin() as c:
-            one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            row = c.execute(select(hosts).where(one).with_for_update()).first()
-            if row is None:
+    def apply_events(
+        self, job_uid: str, name: str, events: Sequence[HostEvent], by: Carrier | None = None
+    ) -> Host | None:
+        """Apply a runner's events to its host, those applied before passed over; None when there is no such host.
+
+        Args:
+            job_uid: The job.
+            name: The host.
+            events: What happened.
+            by: Who carries the job on and speaks for the runner; None: the runner itself.
+
+        Raises:
+            Conflict: Somebody else has taken the job over meanwhile.
+        """
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
+            if by is not None:
+                self._check_carrier(cursor, job_uid, by)
+            rows = self._say.host_locked.rows(cursor, **one)
+            if not rows:
                 return None
-            host = to_host(row)
-            for happened in self.locks.shortened(c, events):
+            host = to_host(rows[0])
+            for happened in self.locks.shortened(cursor, events):
                 host = apply(host, happened)
-            c.execute(update(hosts).where(one).values(host_row(host)))
+            self._say.move_host.run(cursor, **one, **host_move_row(host))
         return host
+
+    def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
+        """Apply the end of a host whose runner's lease is over; False: it runs, and nothing has changed.
+
+        Raises:
+            Conflict: Somebody else has taken the job over meanwhile.
+        """
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
+            self._check_carrier(cursor, job_uid, by)
+            rows = self._say.host_lapsed.rows(cursor, **one)
+            if not rows:
+                return False
+            self._say.move_host.run(cursor, **one, **host_move_row(apply(to_host(rows[0]), ended)))
+        return True
+
+    def _check_carrier(self, cursor: Any, job_uid: str, by: Carrier) -> None:
+        # Locked, so that nobody takes it over before this transaction has ended.
+        if not self._say.carried_locked.rows(cursor, of_uid=job_uid, **_by(by)):
+            raise Conflict(f"The job {job_uid} is carried on by somebody else.")
 
     # Tags
 
@@ -297,6 +356,10 @@ class Store:
     def _reading(self) -> Iterator[Connection]:
         with self._dialect.reader.connect() as c:
             yield c
+
+
+def _by(carrier: Carrier) -> dict[str, Any]:
+    return {"by_server": carrier.server, "by_epoch": carrier.epoch}
 
 
 def open_sqlite(path: Path) -> Store:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of
@@ -13,6 +14,7 @@ from penstock.job.lineage import lineage_of
 from penstock.store import lineage
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import lock, put, put_into, remove
+from penstock.store.statements import Statements
 from penstock.store.tables import components, experiments, jobs, trials
 
 
@@ -35,13 +37,12 @@ def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) ->
     lineage.enter(c, dialect, lineage_of(job, component))
 
 
-def follow(c: Connection, job: Job) -> None:
+def follow(cursor: Any, say: Statements, job: Job) -> None:
     """Have a job's component, if it has one, tell what the job has come to."""
     if job.trial_component is None:
         return
-    its_own = components.c.key == key_of(job.trial_component), components.c.job_uid == job.uid
     moved = {**state_of(job), "modified_at": job.modified_at}
-    c.execute(update(components).where(*its_own).values(moved))
+    say.follow_job.run(cursor, of_component=key_of(job.trial_component), of_uid=job.uid, **moved)
 
 
 def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:

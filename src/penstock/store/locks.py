@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from penstock.job.events import HostEvent
 from penstock.job.lock import sha256_of
-from penstock.store.bare import Bare
+from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.rows import LOCK_NOTE as NOTE
 from penstock.store.tables import hosts, jobs, locks
@@ -27,20 +27,22 @@ if TYPE_CHECKING:
 class Locks:
     """Rows of locks, by the SHA-256 of their text (hex)."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, cursors: Cursors) -> None:
         self._engine = dialect.engine
+        self._cursors = cursors
         self._reader = dialect.reader
         add = dialect.insert(locks)
-        self._put = add.on_conflict_do_update(
+        put = add.on_conflict_do_update(
             index_elements=[locks.c.sha256], set_={"kept_at": add.excluded.kept_at}
         )
+        self._put = Bare(dialect.engine, put)
         named = update(locks).where(locks.c.sha256 == bindparam("wanted")).values(kept_at=bindparam("at"))
         self._named = Bare(dialect.engine, named)
 
     def add(self, text: str, at: int) -> str:
         """Keep a lock, put there at time `at`; the name by which it is found again."""
-        with self._engine.begin() as c:
-            return self._keep(c, text, at)
+        with self._cursors.write() as cursor:
+            return self._keep(cursor, text, at)
 
     def get(self, sha256: str) -> str | None:
         """The text of a lock; None when there is none of that name."""
@@ -50,8 +52,7 @@ class Locks:
 
     def name(self, cursor: Any, sha256: str, at: int) -> bool:
         """Keep a lock from being removed until the transaction has put down who needs it; False when it is gone."""
-        cursor.execute(self._named.sql, self._named.parameters(wanted=sha256, at=at))
-        return bool(cursor.rowcount == 1)
+        return self._named.run(cursor, wanted=sha256, at=at) == 1
 
     def remove_unused(self, before: int) -> int:
         """Remove the locks that no job on record has or asks for, and that were named last before that time.
@@ -66,21 +67,20 @@ class Locks:
         with self._engine.begin() as c:
             return c.execute(delete(locks).where(locks.c.sha256.in_(gone))).rowcount
 
-    def shortened(self, connection: Connection, events: Sequence[HostEvent]) -> list[HostEvent]:
+    def shortened(self, cursor: Any, events: Sequence[HostEvent]) -> list[HostEvent]:
         """The events with the name of a lock in the place of its text, which is kept in the same transaction."""
         return [
-            replace(one, data={**one.data, NOTE: self._keep(connection, text, one.at)})
+            replace(one, data={**one.data, NOTE: self._keep(cursor, text, one.at)})
             if one.kind == "note" and isinstance(text := one.data.get(NOTE), str)
             else one
             for one in events
         ]
 
-    def _keep(self, connection: Connection, text: str, at: int) -> str:
+    def _keep(self, cursor: Any, text: str, at: int) -> str:
         sha256 = sha256_of(text)
         # Most jobs run in an environment that is known: to name it is cheaper than to send the text.
-        known = update(locks).where(locks.c.sha256 == sha256).values(kept_at=at)
-        if connection.execute(known).rowcount != 1:
-            connection.execute(self._put, [{"sha256": sha256, "text": text, "kept_at": at}])
+        if not self.name(cursor, sha256, at):
+            self._put.run(cursor, sha256=sha256, text=text, kept_at=at)
         return sha256
 
 

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import insert
-
 from penstock.errors import Conflict, InUse, LockGone, Missing
 from penstock.job.life import Job
 from penstock.store import job_components
-from penstock.store.bare import Bare, Cursors
+from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.locks import Locks
 from penstock.store.rows import job_row
-from penstock.store.tables import jobs, tags
+from penstock.store.statements import Statements
 
 #: A job and its tags.
 New = tuple[Job, Mapping[str, str]]
@@ -24,14 +22,13 @@ Fate = Conflict | Missing | None
 
 
 class NewJobs:
-    """A part of the `Store`, with its connections. What a server's speed consists of runs without SQLAlchemy."""
+    """A part of the `Store`, with its connections."""
 
-    def __init__(self, dialect: Dialect, cursors: Cursors, locks: Locks) -> None:
+    def __init__(self, dialect: Dialect, cursors: Cursors, say: Statements, locks: Locks) -> None:
         self._dialect = dialect
         self._cursors = cursors
+        self._say = say
         self._locks = locks
-        self._new_job = Bare(dialect.engine, dialect.insert(jobs).on_conflict_do_nothing())
-        self._new_tag = Bare(dialect.engine, insert(tags))
 
     def add(self, new: Sequence[New]) -> list[Fate]:
         """As `Store.add_jobs`."""
@@ -68,9 +65,8 @@ class NewJobs:
     ) -> Conflict | None:
         if job.lock in gone:
             return LockGone(f"The lock {job.lock} is gone.")
-        cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
-        if cursor.rowcount != 1:
+        if self._say.new_job.run(cursor, **job_row(job)) != 1:
             return Conflict(f"A job named {job.name} exists.")
         for key, value in its_tags.items():
-            cursor.execute(self._new_tag.sql, self._new_tag.parameters(arn=job.arn, key=key, value=value))
+            self._say.new_tag.run(cursor, arn=job.arn, key=key, value=value)
         return None

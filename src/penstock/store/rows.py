@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row
-
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
-from penstock.job.life import Job, Phase
+from penstock.job.life import Carrier, Job, Phase
 
 #: The note by which a runner tells its environment's lock.
 LOCK_NOTE = "lock"
@@ -17,7 +15,8 @@ LOCK_NOTE = "lock"
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
-    return {**_claim_row(job), **move_row(job), **_lasting_row(job)}
+    carried = {**carrier_row(job.carrier), "place": job.place}
+    return {**_claim_row(job), **move_row(job), **_lasting_row(job), **carried}
 
 
 def _lasting_row(job: Job) -> dict[str, Any]:
@@ -59,6 +58,20 @@ def move_row(job: Job) -> dict[str, Any]:
     }
 
 
+#: The names of those columns.
+JOB_MOVES = (
+    "modified_at",
+    "phase",
+    "status",
+    "version",
+    "phases",
+    "started_at",
+    "ended_at",
+    "failure_reason",
+    "exit_message",
+)
+
+
 def to_job(row: Any) -> Job:
     """The job of a row that has the columns as attributes, from SQLAlchemy or made of a driver's."""
     return Job(
@@ -77,9 +90,16 @@ def to_job(row: Any) -> Job:
         exit_message=row.exit_message,
         owner=row.owner,
         priority=row.priority,
+        carrier=Carrier(row.server, row.epoch),
+        place=row.place,
         lock=row.lock,
         logs_removed_at=row.logs_removed_at,
     )
+
+
+def carrier_row(carrier: Carrier) -> dict[str, Any]:
+    """The columns that say who carries a job."""
+    return {"server": carrier.server, "epoch": carrier.epoch}
 
 
 def to_claim(row: Any) -> Claim:
@@ -97,6 +117,14 @@ def host_row(host: Host) -> dict[str, Any]:
         "token_digest": host.token_digest,
         "log_stream": host.log_stream,
         "handle": host.handle,
+        "lease_until": None,  # given afterwards, by the database's clock
+        **host_move_row(host),
+    }
+
+
+def host_move_row(host: Host) -> dict[str, Any]:
+    """The columns of a host that its events change."""
+    return {
         "phase": host.phase.value,
         "sequence": host.sequence,
         "phases": json.dumps(host.phases),
@@ -106,7 +134,11 @@ def host_row(host: Host) -> dict[str, Any]:
     }
 
 
-def to_host(row: Row[Any]) -> Host:
+#: The names of those columns.
+HOST_MOVES = ("phase", "sequence", "phases", "notes", "outcome", "lock")
+
+
+def to_host(row: Any) -> Host:
     """The host of a row."""
     return Host(
         job_uid=row.job_uid,

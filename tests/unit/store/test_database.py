@@ -13,6 +13,7 @@ from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.store_retention import RetentionSuite
+from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 
@@ -43,6 +44,10 @@ class TestLineage(LineageSuite):
 
 
 class TestRetention(RetentionSuite):
+    pass
+
+
+class TestServers(ServersSuite):
     pass
 
 
