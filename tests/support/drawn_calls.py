@@ -282,6 +282,9 @@ def inputs():
         yield service, operation, model.operation(service, operation).input_shape
 
 
+PART = {"ExperimentConfig": {"ExperimentName": "e", "TrialName": "t"}}
+
+
 def application(folder):
     """An application that has a queued job, a running one with a log, and an ended one."""
     made = WireClient(folder)
@@ -290,7 +293,7 @@ def application(folder):
         ("CreateTrial", {"TrialName": "t", "ExperimentName": "e"}),
         ("CreateTrialComponent", {"TrialComponentName": "other"}),
         ("CreateArtifact", {"Source": {"SourceUri": "s3://b/k"}, "ArtifactType": "t"}),
-        *(("CreateProcessingJob", job(name)) for name in NAMES),
+        *(("CreateProcessingJob", {**job(name), **PART}) for name in NAMES),
     ):
         assert made.call(operation, given).status == 200
     running, ended = (made.store.job(name) for name in NAMES[:2])
@@ -309,7 +312,6 @@ def job(name):
         "ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
         "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3"]},
         "RoleArn": "arn:aws:iam::111122223333:role/r",
-        "ExperimentConfig": {"ExperimentName": "e", "TrialName": "t"},
     }
 
 
