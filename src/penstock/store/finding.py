@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, or_, select, tuple_
 
 from penstock.store.entities import TABLES, Entity, entities, to_entity
 from penstock.store.tables import members, metric_summaries, tags
@@ -117,25 +117,27 @@ def _holds(kind: type[Any], condition: Condition) -> ColumnElement[bool]:
     if value.of == "row":
         return _compared(table.c[value.column], condition)
     positive = Condition(value, "=" if condition.operator == "!=" else condition.operator, condition.wanted)
-    keys = _elsewhere(positive)
-    holder = table.c.arn if value.of == "tag" else table.c.key
-    return holder.not_in(keys) if condition.operator == "!=" else holder.in_(keys)
+    found = _lent(table, positive)
+    return ~found if condition.operator == "!=" else found
 
 
-def _elsewhere(condition: Condition) -> Select[Any]:
-    """The keys (of tags: the ARNs) of rows to which other tables lend the value."""
+def _lent(table: Table, condition: Condition) -> ColumnElement[bool]:
+    """That another table lends such a value to a row."""
     value = condition.value
     match value.of:
         case "metric":
-            named = metric_summaries.c.name == value.name
-            holds = _compared(metric_summaries.c[value.column], condition)
-            return select(metric_summaries.c.component).where(named, holds)
+            # Looked for row by row: each has its own, by its key, and of one name there are as many as rows.
+            of_row = metric_summaries.c.component == table.c.key, metric_summaries.c.name == value.name
+            return exists().where(*of_row, _compared(metric_summaries.c[value.column], condition))
         case "tag":
-            return select(tags.c.arn).where(tags.c.key == value.name, _compared(tags.c.value, condition))
+            holds = tags.c.key == value.name, _compared(tags.c.value, condition)
+            return table.c.arn.in_(select(tags.c.arn).where(*holds))
         case "member":
-            return select(members.c.trial).where(_compared(members.c.component, condition))
+            return table.c.key.in_(select(members.c.trial).where(_compared(members.c.component, condition)))
         case _:
-            return select(members.c.component).where(_compared(members.c[value.of], condition))
+            return table.c.key.in_(
+                select(members.c.component).where(_compared(members.c[value.of], condition))
+            )
 
 
 def _compared(column: Any, condition: Condition) -> ColumnElement[bool]:

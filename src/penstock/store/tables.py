@@ -203,6 +203,7 @@ metric_summaries = Table(
         "component",
         postgresql_include=["minimum", "maximum", "last", "mean", "deviation", "size"],
     ).ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,  # by its key in one step
 )
 
 # Names of experiments, trials and components are not case-sensitive: `key` is the name in lower case.

@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         *(sa.Column(n, sa.Double) for n in ("minimum", "maximum", "last", "mean", "deviation")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "artifacts",
