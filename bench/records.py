@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -21,11 +22,14 @@ from bench.wire import create, new_job, one, penstock, request
 from penstock.job.life import Job, Phase
 from penstock.store.database import open_postgres, open_sqlite
 from penstock.store.rows import job_row
+from penstock.store.schema import HEAD
 from penstock.store.tables import jobs
 
 SIZES = [int(size) for size in os.environ.get("RECORDS", "10000,1000000").split(",")]
 TURNS = int(os.environ.get("RECORDS_TURNS", "20"))
 PORT = 17950
+#: Filled databases, by schema and size: each run works on copies.
+CACHE = Path(__file__).parents[1] / ".cache" / "bench-records"
 MINUTE = 60_000
 #: The newest job is one of this time; before it came one every minute.
 END = 1_790_000_000_000
@@ -134,18 +138,55 @@ def finished(size):
 
 
 def fill(store, size):
+    """Put them on record. Indexes and triggers are dropped and made again after, which takes a tenth of the time."""
     began, rows = time.perf_counter(), finished(size)
-    while batch := list(itertools.islice(rows, 20_000)):
-        with store._engine.begin() as c:
-            c.execute(insert(jobs), batch)
+    with store._engine.begin() as c:
+        bulk = _bulk_sqlite if store.in_process else _bulk_postgres
+        bulk(c, rows)
     print(f"{size:,} jobs filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+
+def _bulk_sqlite(c, rows):
+    found = c.exec_driver_sql(
+        "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'jobs' AND type IN ('index', 'trigger')"
+        " AND sql IS NOT NULL"
+    ).all()
+    for kind, name, _ in found:
+        c.exec_driver_sql(f"DROP {kind} {name}")
+    while batch := list(itertools.islice(rows, 20_000)):
+        c.execute(insert(jobs), batch)
+    c.exec_driver_sql("INSERT INTO job_names (name) SELECT name FROM jobs ORDER BY rowid")
+    for *_, sql in found:
+        c.exec_driver_sql(sql)
+
+
+def _bulk_postgres(c, rows):
+    found = c.exec_driver_sql(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'jobs' AND schemaname = current_schema()"
+        " AND indexname NOT IN (SELECT conname FROM pg_constraint)"
+    ).all()
+    for name, _ in found:
+        c.exec_driver_sql(f"DROP INDEX {name}")
+    names = jobs.columns.keys()
+    with c.connection.cursor() as cursor, cursor.copy(f"COPY jobs ({', '.join(names)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row([row[name] for name in names])
+    for _, sql in found:
+        c.exec_driver_sql(sql)
 
 
 @contextlib.contextmanager
 def sqlite(size):
-    with tempfile.TemporaryDirectory() as home:
-        with contextlib.closing(open_sqlite(Path(home) / "penstock.db")) as store:
+    kept = CACHE / f"{HEAD}-{size}.db"
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        made = kept.with_suffix(".part")
+        made.unlink(missing_ok=True)
+        with contextlib.closing(open_sqlite(made)) as store:
             fill(store, size)
+        made.rename(kept)
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copy(kept, Path(home) / "penstock.db")
         yield home, {}
 
 
@@ -154,13 +195,20 @@ def postgres(size):
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
     from postgres_server import PostgresServer
 
-    server = PostgresServer(fsync=True)
+    kept = CACHE / f"{HEAD}-{size}-postgres"
+    if not kept.exists():
+        server = PostgresServer(fsync=True)
+        try:
+            with contextlib.closing(open_postgres(server.url())) as store:
+                fill(store, size)
+                # As autovacuum does within minutes of so many new rows.
+                with store._dialect.reader.connect() as c:
+                    c.execute(text("VACUUM ANALYZE"))
+            server.keep(kept)
+        finally:
+            server.close()
+    server = PostgresServer(fsync=True, kept=kept)
     try:
-        with contextlib.closing(open_postgres(server.url())) as store:
-            fill(store, size)
-            # As autovacuum does within minutes of so many new rows.
-            with store._dialect.reader.connect() as c:
-                c.execute(text("VACUUM ANALYZE"))
         with tempfile.TemporaryDirectory() as home:
             yield home, {"PENSTOCK_DATABASE_URL": server.url()}
     finally:

@@ -9,7 +9,7 @@ database to the same; what differs between them is in `dialect.py`.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ from penstock.errors import Conflict
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
 from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, queue, schema, sqlite, uploads
+from penstock.store import listing, locks, queue, schema, sqlite, stretches, uploads
 from penstock.store.bare import Bare, Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
@@ -88,19 +88,27 @@ class Store:
 
         They are written in one transaction: the disk is waited for once.
         """
+        if not any(job.phase.final for job, _ in new):
+            with self._cursors.write() as cursor:
+                return self._add(cursor, new)
+        with self._engine.begin() as c, closing(c.connection.cursor()) as cursor:
+            fates = self._add(cursor, new)
+            for (job, _), fate in zip(new, fates, strict=True):
+                if fate is None and job.phase.final:
+                    stretches.widen(c, job)
+        return fates
+
+    def _add(self, cursor: Any, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
         fates: list[Conflict | None] = [None] * len(new)
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
-        order = sorted(range(len(new)), key=lambda place: new[place][0].name)
-        with self._cursors.write() as cursor:
-            for place in order:
-                job, job_tags = new[place]
-                cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
-                if cursor.rowcount != 1:
-                    fates[place] = Conflict(f"A job named {job.name} exists.")
-                    continue
-                for key, value in job_tags.items():
-                    row = self._new_tag.parameters(arn=job.arn, key=key, value=value)
-                    cursor.execute(self._new_tag.sql, row)
+        for place in sorted(range(len(new)), key=lambda place: new[place][0].name):
+            job, job_tags = new[place]
+            cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
+            if cursor.rowcount != 1:
+                fates[place] = Conflict(f"A job named {job.name} exists.")
+                continue
+            for key, value in job_tags.items():
+                cursor.execute(self._new_tag.sql, self._new_tag.parameters(arn=job.arn, key=key, value=value))
         return fates
 
     def job(self, name: str) -> Job | None:
@@ -151,9 +159,10 @@ class Store:
         """
         before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
         with self._engine.begin() as c:
-            changed = c.execute(update(jobs).where(before).values(move_row(job)))
-        if changed.rowcount != 1:
-            raise Conflict(f"Job {job.name} has moved on since it was read.")
+            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
+                raise Conflict(f"Job {job.name} has moved on since it was read.")
+            if job.phase.final:
+                stretches.widen(c, job)
 
     def delete_job(self, job: Job) -> None:
         """Remove a job in a final phase, with its hosts, tags and uploads.
