@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -19,11 +21,10 @@ from sqlalchemy import (
     Row,
     Select,
     Subquery,
-    Table,
+    TextClause,
     func,
     literal,
     null,
-    or_,
     select,
     tuple_,
 )
@@ -31,7 +32,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from penstock.job.life import STATUS
 from penstock.store.dialect import Dialect
-from penstock.store.stretches import MOST, NAMES, TIMES, letters
+from penstock.store.stretches import NAMES, TIMES, letters
 from penstock.store.tables import ACTIVE, jobs
 
 Columns = ReadOnlyColumnCollection[str, Any]
@@ -43,17 +44,17 @@ _COLUMNS = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jo
 #: So many jobs are walked before another way is taken.
 WALK = 500
 #: And so many within stretches.
-SKIP = 10_000
-#: To ask for jobs once more costs as much as to walk so many.
-_ASKED = 200
-#: So many stretches that follow each other are walked at once.
-_TOGETHER = 4
+SKIP = 8_000
+#: To ask once more counts as so many.
+_ASKED = 1000
+#: So many of stretches that follow each other are walked at once.
+_TOGETHER = 4000
 #: Of several conditions the one is taken that fewest jobs fulfil; beyond so many they are not counted.
 _COUNTED = 10_000
 
 #: In the order of a list by status.
 _STATUSES = sorted(set(STATUS.values()))
-_ACTIVE_STATUSES = {status for phase, status in STATUS.items() if not phase.final}
+_ACTIVE = {status for phase, status in STATUS.items() if not phase.final}
 
 
 @dataclass(frozen=True)
@@ -74,38 +75,14 @@ def page(
     c: Connection, dialect: Dialect, query: JobQuery, count: int, after: Sequence[Any] | None
 ) -> Sequence[Row[Any]]:
     """At most `count` jobs of `query` beyond the place `after`, in order."""
-    if query.sort_by == "Status":
-        return _by_status(c, dialect, query, count, after)
     if query.modified_before is not None:
         # No job is changed before it is created.
         bounds = [at for at in (query.created_before, query.modified_before) if at is not None]
         query = replace(query, created_before=min(bounds))
-    if not _beside(query, jobs.c):
-        return c.execute(_walk(query, after, count)).all()
-    found = c.execute(_walk(query, after, count, first=WALK)).all()
-    if len(found) == count:
-        return found
-    active = _Way([ACTIVE], "jobs_by_status")
-    if query.status in _ACTIVE_STATUSES:
-        return c.execute(_pick(query, after, count, active)).all()
-    # Before the stretches: a job that ends meanwhile is found in both, else in neither.
-    found = c.execute(_pick(query, after, count, active)).all()
-    ended = _skip(c, query, after, count, bounded=bool(ways := list(_ways(query, dialect))))
-    if ended is None:
-        return c.execute(_pick(query, after, count, _narrowest(c, ways))).all()
-    merged = {row.name: row for row in (*found, *ended)}.values()
-    return sorted(merged, key=lambda row: place_of(query, row), reverse=query.descending)[:count]
-
-
-def place_of(query: JobQuery, row: Row[Any]) -> list[Any]:
-    """The place of a job in the order of `query`."""
-    return [getattr(row, _COLUMNS[query.sort_by].name), row.name]
-
-
-def _by_status(
-    c: Connection, dialect: Dialect, query: JobQuery, count: int, after: Sequence[Any] | None
-) -> Sequence[Row[Any]]:
-    """One status after the other, each by name."""
+    skipping = _Skipping(c, query)
+    if query.sort_by != "Status":
+        return _page(c, dialect, query, count, after, skipping)
+    # One status after the other, each by name.
     found: list[Row[Any]] = []
     for status in reversed(_STATUSES) if query.descending else _STATUSES:
         if query.status not in {None, status} or len(found) == count:
@@ -114,59 +91,111 @@ def _by_status(
             continue
         of_it = replace(query, status=status, sort_by="Name")
         place = after if after is not None and after[0] == status else None
-        found += page(c, dialect, of_it, count - len(found), place)
+        found += _page(c, dialect, of_it, count - len(found), place, skipping)
     return found
 
 
+def place_of(query: JobQuery, row: Row[Any]) -> list[Any]:
+    """The place of a job in the order of `query`."""
+    return [getattr(row, _COLUMNS[query.sort_by].name), row.name]
+
+
+def _page(
+    c: Connection,
+    dialect: Dialect,
+    query: JobQuery,
+    count: int,
+    after: Sequence[Any] | None,
+    skipping: _Skipping,
+) -> Sequence[Row[Any]]:
+    if not _beside(query, jobs.c):
+        return c.execute(_walk(query, after, count)).all()
+    found = c.execute(_walk(query, after, count, first=WALK)).all()
+    if len(found) == count:
+        return found
+    active: Sequence[Row[Any]] = []
+    if query.status is None or query.status in _ACTIVE:
+        # Before the stretches: a job that ends meanwhile is found in both, else in neither.
+        active = c.execute(_pick(query, after, count, _Way([ACTIVE], "jobs_by_status"))).all()
+    if query.status in _ACTIVE:
+        return active
+    ways = list(_ways(query, dialect))
+    ended = _skip(c, query, after, count, skipping.runs, bounded=bool(ways))
+    if ended is None:
+        return c.execute(_pick(query, after, count, _narrowest(c, ways))).all()
+    merged = {row.name: row for row in (*active, *ended)}.values()
+    return sorted(merged, key=lambda row: place_of(query, row), reverse=query.descending)[:count]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Stretches that follow each other."""
+
+    begin: Any
+    end: Any | None
+    """Where the next one begins."""
+    size: int
+    """How many jobs it has had."""
+
+
 def _skip(
-    c: Connection, query: JobQuery, after: Sequence[Any] | None, count: int, *, bounded: bool
+    c: Connection,
+    query: JobQuery,
+    after: Sequence[Any] | None,
+    count: int,
+    runs: Sequence[_Run],
+    *,
+    bounded: bool,
 ) -> Sequence[Row[Any]] | None:
     """Jobs of the stretches that may have some. None where that takes too long, if it is bounded."""
     found: list[Row[Any]] = []
     walked = 0
-    for begin, end, size in _runs(c, query, after):
+    place = None if after is None else after[1] if query.sort_by == "Name" else after[0]
+    for run in runs:
+        if place is not None and (
+            run.begin > place if query.descending else run.end is not None and run.end <= place
+        ):
+            continue
         if bounded and walked > SKIP:
             return None
-        found += c.execute(_walk(query, after, count - len(found), within=(begin, end))).all()
+        found += c.execute(_walk(query, after, count - len(found), run=run)).all()
         if len(found) == count:
             break
-        walked += size + _ASKED
+        walked += run.size + _ASKED
     return found
 
 
-def _runs(
-    c: Connection, query: JobQuery, after: Sequence[Any] | None
-) -> Iterator[tuple[Any, Any | None, int]]:
-    """Where stretches that may have jobs of the page begin and end, and how many those have; some at once."""
-    order = NAMES if query.sort_by == "Name" else TIMES
-    wanted = letters(query.name_contains) if query.name_contains else {}
-    run: list[Any] = []
-    for begin, end, size, held in c.execute(_stretches(order.table, query, after, bool(wanted))):
-        if wanted and not all(held[at] & bits == bits for at, bits in wanted.items()):
-            continue
-        touches = run and (run[0] == end if query.descending else run[1] == begin)
-        if run and not (touches and run[2] < _TOGETHER * MOST):
-            yield run[0], run[1], run[2]
-            run = []
-        if not run:
-            run = [begin, end, size]
-        elif query.descending:
-            run = [begin, run[1], run[2] + size]
-        else:
-            run = [run[0], end, run[2] + size]
-    if run:
-        yield run[0], run[1], run[2]
+class _Skipping:
+    """The stretches of an order that may have jobs of a query, read when they are first needed."""
+
+    def __init__(self, c: Connection, query: JobQuery) -> None:
+        self._c = c
+        self._query = query
+
+    @cached_property
+    def runs(self) -> list[_Run]:
+        """In the order of the query; not too many in one."""
+        query = self._query
+        wanted = letters(query.name_contains) if query.name_contains else {}
+        runs: list[_Run] = []
+        for begin, end, size, held in self._c.execute(_stretches(query, letters=bool(wanted))):
+            if not all(held[at] & bits == bits for at, bits in wanted.items()):
+                continue
+            last = runs[-1] if runs and runs[-1].size < _TOGETHER else None
+            if last and query.descending and last.begin == end:
+                runs[-1] = _Run(begin, last.end, last.size + size)
+            elif last and not query.descending and last.end == begin:
+                runs[-1] = _Run(last.begin, end, last.size + size)
+            else:
+                runs.append(_Run(begin, end, size))
+        return runs
 
 
-def _stretches(table: Table, query: JobQuery, after: Sequence[Any] | None, with_letters: bool) -> Select[Any]:
+def _stretches(query: JobQuery, *, letters: bool) -> Select[Any]:
     """Those whose times may be right, in order: where they begin and end, how many jobs they have, their letters."""
-    s, other = table.c, table.alias().c
-    # The next one that is cut off from it begins where it ends.
-    end = select(func.min(other.begins)).where(other.begins > s.begins).correlate(table).scalar_subquery()
-    low, high = (None, None) if query.sort_by == "Name" else (query.created_after, query.created_before)
-    if after is not None:
-        place = after[1] if query.sort_by == "Name" else after[0]
-        low, high = (low, place) if query.descending else (place, high)
+    table = (TIMES if query.sort_by == "CreationTime" else NAMES).table
+    s, next_one = table.c, table.alias().c
+    end = select(func.min(next_one.begins)).where(next_one.begins > s.begins).correlate(table)
     where = []
     for column, least, most in (
         ("created", query.created_after, query.created_before),
@@ -174,21 +203,16 @@ def _stretches(table: Table, query: JobQuery, after: Sequence[Any] | None, with_
     ):
         where += [] if least is None else [s[f"{column}_last"] >= least]
         where += [] if most is None else [s[f"{column}_first"] <= most]
-    if low is not None:
-        last = select(func.max(other.begins)).where(other.begins <= low).scalar_subquery()
-        where.append(or_(last.is_(None), s.begins >= last))
-    if high is not None:
-        where.append(s.begins <= high)
-    held = s.letters if with_letters else null()
     order = s.begins.desc() if query.descending else s.begins
-    return select(s.begins, end, s.jobs, held).where(*where).order_by(order)
+    held = s.letters if letters else null()
+    return select(s.begins, end.scalar_subquery(), s.jobs, held).where(*where).order_by(order)
 
 
 @dataclass(frozen=True)
 class _Way:
     """A condition that an index answers."""
 
-    holds: Sequence[ColumnElement[bool]]
+    holds: Sequence[ColumnElement[bool] | TextClause]
     index: str
     """Its name in SQLite, which must be told; PostgreSQL counts for itself."""
 
@@ -219,16 +243,13 @@ def _walk(
     count: int,
     *,
     first: int | None = None,
-    within: tuple[Any, Any | None] | None = None,
+    run: _Run | None = None,
 ) -> Select[Any]:
     """At most `count` jobs of the query, along the index that has them in their order.
 
-    Of that order the first so many, or what is `within` two keys; the whole of it without either.
+    Of that order the first so many, or those of a run; the whole of it without either.
     """
-    along = _along(query, after)
-    if within is not None:
-        key = _COLUMNS[query.sort_by]
-        along += [key >= within[0]] + ([] if within[1] is None else [key < within[1]])
+    along = _along(query, after, run)
     if not _beside(query, jobs.c):
         return select(jobs).where(*along).order_by(*_order(query, jobs.c)).limit(count)
     # Rows are read whole when it is known which ones: requests may be long.
@@ -247,7 +268,9 @@ def _walk(
         .offset(0)
         .subquery()
     )
-    few = select(walked.c.name).where(*_beside(query, walked.c)).order_by(*_order(query, walked.c)).limit(count)
+    few = (
+        select(walked.c.name).where(*_beside(query, walked.c)).order_by(*_order(query, walked.c)).limit(count)
+    )
     return _whole(query, few.subquery())
 
 
@@ -284,15 +307,32 @@ def _directed(query: JobQuery, order: Sequence[Any]) -> list[Any]:
     return [o.desc() if query.descending else o.asc() for o in order]
 
 
-def _along(query: JobQuery, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
-    """The conditions that the index of the order answers."""
-    conditions = _created(query, jobs.c) if query.sort_by == "CreationTime" else []
+def _along(
+    query: JobQuery, after: Sequence[Any] | None, run: _Run | None = None
+) -> list[ColumnElement[bool]]:
+    """The conditions that the index of the order answers.
+
+    Of several ends on one side the nearest: SQLite would begin at the first one that it reads.
+    """
+    key, by_name = _COLUMNS[query.sort_by], query.sort_by == "Name"
+    lows, highs = [], []
+    if query.sort_by == "CreationTime":
+        lows += [] if query.created_after is None else [(query.created_after, key >= query.created_after)]
+        highs += [] if query.created_before is None else [(query.created_before, key <= query.created_before)]
+    if run is not None:
+        lows.append((run.begin, key >= run.begin))
+    if after is not None:
+        here: Any = key if by_name else tuple_(key, jobs.c.name)
+        place = after[1] if by_name else tuple(after)
+        at = after[1] if by_name else after[0]
+        (highs if query.descending else lows).append((at, here < place if query.descending else here > place))
+    if run is not None and run.end is not None:
+        highs.append((run.end, key < run.end))
+    # Of two at the same value the last one says more.
+    conditions = [max(reversed(lows), key=itemgetter(0))[1]] if lows else []
+    conditions += [min(reversed(highs), key=itemgetter(0))[1]] if highs else []
     if query.status is not None:
         conditions.append(jobs.c.status == query.status)
-    if after is not None:
-        here: Any = jobs.c.name if query.sort_by == "Name" else tuple_(_COLUMNS[query.sort_by], jobs.c.name)
-        place = after[1] if query.sort_by == "Name" else tuple(after)
-        conditions.append(here < place if query.descending else here > place)
     return conditions
 
 

@@ -33,8 +33,8 @@ def upgrade() -> None:
             sa.Column("modified_last", sa.BigInteger, nullable=False),
             sa.Column("letters", sa.LargeBinary, nullable=False),
         )
-        times = {f"{what}_{end}": at for what in ("created", "modified") for end, at in (("first", -1), ("last", _ALWAYS))}
-        op.bulk_insert(made, [{"begins": first, "jobs": -1, "letters": b"\xff" * 1024, **times}])
+        times = {"created_first": -1, "created_last": _ALWAYS, "modified_first": -1, "modified_last": _ALWAYS}
+        op.bulk_insert(made, [{"begins": first, "jobs": -1, "letters": b"\xff" * 2048, **times}])
     op.drop_index("jobs_by_span", "jobs")
 
 
