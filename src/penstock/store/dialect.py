@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 
 
 @dataclass(frozen=True)
@@ -28,5 +28,7 @@ class Dialect:
     something else does. Raises ConfigurationError when another server has it."""
     name_holds: Callable[[str], ColumnElement[bool] | None]
     """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""
+    names_with: Callable[[str], Select[Any] | None]
+    """The names that hold such a text, where they are found by themselves."""
     lateral: bool
     """Whether a subquery in FROM may name what stands before it."""

@@ -44,13 +44,13 @@ _COLUMNS = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jo
 #: So many jobs are walked before another way is taken.
 WALK = 500
 #: And so many within stretches.
-SKIP = 8_000
+SKIP = 20_000
 #: To ask once more counts as so many.
 _ASKED = 1000
 #: So many of stretches that follow each other are walked at once.
 _TOGETHER = 4000
-#: Of several conditions the one is taken that fewest jobs fulfil; beyond so many they are not counted.
-_COUNTED = 10_000
+#: Jobs are picked by a condition that fewer fulfil; beyond so many they are not counted.
+COUNTED = 10_000
 
 #: In the order of a list by status.
 _STATUSES = sorted(set(STATUS.values()))
@@ -79,20 +79,28 @@ def page(
         # No job is changed before it is created.
         bounds = [at for at in (query.created_before, query.modified_before) if at is not None]
         query = replace(query, created_before=min(bounds))
-    skipping = _Skipping(c, query)
-    if query.sort_by != "Status":
-        return _page(c, dialect, query, count, after, skipping)
-    # One status after the other, each by name.
+    skipping = _Skipping(c, dialect, query)
     found: list[Row[Any]] = []
-    for status in reversed(_STATUSES) if query.descending else _STATUSES:
-        if query.status not in {None, status} or len(found) == count:
-            continue
-        if after is not None and (status > after[0] if query.descending else status < after[0]):
-            continue
-        of_it = replace(query, status=status, sort_by="Name")
-        place = after if after is not None and after[0] == status else None
-        found += _page(c, dialect, of_it, count - len(found), place, skipping)
+    for part, place in _parts(query, after):
+        some = _quickly(c, part, count - len(found), place, skipping)
+        if some is None:
+            return c.execute(_pick(query, after, count, skipping.way)).all()
+        found += some
+        if len(found) == count:
+            break
     return found
+
+
+def _parts(query: JobQuery, after: Sequence[Any] | None) -> Iterator[tuple[JobQuery, Sequence[Any] | None]]:
+    """A list by status is one status after the other, each by name."""
+    if query.sort_by != "Status":
+        yield query, after
+        return
+    for status in reversed(_STATUSES) if query.descending else _STATUSES:
+        passed = after is not None and (status > after[0] if query.descending else status < after[0])
+        if query.status in {None, status} and not passed:
+            place = after if after is not None and after[0] == status else None
+            yield replace(query, status=status, sort_by="Name"), place
 
 
 def place_of(query: JobQuery, row: Row[Any]) -> list[Any]:
@@ -100,29 +108,28 @@ def place_of(query: JobQuery, row: Row[Any]) -> list[Any]:
     return [getattr(row, _COLUMNS[query.sort_by].name), row.name]
 
 
-def _page(
+def _quickly(
     c: Connection,
-    dialect: Dialect,
     query: JobQuery,
     count: int,
     after: Sequence[Any] | None,
     skipping: _Skipping,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row[Any]] | None:
+    """The page by walking and skipping; None where its jobs are better picked."""
     if not _beside(query, jobs.c):
         return c.execute(_walk(query, after, count)).all()
-    found = c.execute(_walk(query, after, count, first=WALK)).all()
-    if len(found) == count:
-        return found
+    first = c.execute(_walk(query, after, count, first=WALK)).all()
+    if len(first) == count:
+        return first
     active: Sequence[Row[Any]] = []
     if query.status is None or query.status in _ACTIVE:
         # Before the stretches: a job that ends meanwhile is found in both, else in neither.
-        active = c.execute(_pick(query, after, count, _Way([ACTIVE], "jobs_by_status"))).all()
+        active = c.execute(_pick(query, after, count, _UNFINISHED)).all()
     if query.status in _ACTIVE:
         return active
-    ways = list(_ways(query, dialect))
-    ended = _skip(c, query, after, count, skipping.runs, bounded=bool(ways))
+    ended = _skip(c, query, after, count, skipping)
     if ended is None:
-        return c.execute(_pick(query, after, count, _narrowest(c, ways))).all()
+        return None
     merged = {row.name: row for row in (*active, *ended)}.values()
     return sorted(merged, key=lambda row: place_of(query, row), reverse=query.descending)[:count]
 
@@ -143,20 +150,18 @@ def _skip(
     query: JobQuery,
     after: Sequence[Any] | None,
     count: int,
-    runs: Sequence[_Run],
-    *,
-    bounded: bool,
+    skipping: _Skipping,
 ) -> Sequence[Row[Any]] | None:
-    """Jobs of the stretches that may have some. None where that takes too long, if it is bounded."""
+    """Jobs of the stretches that may have some. None where that takes long, and few fulfil one of the conditions."""
     found: list[Row[Any]] = []
     walked = 0
     place = None if after is None else after[1] if query.sort_by == "Name" else after[0]
-    for run in runs:
+    for run in skipping.runs:
         if place is not None and (
             run.begin > place if query.descending else run.end is not None and run.end <= place
         ):
             continue
-        if bounded and walked > SKIP:
+        if walked > SKIP and skipping.narrow:
             return None
         found += c.execute(_walk(query, after, count - len(found), run=run)).all()
         if len(found) == count:
@@ -166,11 +171,33 @@ def _skip(
 
 
 class _Skipping:
-    """The stretches of an order that may have jobs of a query, read when they are first needed."""
+    """The stretches of an order that may have jobs of a query, and else a way; looked for when they are needed."""
 
-    def __init__(self, c: Connection, query: JobQuery) -> None:
+    def __init__(self, c: Connection, dialect: Dialect, query: JobQuery) -> None:
         self._c = c
+        self._dialect = dialect
         self._query = query
+
+    @property
+    def narrow(self) -> bool:
+        """Whether few jobs fulfil one of the conditions."""
+        return self._narrowest[0] < COUNTED
+
+    @property
+    def way(self) -> _Way:
+        """That condition."""
+        return self._narrowest[1]
+
+    @cached_property
+    def _narrowest(self) -> tuple[int, _Way]:
+        ways = [(self._count(way), way) for way in _ways(self._query, self._dialect)]
+        return min(ways, key=itemgetter(0), default=(COUNTED, _UNFINISHED))
+
+    def _count(self, way: _Way) -> int:
+        some = way.counted
+        if some is None:
+            some = _of_way(select(literal(1)).select_from(jobs), way)
+        return self._c.execute(select(func.count()).select_from(some.limit(COUNTED).subquery())).scalar_one()
 
     @cached_property
     def runs(self) -> list[_Run]:
@@ -215,26 +242,21 @@ class _Way:
     holds: Sequence[ColumnElement[bool] | TextClause]
     index: str
     """Its name in SQLite, which must be told; PostgreSQL counts for itself."""
+    counted: Select[Any] | None = None
+    """What is quicker to count than the jobs."""
+
+
+#: The jobs that have not ended, which belong to no stretch.
+_UNFINISHED = _Way([ACTIVE], "jobs_by_status")
 
 
 def _ways(query: JobQuery, dialect: Dialect) -> Iterator[_Way]:
     if query.name_contains and (holds := dialect.name_holds(query.name_contains)) is not None:
-        yield _Way([holds], "sqlite_autoindex_jobs_1")
+        yield _Way([holds], "sqlite_autoindex_jobs_1", dialect.names_with(query.name_contains))
     if query.sort_by != "CreationTime" and (created := _created(query, jobs.c)):
         yield _Way(created, "jobs_by_creation")
     if modified := _modified(query, jobs.c):
         yield _Way(modified, "jobs_by_modification")
-
-
-def _narrowest(c: Connection, ways: Sequence[_Way]) -> _Way:
-    if len(ways) == 1:
-        return ways[0]
-
-    def counted(way: _Way) -> int:
-        some = _of_way(select(literal(1)).select_from(jobs), way).limit(_COUNTED).subquery()
-        return c.execute(select(func.count()).select_from(some)).scalar_one()
-
-    return min(ways, key=counted)
 
 
 def _walk(
@@ -254,23 +276,16 @@ def _walk(
         return select(jobs).where(*along).order_by(*_order(query, jobs.c)).limit(count)
     # Rows are read whole when it is known which ones: requests may be long.
     keys = [jobs.c.name]
-    if query.sort_by == "CreationTime" or _created(query, jobs.c):
+    if query.sort_by == "CreationTime" or (first is not None and _created(query, jobs.c)):
         keys.append(jobs.c.created_at)
-    if _modified(query, jobs.c):
+    if first is not None and _modified(query, jobs.c):
         keys.append(jobs.c.modified_at)
-    walked = (
-        select(*keys)
-        .where(*along)
-        .order_by(*_order(query, jobs.c))
-        .with_hint(jobs, f"INDEXED BY {_index(query)}", "sqlite")
-        # Also without a limit it is a part of its own: else a database may think of another order.
-        .limit(first)
-        .offset(0)
-        .subquery()
-    )
-    few = (
-        select(walked.c.name).where(*_beside(query, walked.c)).order_by(*_order(query, walked.c)).limit(count)
-    )
+    walked = select(*keys).where(*along).order_by(*_order(query, jobs.c))
+    walked = walked.with_hint(jobs, f"INDEXED BY {_index(query)}", "sqlite")
+    if first is None:
+        return _whole(query, walked.where(*_beside(query, jobs.c)).limit(count).subquery())
+    some = walked.limit(first).subquery()
+    few = select(some.c.name).where(*_beside(query, some.c)).order_by(*_order(query, some.c)).limit(count)
     return _whole(query, few.subquery())
 
 
@@ -337,14 +352,14 @@ def _along(
 
 
 def _beside(query: JobQuery, columns: Columns) -> list[ColumnElement[bool]]:
-    """The others."""
-    conditions = [] if query.sort_by == "CreationTime" else _created(query, columns)
-    conditions += _modified(query, columns)
+    """The others; first what the index of the order has."""
+    conditions = []
     if query.name_contains:
         # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
         name = columns["name"]
         conditions.append(func.replace(name, query.name_contains, "") != name)
-    return conditions
+    conditions += [] if query.sort_by == "CreationTime" else _created(query, columns)
+    return conditions + _modified(query, columns)
 
 
 def _created(query: JobQuery, columns: Columns) -> list[ColumnElement[bool]]:

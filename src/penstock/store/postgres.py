@@ -60,6 +60,7 @@ def connect(address: str) -> Dialect:
         lock_schema=_lock_schema,
         hold=lambda: _hold(engine, _where(url)),
         name_holds=_name_holds,
+        names_with=lambda _: None,
         lateral=True,
     )
 

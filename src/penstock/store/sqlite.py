@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, create_engine, event, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    String,
+    create_engine,
+    event,
+    select,
+    text,
+)
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from penstock.store.dialect import Dialect
 from penstock.store.tables import jobs
+
+
+class _Compiler(SQLiteCompiler):
+    """Has `INDEXED BY`, which SQLAlchemy leaves out of SQLite's statements."""
+
+    def get_from_hint_text(self, _table: FromClause, text: str | None) -> str | None:
+        return text
 
 
 def connect(path: Path) -> Dialect:
@@ -25,6 +44,8 @@ def connect(path: Path) -> Dialect:
         max_overflow=32,
         hide_parameters=True,  # an error's text is logged, and a job's request may hold secrets
     )
+
+    engine.dialect.statement_compiler = _Compiler
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -48,16 +69,19 @@ def connect(path: Path) -> Dialect:
         lock_schema=lambda _: None,  # whoever writes has locked all of it
         hold=lambda: None,  # the file lies in a home, which one server holds
         name_holds=_name_holds,
+        names_with=_names_with,
         lateral=False,
     )
 
 
 def _name_holds(part: str) -> ColumnElement[bool] | None:
-    if len(part) < 3:
-        return None
+    return None if len(part) < 3 else jobs.c.name.in_(_names_with(part))
+
+
+def _names_with(part: str) -> Select[Any]:
     phrase = '"' + part.replace('"', '""') + '"'
     found = text(
         "SELECT name FROM job_names WHERE job_names MATCH :phrase"
         " UNION ALL SELECT name FROM job_names_new WHERE instr(name, :part) > 0"
     ).columns(name=String)
-    return jobs.c.name.in_(found.bindparams(phrase=phrase, part=part))
+    return select(found.bindparams(phrase=phrase, part=part).subquery().c.name)

@@ -34,14 +34,14 @@ from penstock.job.life import Job
 from penstock.store.tables import ENDED, jobs, name_stretches, time_stretches
 
 #: A stretch of so many jobs is cut.
-MOST = 2048
+MOST = 4096
 #: Into such with so many.
-FEW = 1024
+FEW = 2048
 #: Parts of names of so many letters are noted, each length in bits of its own: of three letters there are few, and
 #: of five most of those that times are written with.
-_NOTED = {1: range(512), 2: range(512, 2048), 3: range(2048, 6144), 5: range(6144, 16384)}
+_NOTED = {1: range(512), 2: range(512, 2048), 3: range(2048, 8192), 6: range(8192, 32768)}
 #: Bytes of them.
-LETTERS = 2048
+LETTERS = 4096
 _LONGEST = 1 << 62
 
 

@@ -34,7 +34,7 @@ def upgrade() -> None:
             sa.Column("letters", sa.LargeBinary, nullable=False),
         )
         times = {"created_first": -1, "created_last": _ALWAYS, "modified_first": -1, "modified_last": _ALWAYS}
-        op.bulk_insert(made, [{"begins": first, "jobs": -1, "letters": b"\xff" * 2048, **times}])
+        op.bulk_insert(made, [{"begins": first, "jobs": -1, "letters": b"\xff" * 4096, **times}])
     op.drop_index("jobs_by_span", "jobs")
 
 
