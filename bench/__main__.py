@@ -14,6 +14,7 @@ from bench import (
     load,
     local_mode,
     records,
+    restart,
     start,
     transfers,
     trivial,
@@ -25,6 +26,7 @@ from bench import (
 ALL = {
     "trivial": trivial.main,
     "start": start.main,
+    "restart": restart.main,
     "imports": imports.main,
     "wire": wire.main,
     "transfers": transfers.main,

@@ -20,6 +20,7 @@ from sqlalchemy import insert, text
 from bench.table import machine, show
 from bench.wire import create, new_job, one, penstock, request
 from penstock.job.life import Job, Phase
+from penstock.store import stretches
 from penstock.store.database import open_postgres, open_sqlite
 from penstock.store.rows import job_row
 from penstock.store.schema import HEAD
@@ -143,6 +144,7 @@ def fill(store, size):
     with store._engine.begin() as c:
         bulk = _bulk_sqlite if store.in_process else _bulk_postgres
         bulk(c, rows)
+        stretches.make(c)
     print(f"{size:,} jobs filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
 

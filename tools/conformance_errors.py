@@ -183,7 +183,9 @@ def answers() -> Iterator[tuple[str, str, str, str, str]]:
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         store = open_sqlite(Path(folder) / "penstock.db")
         at = [NOW]
-        context = Context(store, Logbook(Path(folder) / "logs"), REGION, ACCOUNT, lambda: at[0], lambda: None)
+        context = Context(
+            store, Logbook(Path(folder) / "logs"), REGION, ACCOUNT, lambda: at[0], lambda **_: None
+        )
         callers = Callers(KEY, Lender(KEY.secret), store.job_of_uid, context.clock)
         application = Application(context, callers, _no_store, dict, lambda: None)  # type: ignore[arg-type]
         try:

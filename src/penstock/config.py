@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.amounts import read_bytes
+from penstock.amounts import read_bytes, read_seconds
 from penstock.config_file import ConfigFile
 from penstock.errors import ConfigurationError
 from penstock.s3_settings import MEMBERS, S3Settings, for_bucket, read
@@ -59,6 +59,16 @@ class Settings:
     aws_limits: str
     cache_bytes: int
     local_inputs: tuple[str, ...]
+    keep_jobs: int | None
+    """Milliseconds after its end that a job stays on record; None: for ever. The other three likewise."""
+    keep_logs: int | None
+    keep_inputs: int | None
+    keep_environments: int | None
+    logs_bytes: int | None
+    """How much of them is kept; None: however much. So with environments."""
+    environments_bytes: int | None
+    disk_floor: int | None
+    """Bytes; None: what suits the disk."""
     database_url: str | None = field(repr=False)
     """A PostgreSQL database, with its password maybe; None: SQLite in the home."""
 
@@ -106,6 +116,13 @@ class Settings:
             aws_limits=_choice(env, "PENSTOCK_AWS_LIMITS", ("strict", "relaxed")),
             cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
             local_inputs=_folders(env, "PENSTOCK_LOCAL_INPUTS"),
+            keep_jobs=_age(env, "PENSTOCK_KEEP_JOBS", "ever"),
+            keep_logs=_age(env, "PENSTOCK_KEEP_LOGS", "90d"),
+            keep_inputs=_age(env, "PENSTOCK_KEEP_INPUTS", "30d"),
+            keep_environments=_age(env, "PENSTOCK_KEEP_ENVIRONMENTS", "90d"),
+            logs_bytes=_bytes(env, "PENSTOCK_LOGS_BYTES"),
+            environments_bytes=_bytes(env, "PENSTOCK_ENVIRONMENTS_BYTES"),
+            disk_floor=_bytes(env, "PENSTOCK_DISK_FLOOR"),
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
         )
 
@@ -150,6 +167,13 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
     "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
+    "PENSTOCK_KEEP_JOBS": "how long an ended job stays on record, as `90d`, or `ever` (default `ever`)",
+    "PENSTOCK_KEEP_LOGS": "how long its log is kept after its end (default `90d`)",
+    "PENSTOCK_KEEP_INPUTS": "how long a downloaded input is kept that no job uses (default `30d`)",
+    "PENSTOCK_KEEP_ENVIRONMENTS": "how long an environment is kept that no job uses (default `90d`)",
+    "PENSTOCK_LOGS_BYTES": "how much of ended jobs' logs is kept, as `20G` (default however much)",
+    "PENSTOCK_ENVIRONMENTS_BYTES": "how much of environments is kept (default however much)",
+    "PENSTOCK_DISK_FLOOR": "with less left on the home's disk no job is taken (default 1 GiB, or 1 % of a small disk)",
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
 }
 
@@ -204,6 +228,17 @@ def _bytes(env: Mapping[str, str], name: str) -> int | None:
         return read_bytes(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"{name}: {error}") from None
+
+
+def _age(env: Mapping[str, str], name: str, default: str) -> int | None:
+    """Milliseconds."""
+    text = env.get(name) or default
+    if text == "ever":
+        return None
+    try:
+        return read_seconds(text) * 1000
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {error} `ever` keeps all.") from None
 
 
 def _folders(env: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -15,11 +15,19 @@ NEARLY_NOTHING = 1 << 20
 
 def free(path: str | Path) -> int:
     """Bytes that are left to an ordinary user on the file system of `path`, or of the nearest folder above it."""
-    place = Path(path).absolute()
-    while not place.exists():
-        place = place.parent
-    found = os.statvfs(place)
+    found = os.statvfs(_there(path))
     return found.f_bavail * found.f_frsize
+
+
+def size(path: str | Path) -> int:
+    """Bytes that the file system of `path`, or of the nearest folder above it, has in all."""
+    found = os.statvfs(_there(path))
+    return found.f_blocks * found.f_frsize
+
+
+def same(path: str | Path, other: str | Path) -> bool:
+    """Whether two folders (or the nearest ones above that are there) lie on one file system."""
+    return _there(path).stat().st_dev == _there(other).stat().st_dev
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -31,6 +39,13 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def _there(path: str | Path) -> Path:
+    place = Path(path).absolute()
+    while not place.exists():
+        place = place.parent
+    return place
 
 
 def remedy(path: str | Path, setting: str = "PENSTOCK_HOME") -> str:

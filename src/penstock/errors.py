@@ -9,6 +9,7 @@ PenstockError
 │   └── InternalFailure     ... for a cause on Penstock's side (``InternalServerError: ...``)
 ├── IllegalMove             a phase was asked to move where it may not
 ├── Conflict                a guarded write met a newer version
+│   └── LockGone            ... or names a lock that was removed meanwhile
 ├── UnknownImage            an image URI that names no environment
 └── wire.faults.Fault       an error as the wire tells it: code, message, HTTP status
 
@@ -69,6 +70,10 @@ class IllegalMove(PenstockError):
 
 class Conflict(PenstockError):
     """A guarded write found a newer version than the one read, or a name already taken."""
+
+
+class LockGone(Conflict):
+    """A new job asks for an environment whose lock was removed since it was looked for."""
 
 
 class UnknownImage(PenstockError):

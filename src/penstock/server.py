@@ -41,8 +41,11 @@ from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
 from penstock.objectstore.choose import choose
 from penstock.objectstore.own import bucket_sources
+from penstock.retention import files
+from penstock.retention.keeper import Keeper
+from penstock.retention.policy import Policy
+from penstock.retention.records import Records
 from penstock.runtimes.containers import sockets
-from penstock.store import locks
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.local_ports import local_ports
 from penstock.store.logbook import Logbook
@@ -109,6 +112,9 @@ class _Server:
         self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs", _release)
         capacity = _capacity(settings)
+        policy, records = Policy.of(settings), Records(self._store, self._logbook)
+        shelves = files.inputs(home.cache), files.environments(settings.environments)
+        self._keeper = Keeper(policy, records, settings.home, shelves, now)
         self._news = News()
         self._dispatcher = Dispatcher(
             self._store, self._logbook, self._engine, self._make_run, now, capacity, tell=self._news.tell
@@ -131,6 +137,8 @@ class _Server:
             queue=lambda: outlook(self._store, capacity, now()),
             runtime=settings.runtime,
             no_engine=sockets.lacking,
+            no_room=self._keeper.lacking,
+            retention=(policy, records),
         )
         self._lender = Lender(self._keys.secret_access_key)
         key = signature.Key(self._keys.access_key_id, self._keys.secret_access_key)
@@ -153,6 +161,7 @@ class _Server:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._dispatcher.close()
+        self._keeper.close()
         self._engine.close()
         alive = self._store.begun_jobs()
         if alive:
@@ -202,6 +211,7 @@ class _Server:
         self._home.announce(self._record())  # the store may have had to move to other ports
         self._engine.warm_up()
         self._dispatcher.start()
+        self._keeper.start()
         self._ready.set()
         self._watch_store()
 
@@ -267,12 +277,11 @@ class _Server:
 
     def _lock(self, job: Job) -> str | None:
         """The lock that a job's Environment names; that there is one was looked at when the job was made."""
-        said = (job.request.get("Environment") or {}).get(VARIABLE)
-        if said is None:
+        if job.lock is None:
             return None
-        text = locks.find(self._store, said)
+        text = self._store.locks.get(job.lock)
         if text is None:
-            raise ConfigurationError(f"The lock {said!r} ({VARIABLE}) is no longer there.")
+            raise ConfigurationError(f"The lock {job.lock} ({VARIABLE}) is no longer there.")
         return text
 
     def _record(self) -> ServerRecord:

@@ -1,5 +1,6 @@
 """Where the servers of these tests keep environments, and how such a server is ended."""
 
+import contextlib
 import os
 import signal
 import time
@@ -22,3 +23,16 @@ def stop_server(home):
     while Home(home).held():
         assert time.monotonic() < deadline, "the server does not end"
         time.sleep(0.02)
+
+
+def descendants(pid):
+    """The process ids of all children, and of theirs; those that are just ending are left out."""
+    found, queue = [], [pid]
+    while queue:
+        parent = queue.pop()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in os.listdir(f"/proc/{parent}/task"):
+                children = [int(c) for c in Path(f"/proc/{parent}/task/{task}/children").read_text().split()]
+                found += children
+                queue += children
+    return found

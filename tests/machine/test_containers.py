@@ -3,6 +3,8 @@
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -83,7 +85,6 @@ def test_nothing_is_left_at_the_engine(engine, runtime):
     assert support.wait_for(lambda: engine.containers() == [])
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # docker-py's, where nobody listens
 def test_an_engine_that_is_away_passes_a_signal_on_when_it_is_back(engine, runtime, tmp_path):
     """As when it is updated: a program must not outlive its time limit for that."""
     if OTHERS in os.environ:
@@ -109,6 +110,19 @@ def test_a_user_that_the_image_lacks(engine, tmp_path):
     image = engine.image(engine.variant("userless", "USER nobody-there"))
     with pytest.raises(ClientFailure, match="has no user 'nobody-there'"):
         run(Container(engine.engine, image, tmp_path), "/bin/true")
+
+
+def test_who_started_a_service_ends_without_a_word_about_it(tmp_path):
+    code = "from penstock.runtimes.containers.engine import serve; print(serve())"
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(done.stdout.strip()).is_socket()  # the service lingers for reapers
+    assert done.stderr == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others beforehand")

@@ -13,6 +13,7 @@ from penstock.errors import ConfigurationError
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
+from penstock.testing.store_retention import RetentionSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 pytestmark = pytest.mark.machine
@@ -40,7 +41,7 @@ class OnPostgres:
     @pytest.fixture
     def address(self, database):
         with psycopg.connect(database) as c:
-            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads")
+            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads, locks")
         return database
 
 
@@ -49,6 +50,10 @@ class TestMethods(OnPostgres, StoreSuite):
 
 
 class TestParts(OnPostgres, PartsSuite):
+    pass
+
+
+class TestRetention(OnPostgres, RetentionSuite):
     pass
 
 

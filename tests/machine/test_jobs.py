@@ -13,7 +13,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from machine_home import stop_server
+from machine_home import descendants, stop_server
 
 from penstock.exceptions import UnexpectedStatusException
 from penstock.home import Home
@@ -707,7 +707,7 @@ def test_a_runner_that_is_killed_fails_its_job_leaves_no_process_and_loses_no_ou
     name = job.latest_job.job_name
     until(lambda: "ready" in log_lines(session, name))
     (pid,) = [int(p.read_text()) for p in home.glob(f"runs/{name}-*/*/pid")]
-    children = _descendants(pid)
+    children = descendants(pid)
     assert children
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(UnexpectedStatusException, match="ended without a report"):
@@ -751,17 +751,6 @@ def _command(pid):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def _descendants(pid):
-    found, queue = [], [pid]
-    while queue:
-        parent = queue.pop()
-        for task in os.listdir(f"/proc/{parent}/task"):
-            children = [int(c) for c in Path(f"/proc/{parent}/task/{task}/children").read_text().split()]
-            found += children
-            queue += children
-    return found
 
 
 def test_nothing_is_left_of_a_run_but_its_record(processor, script, home):

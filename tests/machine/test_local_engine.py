@@ -28,15 +28,17 @@ class TestLocalEngine(EngineSuite):
         again.stop(handle)
         until_dead(again, handle)
 
-    def test_a_nursery_that_died_keeps_nobody_from_starting(self, tmp_path, short_run):
+    def test_a_nursery_that_died_keeps_nobody_from_starting_and_is_replaced(self, tmp_path, short_run):
         engine = LocalEngine(tmp_path / "runs")
         engine.warm_up()
-        engine._nursery._process.kill()
-        engine._nursery._process.wait()
+        dead = engine._nursery._process
+        dead.kill()
+        dead.wait()
         handle = engine.prepare(short_run("algo-1"))
         engine.start(handle)
         until_dead(engine, handle)
         assert engine.remains(handle, 0).events[-1].kind == "ended"
+        assert engine._nursery._process.poll() is None
         engine.close()
 
     @pytest.fixture

@@ -101,7 +101,7 @@ class Podman:
 
     def stop_service(self):
         """As by a crash; containers live on."""
-        self._service.kill()
+        os.killpg(self._service.pid, signal.SIGKILL)  # a rootless one is two processes
         self._service.wait()
         Path(self.socket).unlink()
 

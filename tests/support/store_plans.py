@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event, insert, select, text
 
 from penstock.job.life import Phase
+from penstock.store import stretches
 from penstock.store.database import JobQuery
 from penstock.store.rows import job_row
 from penstock.store.tables import jobs
@@ -29,11 +30,12 @@ class PlanSuite(StoreBase):
     @pytest.fixture
     def filled(self, store):
         rows = [
-            job_row(new_job(f"job-{n * 7919 % COUNT:05}", n, phase=ENDED[n % 10], version=2))
+            job_row(new_job(f"job-{n * 7919 % COUNT:05}", n, phase=ENDED[n % 10], version=2, ended_at=n))
             for n in range(COUNT)
         ]
         with store._engine.begin() as c:
             c.execute(insert(jobs), rows)
+            stretches.make(c)
         if not store.in_process:
             with store._dialect.reader.connect() as c:
                 c.execute(text("VACUUM ANALYZE"))
@@ -58,11 +60,15 @@ def every_query(store):
                 store.list_jobs(query, 10, after)
     assert store.active_jobs() == []
     assert store.active_count() == 0
-    assert store.begun_jobs() == []
+    assert store.begun_jobs() == store.begun() == []
     assert store.waiting() == store.waiting(8) == []
     assert store.job("job-00000") is not None
     assert store.job_of_uid("job-00000-u") is not None
     store.job_of_component("none")
+    for with_logs in (False, True):
+        assert store.ended.page((0, COUNT), 10, with_logs=with_logs)
+        assert store.ended.page((0, COUNT), 10, (10_000, "job-10000"), with_logs=with_logs)
+    store.ended.with_logs(["job-00000-u", "none"])
     store.jobs_with_components()
     store.hosts("none")
     store.tags("none")
@@ -85,7 +91,10 @@ def plans_of(store, ask):
     event.listen(engine, "before_cursor_execute", note)
     ask()
     event.remove(engine, "before_cursor_execute", note)
-    asked[store._job_by_name.sql] = store._job_by_name.parameters(wanted="job-00001")
+    names = {"wanted": "job-00001", "of_uid": "job-00001-u", "of_name": "algo-1"}
+    for bare in vars(store._say).values():  # no event tells of them
+        if bare.sql.startswith("SELECT"):
+            asked[bare.sql] = bare.parameters(**names)
     with engine.connect() as c:
         if store.in_process:
             return [

@@ -37,6 +37,7 @@ REFLECTION = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection o
 
 _COMPONENT = "part-aws-processing-job"
 _TWO_LARGE = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}}
+_LOCK = "5" * 64
 #: What each schema has had first; all of it must outlive the way up.
 _ROWS = {
     "0001": (
@@ -74,8 +75,16 @@ _ROWS = {
             {},
         ),
     ),
+    "0005": (
+        (f"INSERT INTO locks (sha256, text) VALUES ('{_LOCK}', 'lock'), ('{'0' * 64}', 'unused')", {}),
+        ("UPDATE hosts SET notes = :notes WHERE job_uid = 'Plain-u'", {"notes": json.dumps({"lock": _LOCK})}),
+    ),
     "0006": (
         (f"UPDATE jobs SET cpus = 4, memory = {16 << 30}, instances = 2 WHERE name = 'Part'", {}),
+    ),
+    "0008": (
+        (f"UPDATE hosts SET lock = '{_LOCK}' WHERE job_uid = 'Plain-u'", {}),
+        ("UPDATE jobs SET logs_removed_at = 9 WHERE name = 'None'", {}),
     ),
 }  # fmt: skip
 
@@ -136,6 +145,12 @@ class UpgradeSuite(StoreBase):
             kept = [("algo-1", Upload("o", "s3://b/k", 5, "00", 1))] if revision >= "0003" else []
             assert store.uploads.page("Plain-u", None, 9) == kept
             store.uploads.add("Plain-u", "algo-1", [Upload("o", "s3://b/k", 6, "00", 1)])
+            if revision >= "0005":
+                assert store.locks.remove_unused(9) == 1
+                assert store.locks.get(_LOCK) == "lock"
+            assert plain.logs_removed_at is None
+            assert store.job("None").logs_removed_at == (9 if revision >= "0008" else None)
+            assert plain in store.ended.page((0, 9), 9)
             store.save_job(advance(store.job("Part"), StopAsked(), 9))
             store.delete_job(plain)
             store.add_job(new_job("Plain"), {})

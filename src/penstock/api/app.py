@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 #: Far above any request that AWS's model allows.
 LARGEST_BODY = 4 << 20
 
+_FULL = "The disk that Penstock's home lies on is full: free some space on it."
+
 _JSON = "application/x-amz-json-1.1"
 _FORM = b"application/x-www-form-urlencoded"
 _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
@@ -168,7 +170,8 @@ class Application:
         except Exception as error:  # noqa: BLE001 - a client gets an answer whatever happens
             # The cause goes to the log, under the id that the client is told; never a stack trace to a client.
             _log.exception("request %s failed", request_id)
-            return reply.render_fault(service, faults.internal_failure(full=disk.is_full(error)), request_id)
+            told = _FULL if disk.is_full(error) else ""
+            return reply.render_fault(service, faults.internal_failure(told), request_id)
 
     def _check_scope(self, claimed: claims.Claim, service: str) -> None:
         """What a signature is for must be this server and the service that is asked."""
@@ -200,17 +203,20 @@ class Application:
         if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
             return JSONResponse({"error": "there is nothing here"}, 404)
         uid, host, what = parts
+        context = self._context
         try:
-            await run_in_threadpool(
-                reports.known, self._context, uid, host, token
-            )  # before its body is taken
+            # Before its body is taken.
+            if context.store.in_process:
+                reports.known(context, uid, host, token)
+            else:
+                await run_in_threadpool(reports.known, context, uid, host, token)
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))
                 args: tuple[Any, ...] = (uid, host, token, offset, body)
-                return JSONResponse(await run_in_threadpool(reports.take_log, self._context, *args))
+                return JSONResponse(await run_in_threadpool(reports.take_log, context, *args))
             take = _REPORTS[what]
-            return JSONResponse(await run_in_threadpool(take, self._context, uid, host, token, body))
+            return JSONResponse(await run_in_threadpool(take, context, uid, host, token, body))
         except reports.ReportRefused as refused:
             return JSONResponse({"error": str(refused)}, refused.status)
         except (ValueError, Fault) as error:

@@ -12,6 +12,8 @@ from penstock.api.news import News
 from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.progress import Progress
+from penstock.retention.policy import Policy
+from penstock.retention.records import Records
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
 
@@ -48,6 +50,10 @@ class Context:
     """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
     no_engine: Callable[[], str | None] = lambda: None
     """Why no container can be run here and what to do; None: one can. It answers at once."""
+    no_room: Callable[[], str | None] = lambda: None
+    """Why no new job is taken for want of room, and what to do; None: there is. It answers at once."""
+    retention: tuple[Policy, Records] | None = None
+    """The rules of how long ended jobs and logs are kept, and what carries them out."""
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""

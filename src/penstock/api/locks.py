@@ -12,7 +12,7 @@ from typing import Any
 from penstock.api.context import Context
 from penstock.api.translate import invalid
 from penstock.errors import ClientFailure
-from penstock.job.lock import LARGEST, VARIABLE, EnvironmentLock, decoded
+from penstock.job.lock import LARGEST, VARIABLE, EnvironmentLock, decoded, sha256_of
 from penstock.store.locks import find
 from penstock.wire.faults import access_denied
 
@@ -29,19 +29,22 @@ def serve(context: Context, method: str, path: str, body: bytes) -> dict[str, An
         raise access_denied("Locks are not for jobs' own credentials.")
     name = path.removeprefix(PATH).strip("/")
     if method == "POST" and not name:
-        return {"sha256": context.store.locks.add(_read(body))}
+        return {"sha256": context.store.locks.add(_read(body), context.clock())}
     text = context.store.locks.get(name)
     if method != "GET" or text is None:
         raise invalid(f"There is no lock {name[:64]!r}.")
     return {"sha256": name, "lock": text}
 
 
-def broken_rule(context: Context, request: Mapping[str, Any]) -> str | None:
-    """A sentence if the request names a lock that is not there."""
+def named(context: Context, request: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The SHA-256 of the lock that a request names, if it does; and a sentence if there is no such lock."""
     said = (request.get("Environment") or {}).get(VARIABLE)
-    if said is None or find(context.store, said) is not None:
-        return None
-    return (
+    if said is None:
+        return None, None
+    text = find(context.store, said)
+    if text is not None:
+        return sha256_of(text), None
+    return None, (
         f"environment.{VARIABLE}: {said!r} is neither a lock's SHA-256 nor the name of a job whose environment "
         "was made; `penstock describe JOB` tells both."
     )

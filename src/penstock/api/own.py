@@ -5,6 +5,7 @@ GET /penstock/jobs/<name>/outputs?after=...    a page of what it has stored
 GET /penstock/jobs/<name>/news?log=...&wait=.. its status and how long its log is, when there is news
 GET /penstock/queue                            what runs, what waits, and why
 /penstock/locks...                         see `locks.py`
+POST /penstock/prune                           see `prune.py`
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 
-from penstock.api import locks, permissions, processing, translate
+from penstock.api import locks, permissions, processing, prune, translate
 from penstock.api.context import Context
 from penstock.job.life import Job, Phase
 from penstock.wire import faults
@@ -37,6 +38,8 @@ async def serve(
     asked = dict(parse_qsl(query.decode("latin-1")))
     if path.startswith(locks.PATH):
         return await run_in_threadpool(locks.serve, context, method, path, body)
+    if path == prune.PATH:
+        return await run_in_threadpool(prune.serve, context, method, body)
     if path == "/penstock/queue":
         return await run_in_threadpool(_queue, context)
     if not path.startswith(_JOBS):

@@ -11,12 +11,12 @@ from penstock.api import locks
 from penstock.api.checks import broken_rules
 from penstock.api.context import Context
 from penstock.api.translate import description, invalid, place, summary, token, with_defaults
-from penstock.errors import Conflict, IllegalMove
+from penstock.errors import Conflict, IllegalMove, LockGone
 from penstock.job.claim import OWNER, priority_of, resources_of, too_large
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.lock import VARIABLE
 from penstock.store.listing import JobQuery
-from penstock.wire.faults import Fault, resource_in_use
+from penstock.wire.faults import Fault, internal_failure, resource_in_use
 
 #: AWS does not document its default page size of ListProcessingJobs; its other lists have 10.
 _PAGE = 10
@@ -28,10 +28,14 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     The one operation that is not plain: it waits for the disk together with others (`admission.py`).
     """
     broken = broken_rules(params, context.local_inputs, context.runtime, context.no_engine)
+    lock = None
     if VARIABLE in (params.get("Environment") or {}):
-        broken += filter(None, [await asyncio.to_thread(locks.broken_rule, context, params)])
+        lock, rule = await asyncio.to_thread(locks.named, context, params)
+        broken += filter(None, [rule])
     if broken:
         raise invalid(" ".join(broken))
+    if (full := context.no_room()) is not None:
+        raise internal_failure(full)
     request = with_defaults(params)
     if context.most is not None and (reason := too_large(resources_of(request), context.most)):
         raise invalid(
@@ -50,9 +54,12 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         phases={Phase.QUEUED.value: at},
         owner=tags.get(OWNER) or context.signer,
         priority=priority_of(tags),
+        lock=lock,
     )
     try:
         await context.admission.add(job, tags)
+    except LockGone as error:
+        raise invalid(f"environment.{VARIABLE}: {error}") from error
     except Conflict as error:
         raise resource_in_use(
             "Job name must be unique within an AWS account and region, and a job with this name already exists "

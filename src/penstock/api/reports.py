@@ -40,6 +40,8 @@ def take_events(context: Context, uid: str, name: str, token: str, body: bytes) 
     host = known(context, uid, name, token)
     try:
         events = [HostEvent.from_json(e) for e in json.loads(body)["events"]]
+        if any(event.kind == "ended" for event in events):
+            context.logbook.sync(uid, name)
         applied = context.store.apply_events(uid, name, events)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error

@@ -81,6 +81,7 @@ def record(
         "phases": dict(job.phases),
         "failure_reason": job.failure_reason,
         "exit_message": job.exit_message,
+        "logs_removed_at": job.logs_removed_at,
         "request": dict(job.request),
         "tags": dict(tags),
         "progress": moved and moved.to_json(),

@@ -178,7 +178,10 @@ def logs(
         pages = session.logs_client.get_paginator("filter_log_events").paginate(
             logGroupName="/aws/sagemaker/ProcessingJobs", logStreamNamePrefix=f"{name}/"
         )
-        show.as_json([event for page in pages for event in page["events"]])
+        events = [event for page in pages for event in page["events"]]
+        show.as_json(events)
+        if not events and (gone := record.no_log(record.fetch(local_server.ensure(), name))):
+            show.note(gone)
         return
     session.describe_processing_job(name)
     if not follow:
@@ -222,6 +225,7 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("arguments", " ".join(application.get("ContainerArguments") or [])),
         ("instances", f"{cluster.get('InstanceCount', 1)} x {kind}"),
         ("reason", told["failure_reason"] or ""),
+        ("log", record.no_log(told) or ""),
         ("exit message", told["exit_message"] or ""),
         ("tags", ", ".join(f"{k}={v}" for k, v in told["tags"].items())),
         ("arn", told["arn"]),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from penstock._version import __version__
-from penstock.cli import cache, envs, jobs, running, serving, show
+from penstock.cli import cache, envs, jobs, prune, running, serving, show
 from penstock.errors import PenstockError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command(rich_help_panel=_SERVER)(serving.status)
 app.command(rich_help_panel=_SERVER)(serving.env)
 app.command(rich_help_panel=_SERVER)(serving.serve)
 app.command(rich_help_panel=_SERVER)(serving.doctor)
+app.command(rich_help_panel=_SERVER)(prune.prune)
 app.add_typer(envs.app, name="envs", rich_help_panel=_SERVER)
 app.add_typer(cache.app, name="cache", rich_help_panel=_SERVER)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -93,6 +94,39 @@ def keep_lock(address: Address, text: str) -> str:
     return str(_ask(address, "POST", "/penstock/locks", text.encode())["sha256"])
 
 
+def prune(address: Address, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Have ended jobs and logs go, or with ``dry_run`` only be told; each with kind, name, ended_at and bytes.
+
+    Args:
+        address: The server.
+        asked: ``jobs``, ``logs``, ``older_than`` (milliseconds; None: as the server's settings say), ``dry_run``.
+    """
+    following = None
+    while True:
+        body = json.dumps({**asked, "after": following}).encode()
+        told = _ask(address, "POST", "/penstock/prune", body)
+        yield from told["gone"]
+        following = told["next"]
+        if following is None:
+            return
+
+
+def no_log(told: dict[str, Any]) -> str | None:
+    """That a job's log is not kept any more, in words; None when it is.
+
+    Args:
+        told: The job's record.
+    """
+    removed = told.get("logs_removed_at")
+    if removed is None:
+        return None
+    at = datetime.fromtimestamp(removed / 1000).astimezone()
+    return (
+        f"The log of {told['name']} was removed on {at:%Y-%m-%d %H:%M}: it is kept for some time after the job's end "
+        "(PENSTOCK_KEEP_LOGS), or as long as there is room."
+    )
+
+
 def _get(address: Address, path: str) -> dict[str, Any]:
     return _ask(address, "GET", path)
 
@@ -137,6 +171,7 @@ def _ask(
     from botocore.auth import SigV4Auth  # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
     from botocore.credentials import Credentials  # noqa: PLC0415
+    from botocore.exceptions import ConnectionError as NoConnection  # noqa: PLC0415 - neither is the other's base
     from botocore.exceptions import HTTPClientError  # noqa: PLC0415
     from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
@@ -145,7 +180,7 @@ def _ask(
     SigV4Auth(keys, "sagemaker", address.region).add_auth(request)
     try:
         response = (http or URLLib3Session(proxies={})).send(request.prepare())
-    except HTTPClientError as error:
+    except (HTTPClientError, NoConnection) as error:
         raise ServerUnavailable(
             f"The Penstock server at {address.endpoint} does not answer: {error}"
         ) from error

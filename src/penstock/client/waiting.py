@@ -85,8 +85,20 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
         log.print_news()
         log.end()
+        if not log.last and connection.is_local:
+            _tell_no_log(connection, job)
         if wait and status != "Completed":
             _check(connection, job, _describe(connection, job), list(log.last))
+
+
+def _tell_no_log(connection: Connection, job: str) -> None:
+    """Say so where a log is empty because it was removed."""
+    try:
+        gone = record.no_log(record.fetch(connection.address, job))
+    except PenstockError:
+        return  # that there are no lines is true in any case
+    if gone is not None:
+        logger.warning(gone)
 
 
 class _Polls:

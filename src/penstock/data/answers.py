@@ -48,6 +48,10 @@ class StoreFailing(InternalFailure):
     """Nothing but errors of the store's own for as long as it was asked: the same holds for other objects."""
 
 
+class StoreFull(InternalFailure):
+    """The store has no room for this object; smaller ones may fit."""
+
+
 class NoSuchBucket(ClientFailure):
     """The store has no bucket of that name."""
 

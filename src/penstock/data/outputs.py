@@ -18,9 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from penstock import units
+from penstock import disk, units
 from penstock.data import crew
-from penstock.data.answers import NoSuchBucket, StoreFailing, StoreUnreachable, Unaddressable
+from penstock.data.answers import NoSuchBucket, StoreFailing, StoreFull, StoreUnreachable, Unaddressable
 from penstock.data.folder import FILE, IsLinkError, Stamp, open_below, stamp, walk
 from penstock.data.integrity import unchanged
 from penstock.data.listing import is_loopback
@@ -177,7 +177,11 @@ def upload(
             task
             for output in work
             for task in _tasks(
-                output, opener(access, output.uri.bucket, key_of(output.uri.bucket)), root, shared
+                output,
+                opener(access, output.uri.bucket, key_of(output.uri.bucket)),
+                root,
+                shared,
+                beside=access.at(output.uri.bucket).own,
             )
         ),
         tick=tick,
@@ -298,8 +302,13 @@ def read_outputs(
     return read
 
 
-def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iterator[crew.Task]:
-    """One task per file, with the file already open: made while the folder is walked."""
+def _tasks(
+    output: _Output, bucket: Bucket, root: Path, shared: _Shared, *, beside: bool
+) -> Iterator[crew.Task]:
+    """One task per file, with the file already open: made while the folder is walked.
+
+    `beside`: the store lies on the same disk as `root`, and answers nothing of use when that is full.
+    """
     try:
         folder = open_below(root, output.folder.relative_to(root))
     except FileNotFoundError:
@@ -322,6 +331,10 @@ def _tasks(output: _Output, bucket: Bucket, root: Path, shared: _Shared) -> Iter
                 shared.meter.add(found.st_size, objects=1)
                 _arrived(output, found.st_size, shared)
                 output.early += 1
+                continue
+            if beside and found.st_size > disk.free(root):
+                os.close(descriptor)
+                _no_room(output, relative, found.st_size, root, shared)
                 continue
             yield partial(_send, output, bucket, relative, descriptor, shared)
     finally:
@@ -400,6 +413,14 @@ def _send(output: _Output, bucket: Bucket, relative: str, descriptor: int, share
     else:
         shared.record(output.name, str(S3Uri(output.uri.bucket, key)), size, sha256)
         _arrived(output, size, shared)
+
+
+def _no_room(output: _Output, relative: str, size: int, root: Path, shared: _Shared) -> None:
+    failure = StoreFull(
+        f"{shown(relative)} has {units.size(size)}, more than its store has room for. {disk.remedy(root)}"
+    )
+    with shared.lock:
+        output.fail(failure)
 
 
 def _arrived(output: _Output, size: int, shared: _Shared) -> None:

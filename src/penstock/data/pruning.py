@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,6 +95,22 @@ def shrink(folder: Path, limit: int) -> int:
             kept = _remove_orphans(folder)
     (folder / "usage").write_text(str(kept + promised))
     return kept + promised
+
+
+def discard(folder: Path, digests: Iterable[str]) -> set[str]:
+    """Remove trees by name, but those that are in use; the names of those that are gone."""
+    with guarded(folder):
+        gone = {one for one in digests if remove(folder, folder / "trees" / one)}
+        promised = sum(_reserved(one) for one in entries(folder / "incoming"))
+        (folder / "usage").write_text(str(_remove_orphans(folder) + promised))
+    return gone
+
+
+def contents(folder: Path, digest: str) -> dict[Hashable, int]:
+    """The files of a tree, each with the bytes of the disk that it takes. Several trees may share one."""
+    return {
+        status.st_ino: room_of(status.st_size) for status in _statuses(folder / "trees" / digest / "files")
+    }
 
 
 def verify(folder: Path) -> Verdict:
@@ -235,12 +251,14 @@ def _sound(path: Path) -> bool:
 
 
 def _inodes(files: Path) -> list[int]:
-    found = []
+    return [status.st_ino for status in _statuses(files)]
+
+
+def _statuses(files: Path) -> Iterator[os.stat_result]:
     for folder, _, names in os.walk(files):
         for name in names:
             with suppress(FileNotFoundError):
-                found.append(os.stat(f"{folder}/{name}").st_ino)  # noqa: PTH116 - there may be very many
-    return found
+                yield os.stat(f"{folder}/{name}")  # noqa: PTH116 - there may be very many
 
 
 def _remove_remains(folder: Path) -> None:

@@ -12,7 +12,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
 from penstock.dispatch.schedule import PATIENCE_MS, plan, room
@@ -31,8 +32,11 @@ _log = logging.getLogger(__name__)
 
 #: The phases in which a runner that died may have left outputs behind: another one is started to save them.
 _WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
-#: How many waiting jobs of each owner and priority a pass looks at: what waits behind so many passes none of them.
-_HEADS = 16
+#: Those in which a runner that died is followed by another: also by one that begins where none ever said a word.
+_WORTH_ANOTHER = {Phase.QUEUED, *_WORTH_SALVAGING}
+#: How many waiting jobs of each owner and priority a pass looks at: a few, and more where they are not enough. What
+#: waits behind so many passes none of them.
+_HEADS = (2, 16)
 #: How often runners are asked whether they live. A dead one is noticed within this time.
 PROBE_SECONDS = 1.0
 #: How often what ended jobs have left behind is looked for: a runner may outlive its job's end by a moment, and a
@@ -66,7 +70,9 @@ class Dispatcher:
         self._capacity = capacity
         self._patience = patience
         self._tell = tell
-        self._salvaged: set[str] = set()
+        self._followed: set[str] = set()
+        """The runs that were given another runner: only one each, lest what kills runners is fed for ever. A server
+        that is started anew gives one more."""
         self._swept_at: int | None = None
         self._wake = threading.Event()
         self._soon = threading.Event()
@@ -107,13 +113,13 @@ class Dispatcher:
 
     def step(self) -> None:
         """One pass over all jobs that have been started and have not ended, and the heads of the queue."""
-        begun = self._store.begun_jobs()
-        self._sweep(begun)
+        begun = self._store.begun()
+        self._sweep([host for _, hosts in begun for host in hosts])
         holding = []
-        for job in begun:
+        for job, hosts in begun:
             ended = False
             try:
-                ended = self._carry(job)
+                ended = self._carry(job, hosts)
             except Conflict:
                 self.wake()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
@@ -129,14 +135,27 @@ class Dispatcher:
         """
         tried: set[str] = set()
         while room(self._capacity, holding):
-            waiting = [one for one in self._store.waiting(_HEADS) if one.uid not in tried]
-            made = plan(self._capacity, holding, waiting, self._clock(), patience=self._patience)
-            if not made.start:
+            start = self._plan(holding, tried)
+            if not start:
                 return
-            for claim in made.start:
+            for claim in start:
                 tried.add(claim.uid)
                 if self._try(claim):
                     holding.append(claim)
+
+    def _plan(self, holding: list[Claim], tried: Container[str]) -> list[Claim]:
+        """The jobs to begin now, by the first few of each owner and priority, and by more where those do not tell."""
+        for first in _HEADS:
+            heads = self._store.waiting(first)
+            waiting = [one for one in heads if one.uid not in tried]
+            made = plan(self._capacity, holding, waiting, self._clock(), patience=self._patience)
+            left = Counter(map(_line, waiting))
+            left.subtract(map(_line, made.start))
+            left.subtract(_line(wait.claim) for wait in made.waits)
+            whole = Counter(map(_line, heads))
+            if all(left[line] or read < first for line, read in whole.items()):
+                break  # nobody's line was at its end, as far as it was read: with all of it the plan is the same
+        return made.start
 
     def _try(self, claim: Claim) -> bool:
         """Begin a job whose turn it is; whether its place is taken."""
@@ -150,14 +169,17 @@ class Dispatcher:
             _log.exception("Job %s can't be begun; it is tried again", claim.name)
             return True  # perhaps: the next pass sees what is on record
 
-    def _sweep(self, begun: Sequence[Job]) -> None:
-        """Remove what ended jobs have left behind: at first, for there may have been a crash, then now and then."""
+    def _sweep(self, begun: Sequence[Host]) -> None:
+        """Remove what ended jobs have left behind: at first, for there may have been a crash, then now and then.
+
+        Args:
+            begun: The hosts of those that have been started and have not ended.
+        """
         now = self._clock()
         if self._swept_at is not None and 0 <= now - self._swept_at < SWEEP_SECONDS * 1000:
             return  # a clock that was set back makes it due
         try:
-            handles = {host.handle for job in begun for host in self._store.hosts(job.uid)}
-            self._engine.sweep({handle for handle in handles if handle is not None})
+            self._engine.sweep({host.handle for host in begun if host.handle is not None})
         except Exception:  # noqa: BLE001 - what is left behind must not keep jobs waiting
             _log.exception("What ended jobs have left behind can't be removed; it is tried again")
         else:
@@ -181,7 +203,15 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - its place is free for others until it can be prepared
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
             return False
-        self._store.add_hosts(advance(job, Started(), at), hosts)
+        try:
+            self._store.add_hosts(advance(job, Started(), at), hosts)
+        except Conflict:
+            for (
+                host
+            ) in hosts:  # it was stopped in this moment, and nothing on record tells of what was prepared
+                if host.handle is not None:
+                    self._forget(host.handle)
+            raise
         for host in hosts:
             self._start(host)
         return True
@@ -212,13 +242,11 @@ class Dispatcher:
         except JobFailure as failure:
             self._report_for(host, failure.reason)
 
-    def _carry(self, job: Job) -> bool:
+    def _carry(self, job: Job, hosts: Sequence[Host]) -> bool:
         """Bring one job forward; True when it has ended."""
-        hosts = self._store.hosts(job.uid)
-        for host in hosts:
-            if not host.ended:
-                self._look_after(job, host)
-        hosts = self._store.hosts(job.uid)
+        looked_after = [self._look_after(job, host) for host in hosts if not host.ended]
+        if any(looked_after):
+            hosts = self._store.hosts(job.uid)
         for host in to_stop(job, hosts):
             if host.handle is not None:
                 self._engine.stop(host.handle)
@@ -247,13 +275,21 @@ class Dispatcher:
         except OSError:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
 
-    def _look_after(self, job: Job, host: Host) -> None:
-        """Start a host that a crash kept from being started; conclude for one whose runner is dead."""
+    def _look_after(self, job: Job, host: Host) -> bool:
+        """Start a host that a crash kept from being started; conclude for one whose runner is dead.
+
+        Returns:
+            Whether there was something to do, and so what is on record of the host may be another.
+        """
         if host.handle is None:
-            return
+            return False
         life = self._engine.probe(host.handle)
         if life is Life.ALIVE:
-            return
+            return False
+        self._look_after_dead(job, host, host.handle, life)
+        return True
+
+    def _look_after_dead(self, job: Job, host: Host, handle: str, life: Life) -> None:
         if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
             # It was started, and the machine knows nothing of it: a second start would run the program again.
             words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
@@ -264,28 +300,35 @@ class Dispatcher:
             return
         # A runner that ended well may have died between its last words and our look: its remains tell.
         held = self._logbook.size(job.uid, host.name)
-        while (remains := self._engine.remains(host.handle, held)).log:
+        while (remains := self._engine.remains(handle, held)).log:
             held = self._logbook.append(job.uid, host.name, held, remains.log)
+        self._logbook.sync(job.uid, host.name)
         try:
-            self._take_manifest(host, host.handle)
+            self._take_manifest(host, handle)
             current = self._store.apply_events(job.uid, host.name, remains.events) or host
         except ValueError as error:  # a journal that no runner of ours wrote so
             self._report_for(host, f"InternalServerError: The journal of {host.name} can't be read: {error}.")
             return
         if current.ended:
             return
-        if life is Life.NEVER_STARTED:
+        silent = current.phase is Phase.QUEUED
+        if life is Life.NEVER_STARTED or (silent and job.phase is Phase.STOPPING):
             self._report_for(current, None)
             return
-        if current.phase in _WORTH_SALVAGING and host.handle not in self._salvaged:
+        if current.phase in _WORTH_ANOTHER and handle not in self._followed:
             self._start(current)
-            self._salvaged.add(host.handle)
+            self._followed.add(handle)
             return
+        lost = (
+            " What its program had written may not have been uploaded."
+            if current.phase in _WORTH_SALVAGING
+            else ""
+        )
         words = f" Its last words: {remains.last_words}" if remains.last_words else ""
         self._report_for(
             current,
             f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
-            f"it was killed or it crashed.{words}",
+            f"it was killed or it crashed.{lost}{words}",
         )
 
     def _take_manifest(self, host: Host, handle: str) -> None:
@@ -301,3 +344,8 @@ class Dispatcher:
         ended = HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
         self._store.apply_events(host.job_uid, host.name, [ended])
         self.wake()
+
+
+def _line(claim: Claim) -> tuple[int, str]:
+    """In which line a job waits."""
+    return claim.priority, claim.owner

@@ -44,7 +44,7 @@ class Engine(Protocol):
         ...
 
     def start(self, handle: str) -> None:
-        """Start the runner. Called once for a handle.
+        """Start the runner; called again when it has died, at the earliest.
 
         Raises:
             InternalFailure: It can't be started; the message says why.

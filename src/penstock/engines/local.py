@@ -68,6 +68,9 @@ class LocalEngine:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not (self._nursery and self._nursery.fork(folder, lock)):
                 _spawn(folder, lock)
+                if self._nursery:  # it has died: the next run is forked from another one
+                    self.close()
+                    self.warm_up()
         except BlockingIOError as error:
             raise InternalFailure(f"A runner for {handle} is alive already.") from error
         except OSError as error:
@@ -144,6 +147,9 @@ class LocalEngine:
                     self.forget(handle)
             except OSError:
                 _log.exception("The folder of run %s can't be removed", handle)
+        for job in self._folder.glob("*"):
+            with contextlib.suppress(OSError):
+                job.rmdir()  # one whose last run could not remove it, or whose first was never made
 
 
 def _spawn(folder: Path, lock: int) -> None:

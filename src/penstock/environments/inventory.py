@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +86,7 @@ def prune(
         What was removed, and the bytes of the files that are left.
     """
     kept = listing(folder)
-    files = {one.environment.digest: _files(folder / one.environment.digest) for one in kept}
+    files = {one.environment.digest: files_of(folder / one.environment.digest) for one in kept}
     shared = Counter(file for own in files.values() for file in own)
     left = sum({file: size for own in files.values() for file, size in own.items()}.values())
     removed = []
@@ -119,9 +119,9 @@ def _kept(folder: Path) -> Iterator[Kept]:
             yield Kept(environment, int(size), record.stat().st_mtime, hold is None)
 
 
-def _files(place: Path) -> dict[tuple[int, int], int]:
+def files_of(place: Path) -> dict[Hashable, int]:
     """Device and inode -> size of the files below a folder."""
-    found = {}
+    found: dict[Hashable, int] = {}
     for parent, _, names in os.walk(place):
         for name in names:
             with suppress(OSError):

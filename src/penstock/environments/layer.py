@@ -14,6 +14,7 @@ where it is ("outside environment"). Making the layer writes a dozen small files
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,10 +62,11 @@ def job_layer(environment: Environment, target: Path) -> Layer:
     (scripts / "python").symlink_to(environment.interpreter)
     for name in ("python3", f"python{environment.minor}"):
         (scripts / name).symlink_to("python")
-    for script in (environment.prefix / "bin").iterdir():
-        # Copies, for a hard link would let the job write into the cache.
-        if not script.is_symlink() and _relocatable(script):
-            shutil.copy(script, scripts / script.name)
+    with os.scandir(environment.prefix / "bin") as entries:
+        for script in entries:
+            # Copies, for a hard link would let the job write into the cache.
+            if not script.is_symlink() and _relocatable(script.path):
+                shutil.copy(script.path, scripts / script.name)
     # addsitedir reads the .pth files there as well, which a plain path line would not.
     (site / "penstock.pth").write_text(f"import site; site.addsitedir({f'{BASE}/{packages}'!r})\n", "utf-8")
     return Layer(
@@ -78,6 +80,6 @@ def job_layer(environment: Environment, target: Path) -> Layer:
     )
 
 
-def _relocatable(script: Path) -> bool:
-    with script.open("rb") as file:
+def _relocatable(script: str) -> bool:
+    with open(script, "rb") as file:  # noqa: PTH123 - many a time
         return file.read(len(_RELOCATABLE)) == _RELOCATABLE

@@ -162,9 +162,10 @@ def _files(env: Mapping[str, str]) -> list[Path]:
 
 def _sections(path: Path) -> dict[str, dict[str, str]]:
     """A file's sections with names as pip reads them; a file that can't be read says nothing."""
-    parser = configparser.RawConfigParser()
     try:
-        parser.read_string(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        parser = configparser.RawConfigParser()
+        parser.read_string(text)
     except (OSError, UnicodeDecodeError, configparser.Error):
         return {}
     return {

@@ -147,6 +147,10 @@ class Job:
     """For whom it is: the queue is fair between owners."""
     priority: int = 0
     """From -100 to 100; the higher is started first."""
+    lock: str | None = None
+    """The SHA-256 of the environment's lock that it asks for; None: it asks for none."""
+    logs_removed_at: int | None = None
+    """When its logs were removed, though it is still on record."""
 
     @property
     def status(self) -> str:

@@ -11,6 +11,7 @@ import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,17 +57,21 @@ class View:
         """Where `path` of the program lies; None where that can't be told."""
         if ".." in path.parts:
             return None
+        for place, source in self._mounts:
+            if path.is_relative_to(place):
+                return source / path.relative_to(place)
+        unknown = path.is_relative_to(_ML) or any(path.is_relative_to(place) for place in _OPEN)
+        return None if unknown else _NOWHERE / path.relative_to("/")
+
+    @cached_property
+    def _mounts(self) -> list[tuple[PurePosixPath, Path]]:
         mounts = [(PurePosixPath(one.local_path), Path(one.mount)) for one in self.fetched if one.mount]
         mounts.sort(key=lambda one: -len(one[0].parts))
         mounts += [(PurePosixPath(place), self.environment.prefix) for place in (LAYER, BASE)]
         mounts += [(PurePosixPath(place), Path(place)) for place in (*self.environment.visible, *_SYSTEM)]
         if self.ml is not None:
             mounts.append((_ML, self.ml))
-        for place, source in mounts:
-            if path.is_relative_to(place):
-                return source / path.relative_to(place)
-        unknown = path.is_relative_to(_ML) or any(path.is_relative_to(place) for place in _OPEN)
-        return None if unknown else _NOWHERE / path.relative_to("/")
+        return mounts
 
 
 def check_early(run: Run, environment: Environment) -> None:
@@ -139,12 +144,15 @@ def _failure(code: int, text: str) -> AlgorithmFailure:
 
 def _search(name: str, search: str, view: View) -> PurePosixPath | None:
     """Where on the PATH the program is; None where that can't be told."""
-    places = [_absolute(folder) / name for folder in search.split(":")]
-    files = [(place, view.machine(place)) for place in places]
-    for place, file in files:
-        if file is not None and os.path.isfile(file) and os.access(file, os.X_OK):
+    unknown = False
+    for folder in search.split(":"):
+        place = _absolute(folder) / name
+        file = view.machine(place)
+        if file is None:
+            unknown = True
+        elif os.path.isfile(file) and os.access(file, os.X_OK):
             return place
-    if any(file is None for _, file in files):
+    if unknown:
         return None
     pythons = ""
     if name.startswith("python"):

@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "journal"
 
     @property
+    def ending(self) -> Path:
+        """Exists when the program has ended, and tells how (`ending.py`)."""
+        return self.path / "ending"
+
+    @property
     def manifest(self) -> Path:
         """The upload manifest: a line for each stored object."""
         return self.path / "manifest"

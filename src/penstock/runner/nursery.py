@@ -16,15 +16,18 @@ import traceback
 from pathlib import Path
 
 from penstock.runner.main import main
+from penstock.runner.rehearsal import rehearse
 
 _LONGEST_PATH = 4096
 
 
 def nurse(requests: socket.socket) -> None:
     """Fork a runner for each request until there will be no more."""
+    rehearse()
     # The kernel reaps the runners; nobody asks for their exit codes.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
     gc.freeze()  # what is loaded stays shared with the runners
     while True:
         message, locks, _, _ = socket.recv_fds(requests, _LONGEST_PATH, 1)

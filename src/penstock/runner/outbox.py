@@ -6,7 +6,7 @@ The log goes first, so that nobody sees a job as ended whose last lines are miss
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from penstock.runner.journal import Journal
@@ -47,7 +47,18 @@ class Outbox:
             yield "uploads", lines + b"\n"
             self._manifest_sent += len(lines) + 1
             self._manifest.seek(self._manifest_sent)
-        for event in events:
-            # One by one: together they might be more than the server takes at once.
-            reply = yield "events", json.dumps({"events": [event.to_json()]}).encode()
+        for batch in _batches([json.dumps(event.to_json()) for event in events]):
+            reply = yield "events", f'{{"events": [{", ".join(batch)}]}}'.encode()
             self._sequence_sent = int(reply["sequence"])
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
+    """In order, as many at once as the server takes; a journal has none that is larger by itself."""
+    batch: list[str] = []
+    for text in texts:
+        if batch and sum(map(len, batch)) + len(text) > _CHUNK:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch

@@ -24,6 +24,9 @@ from penstock.runner.journal import Journal
 from penstock.runner.outbox import Outbox
 
 _LONGEST_PAUSE = 2.0
+#: What is new waits for so many seconds, and for a multiple of what the last report took: a server with many short runs
+#: hears of each once, and one that is busy is asked less often. The end waits for nothing.
+_GATHER, _LONGEST_GATHER, _REST = 0.05, 0.5, 10
 #: How often the progress of a transfer is told, in seconds.
 _PROGRESS_EVERY = 0.5
 
@@ -71,12 +74,15 @@ class Reporter:
 
     def _loop(self) -> None:
         pause = 0.05
+        gather = _GATHER
         last_answer = time.monotonic()
         while True:
             moving = self._meter is not None and self._meter.is_moving
             self._changed.wait(_PROGRESS_EVERY if moving else None)
+            self._all_said.wait(gather)
             self._changed.clear()
             finishing = self._all_said.is_set()
+            began = time.monotonic()
             try:
                 self._send_all()
             except Refused:
@@ -92,6 +98,7 @@ class Reporter:
                 continue
             pause = 0.05
             last_answer = time.monotonic()
+            gather = min(max(_GATHER, _REST * (last_answer - began)), _LONGEST_GATHER)
             if finishing:
                 return
 

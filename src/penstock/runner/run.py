@@ -24,7 +24,8 @@ from penstock.errors import AlgorithmFailure, InternalFailure, JobFailure, Penst
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, mounts, scarcity
+from penstock.runner import contract, ending, mounts, scarcity
+from penstock.runner.ending import Ending
 from penstock.runner.folder import RunFolder
 from penstock.runner.ground import prepare
 from penstock.runner.limits import allotted
@@ -105,12 +106,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
                     f"The log could not be kept on disk: {records.log.failure}. {disk.remedy(folder.path)}"
                 ).reason
             )
-        records.journal.phase(Phase.UPLOADING)
-        scarcity.give_back(folder, (folder.scratch, folder.layer, folder.uppers), records.log.note)
-        try:
-            message = contract.exit_message(folder.ml)
-        finally:
-            _upload(run, folder, records, ended.sent)
+        ending.keep(folder, Ending(ended.exit_code, ended.halted, reasons))
+        message = _hand_over(run, folder, records, reasons, ended.sent)
     except (_Halted, Cancelled):
         records.log.note(
             "Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}")
@@ -120,30 +117,64 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
         reasons.append(_reason(error, folder, records))
         if isinstance(error, AlgorithmFailure):
             ended = _Ended(error.exit_code, halted=False)
-    for one in reasons:
-        records.log.note(one)
-    scarcity.give_back(folder, (folder.ml,), records.log.note)
-    outcome = "failed" if reasons else "halted" if ended is not None and ended.halted else "succeeded"
-    reason = "; ".join(reasons)[:1024] or None
-    records.journal.ended(outcome, reason, ended.exit_code if ended is not None else None, message)
+    exit_code, halted = (ended.exit_code, ended.halted) if ended is not None else (None, False)
+    _end(folder, records, Ending(exit_code, halted, reasons), message)
 
 
 def salvage(run: Run, folder: RunFolder, records: Records) -> None:
-    """Conclude for a runner that died while its program ran: upload what the program had written by then."""
-    reasons = [
-        InternalFailure(
+    """Conclude for a runner that died: upload what its program had written, and end as it would have.
+
+    A program that had not ended died with its runner.
+    """
+    known = ending.found(folder)
+    whole = known is not None
+    if known is None:
+        words = (
             f"The runner of {run.host} ended without a report; it was killed or it crashed, and its program with "
             "it. What the program had written by then was uploaded."
-        ).reason
-    ]
-    records.log.note(reasons[0])
+        )
+        known = Ending(None, False, [InternalFailure(words).reason])
+    else:
+        records.log.note(
+            "The runner was killed or it crashed when its program had ended. Another one uploads the outputs."
+        )
     sweep()
+    message = _hand_over(run, folder, records, known.reasons, whole=whole)
+    _end(folder, records, known, message)
+
+
+def _hand_over(
+    run: Run,
+    folder: RunFolder,
+    records: Records,
+    reasons: list[str],
+    sent: outputs.Sent | None = None,
+    *,
+    whole: bool = True,
+) -> str | None:
+    """Upload what the program has left, and return its message, unless it was killed and may not be `whole`.
+
+    What goes wrong is added to `reasons`.
+    """
+    message = None
     try:
         records.journal.phase(Phase.UPLOADING)
-        _upload(run, folder, records)
+        scarcity.give_back(folder, (folder.scratch, folder.layer, folder.uppers), records.log.note)
+        try:
+            message = contract.exit_message(folder.ml) if whole else None
+        finally:
+            _upload(run, folder, records, sent)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
         reasons.append(_reason(error, folder, records))
-    records.journal.ended("failed", "; ".join(reasons)[:1024], None, None)
+    return message
+
+
+def _end(folder: RunFolder, records: Records, ending: Ending, message: str | None) -> None:
+    for one in ending.reasons:
+        records.log.note(one)
+    scarcity.give_back(folder, (folder.ml,), records.log.note)
+    outcome = "failed" if ending.reasons else "halted" if ending.halted else "succeeded"
+    records.journal.ended(outcome, "; ".join(ending.reasons)[:1024] or None, ending.exit_code, message)
 
 
 def _reason(error: Exception, folder: RunFolder, records: Records) -> str:

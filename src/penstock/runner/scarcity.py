@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from penstock import disk, units
+from penstock.data.answers import StoreFull
 from penstock.errors import InternalFailure, JobFailure
 from penstock.job.life import Phase
 from penstock.job.run import S3Access
@@ -68,7 +69,7 @@ def explained(error: OSError, phase: Phase | None, place: Path) -> InternalFailu
 
 def uploading(failure: JobFailure, access: S3Access, folder: RunFolder) -> JobFailure:
     """The failure of an upload: the store of this machine, on the same disk, doesn't say that it has no room."""
-    if not access.own or disk.free(folder.path) >= _SCARCE:
+    if isinstance(failure, StoreFull) or not access.own or disk.free(folder.path) >= _SCARCE:
         return failure
     return InternalFailure(f"{failure} The store's disk is full, probably. {disk.remedy(folder.path)}")
 

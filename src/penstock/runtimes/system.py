@@ -6,6 +6,7 @@ program finds the same paths whichever of them runs it.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
 from collections.abc import Iterator
@@ -123,6 +124,9 @@ _ETC = (
     "vulkan",
 )
 
+#: What is no larger is copied: bubblewrap reads the list of all mounts again at each mount that it makes.
+_COPIED = 128 << 10
+
 #: The shape of processors and memory, which numerical libraries ask for to choose their number of threads.
 _SYS = "sys/devices/system"
 
@@ -224,15 +228,23 @@ def _devices(dev: Path, limits: Limits) -> Iterator[Step]:
 
 
 def _etc(etc: Path) -> Iterator[Step]:
+    # Strings and not paths: this is a large part of what a short job costs.
+    etc = etc.resolve()
+    there = os.listdir(etc) if etc.is_dir() else []  # noqa: PTH208
     for pattern in _ETC:
-        for path in sorted(etc.glob(pattern)):
-            real = os.path.realpath(path)
-            if not os.access(real, os.R_OK):
-                continue  # a dangling link, or not for everybody's eyes
-            inside = f"/etc/{path.relative_to(etc)}"
-            yield Folder(str(PurePosixPath(inside).parent))
-            if path.is_symlink() and real.startswith("/usr/"):
+        names = sorted(fnmatch.filter(there, pattern)) if set("*[") & set(pattern) else (pattern,)
+        for name in names:
+            path, inside = f"{etc}/{name}", f"/etc/{name}"
+            if not os.access(path, os.R_OK):
+                continue  # not there, a dangling link, or not for everybody's eyes
+            link = os.path.islink(path)  # noqa: PTH114
+            real = os.path.realpath(path) if link or "/" in name else path
+            found = os.stat(real)  # noqa: PTH116
+            yield Folder(inside.rpartition("/")[0])
+            if link and real.startswith("/usr/"):
                 yield Link(inside, real)  # the time zone's name is read off the link
+            elif stat.S_ISREG(found.st_mode) and found.st_size <= _COPIED:
+                yield File(inside, Path(real).read_bytes())
             else:
                 yield Bind(real, inside)
 

@@ -9,28 +9,25 @@ database to the same; what differs between them is in `dialect.py`.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
-from penstock.errors import Conflict
+from penstock.errors import Conflict, LockGone
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
-from penstock.store import listing, locks, queue, schema, sqlite, stretches, uploads
-from penstock.store.bare import Bare, Cursors
+from penstock.job.life import Job
+from penstock.store import ended, listing, locks, queue, schema, sqlite, uploads
+from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import host_row, job_row, move_row, to_claim, to_host, to_job
-from penstock.store.tables import ACTIVE, BEGUN, hosts, jobs, tags
-
-_FINAL = [p.value for p in Phase if p.final]
-
-_JOB_COLUMNS = jobs.columns.keys()
+from penstock.store.rows import host_move_row, host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.statements import Statements
+from penstock.store.stretches import Stretches
+from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
 
 class Store:
@@ -48,12 +45,13 @@ class Store:
             raise
         self.metrics = Metrics(dialect)
         self.uploads = uploads.Uploads(dialect)
-        self.locks = locks.Locks(dialect)
         self._cursors = Cursors(dialect)
+        self._say = Statements(dialect)
+        self._stretches = Stretches(dialect)
+        self.locks = locks.Locks(dialect, self._cursors)
+        self.ended = ended.Ended(dialect)
         self._held: Connection | None = None
-        self._job_by_name = Bare(self._engine, select(jobs).where(jobs.c.name == bindparam("wanted")))
-        self._new_job = Bare(self._engine, dialect.insert(jobs).on_conflict_do_nothing())
-        self._new_tag = Bare(self._engine, insert(tags))
+        self._heads = queue.heads(lateral=dialect.lateral)
 
     def hold(self) -> None:
         """Keep other servers from the database until `close`, or until this process or its connection ends.
@@ -78,52 +76,48 @@ class Store:
 
         Raises:
             Conflict: A job of that name is there.
+            LockGone: The lock that it asks for has just been removed.
         """
         [conflict] = self.add_jobs([(job, job_tags)])
         if conflict is not None:
             raise conflict
 
     def add_jobs(self, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
-        """Put new jobs on record, each with its tags, and tell of each whether its name was taken.
+        """Put new jobs on record, each with its tags, and tell of each whether its name was taken, or its lock gone.
 
         They are written in one transaction: the disk is waited for once.
         """
-        if not any(job.phase.final for job, _ in new):
-            with self._cursors.write() as cursor:
-                return self._add(cursor, new)
-        with self._engine.begin() as c, closing(c.connection.cursor()) as cursor:
-            fates = self._add(cursor, new)
-            for (job, _), fate in zip(new, fates, strict=True):
-                if fate is None and job.phase.final:
-                    stretches.widen(c, job)
-        return fates
-
-    def _add(self, cursor: Any, new: Sequence[tuple[Job, Mapping[str, str]]]) -> list[Conflict | None]:
         fates: list[Conflict | None] = [None] * len(new)
         # By their names: of two writers that come with the same ones, neither waits for the other in a circle.
-        for place in sorted(range(len(new)), key=lambda place: new[place][0].name):
-            job, job_tags = new[place]
-            cursor.execute(self._new_job.sql, self._new_job.parameters(**job_row(job)))
-            if cursor.rowcount != 1:
-                fates[place] = Conflict(f"A job named {job.name} exists.")
-                continue
-            for key, value in job_tags.items():
-                cursor.execute(self._new_tag.sql, self._new_tag.parameters(arn=job.arn, key=key, value=value))
+        order = sorted(range(len(new)), key=lambda place: new[place][0].name)
+        with self._cursors.write() as cursor:
+            wanted = {job.lock: job.created_at for job, _ in new if job.lock is not None}
+            gone = [name for name in sorted(wanted) if not self.locks.name(cursor, name, wanted[name])]
+            for place in order:
+                job, job_tags = new[place]
+                if job.lock in gone:
+                    fates[place] = LockGone(f"The lock {job.lock} is gone.")
+                    continue
+                if self._say.new_job.run(cursor, **job_row(job)) != 1:
+                    fates[place] = Conflict(f"A job named {job.name} exists.")
+                    continue
+                if job.phase.final:
+                    self._stretches.widen(cursor, job)
+                for key, value in job_tags.items():
+                    self._say.new_tag.run(cursor, arn=job.arn, key=key, value=value)
         return fates
 
     def job(self, name: str) -> Job | None:
         """The job of that name."""
-        parameters = self._job_by_name.parameters(wanted=name)
         with self._cursors.read() as cursor:
-            cursor.execute(self._job_by_name.sql, parameters)
-            row = cursor.fetchone()
-        return None if row is None else to_job(SimpleNamespace(**dict(zip(_JOB_COLUMNS, row, strict=True))))
+            rows = self._say.job_by_name.rows(cursor, wanted=name)
+        return to_job(rows[0]) if rows else None
 
     def job_of_uid(self, uid: str) -> Job | None:
         """The job with that uid."""
-        with self._reading() as c:
-            row = c.execute(select(jobs).where(jobs.c.uid == uid)).first()
-        return None if row is None else to_job(row)
+        with self._cursors.read() as cursor:
+            rows = self._say.job_by_uid.rows(cursor, wanted=uid)
+        return to_job(rows[0]) if rows else None
 
     def job_of_arn(self, arn: str) -> Job | None:
         """The job with that ARN, in whatever letter case; the exact one first."""
@@ -157,12 +151,14 @@ class Store:
         Raises:
             Conflict: Somebody else has moved it meanwhile.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
-                raise Conflict(f"Job {job.name} has moved on since it was read.")
-            if job.phase.final:
-                stretches.widen(c, job)
+        with self._cursors.write() as cursor:
+            self._move(cursor, job)
+
+    def _move(self, cursor: Any, job: Job) -> None:
+        if self._say.move_job.run(cursor, of_uid=job.uid, before=job.version - 1, **move_row(job)) != 1:
+            raise Conflict(f"Job {job.name} has moved on since it was read.")
+        if job.phase.final:
+            self._stretches.widen(cursor, job)
 
     def delete_job(self, job: Job) -> None:
         """Remove a job in a final phase, with its hosts, tags and uploads.
@@ -170,7 +166,7 @@ class Store:
         Raises:
             Conflict: The job is gone, or has moved since it was read.
         """
-        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(_FINAL))
+        same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, jobs.c.phase.in_(ended.FINAL))
         with self._engine.begin() as c:
             if c.execute(delete(jobs).where(same)).rowcount != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
@@ -188,9 +184,17 @@ class Store:
 
     def begun_jobs(self) -> list[Job]:
         """Those of them that have been started, oldest first. Few, however long the queue."""
-        query = select(jobs).where(BEGUN).order_by(jobs.c.created_at, jobs.c.name)
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
+        with self._cursors.read() as cursor:
+            return [to_job(row) for row in self._say.begun.rows(cursor)]
+
+    def begun(self) -> list[tuple[Job, list[Host]]]:
+        """The same with their hosts, algo-1 first, as these are at that moment or later."""
+        with self._cursors.read() as cursor:
+            found = [to_job(row) for row in self._say.begun.rows(cursor)]
+            of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
+            for row in self._say.hosts_of_begun.rows(cursor) if found else ():
+                of_job.setdefault(row.job_uid, []).append(to_host(row))
+        return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim, in any order.
@@ -199,7 +203,9 @@ class Store:
             first: How many of each owner and priority, the oldest; None: all.
         """
         with self._reading() as c:
-            return [to_claim(r) for r in c.execute(queue.waiting(first, lateral=self._dialect.lateral))]
+            if first is None:
+                return [to_claim(r) for r in c.execute(queue.everything())]
+            return [to_claim(r) for r in c.execute(self._heads, {"first": first})]
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
@@ -228,24 +234,22 @@ class Store:
         Raises:
             Conflict: Somebody else has moved the job meanwhile.
         """
-        before = and_(jobs.c.uid == job.uid, jobs.c.version == job.version - 1)
-        with self._engine.begin() as c:
-            if c.execute(update(jobs).where(before).values(move_row(job))).rowcount != 1:
-                raise Conflict(f"Job {job.name} has moved on since it was read.")
-            c.execute(insert(hosts), [host_row(h) for h in new])
+        with self._cursors.write() as cursor:
+            self._move(cursor, job)
+            for host in new:
+                self._say.new_host.run(cursor, **host_row(host))
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
-        with self._reading() as c:
-            found = [to_host(r) for r in c.execute(select(hosts).where(hosts.c.job_uid == job_uid))]
-        return sorted(found, key=lambda h: int(h.name.rpartition("-")[2]))
+        with self._cursors.read() as cursor:
+            found = [to_host(row) for row in self._say.hosts.rows(cursor, wanted=job_uid)]
+        return sorted(found, key=_place)
 
     def host(self, job_uid: str, name: str) -> Host | None:
         """One host of a job."""
-        one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-        with self._reading() as c:
-            row = c.execute(select(hosts).where(one)).first()
-        return None if row is None else to_host(row)
+        with self._cursors.read() as cursor:
+            rows = self._say.host.rows(cursor, of_uid=job_uid, of_name=name)
+        return to_host(rows[0]) if rows else None
 
     def host_of_stream(self, log_stream: str) -> Host | None:
         """The host whose log stream has that name."""
@@ -269,15 +273,15 @@ class Store:
 
     def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
-        with self._engine.begin() as c:
-            one = and_(hosts.c.job_uid == job_uid, hosts.c.name == name)
-            row = c.execute(select(hosts).where(one).with_for_update()).first()
-            if row is None:
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
+            rows = self._say.host_locked.rows(cursor, **one)
+            if not rows:
                 return None
-            host = to_host(row)
-            for happened in self.locks.shortened(c, events):
+            host = to_host(rows[0])
+            for happened in self.locks.shortened(cursor, events):
                 host = apply(host, happened)
-            c.execute(update(hosts).where(one).values(host_row(host)))
+            self._say.move_host.run(cursor, **one, **host_move_row(host))
         return host
 
     # Tags
@@ -334,6 +338,10 @@ def open_postgres(url: str) -> Store:
     from penstock.store import postgres  # noqa: PLC0415 - its driver is an extra
 
     return Store(postgres.connect(url))
+
+
+def _place(host: Host) -> int:
+    return int(host.name.rpartition("-")[2])
 
 
 def _tags(c: Connection, arn: str) -> dict[str, str]:

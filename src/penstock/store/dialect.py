@@ -30,5 +30,7 @@ class Dialect:
     """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""
     names_with: Callable[[str], Select[Any] | None]
     """The names that hold such a text, where they are found by themselves."""
+    give_back: Callable[[], None]
+    """Gives a little of the room that removed rows have left back to the disk; nothing where that happens by itself."""
     lateral: bool
     """Whether a subquery in FROM may name what stands before it."""

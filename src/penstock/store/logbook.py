@@ -7,8 +7,11 @@ in memory, and a log is never decoded until it is read.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -50,6 +53,11 @@ class Logbook:
                 file.write(data[held - offset :])
                 held = offset + len(data)
         return held
+
+    def sync(self, job_uid: str, host: str) -> None:
+        """Bring a log to disk for good: no line of it may be missing after a loss of power once its end is told."""
+        with contextlib.suppress(FileNotFoundError), self._path(job_uid, host).open("rb") as file:
+            os.fdatasync(file.fileno())
 
     def size(self, job_uid: str, host: str) -> int:
         """How many bytes are held."""
@@ -107,11 +115,24 @@ class Logbook:
 
     def delete(self, job_uid: str) -> None:
         """Remove a job's logs."""
-        folder = self._folder / job_uid
-        if folder.is_dir():
-            for path in folder.iterdir():
-                path.unlink()
-            folder.rmdir()
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._folder / job_uid)
+
+    def uids(self) -> Iterator[str]:
+        """The uids of all jobs that have logs here."""
+        with suppress(FileNotFoundError), os.scandir(self._folder) as found:
+            for entry in found:
+                yield entry.name
+
+    def bytes_of(self, job_uid: str) -> int:
+        """How many bytes a job's logs have."""
+        with suppress(FileNotFoundError), os.scandir(self._folder / job_uid) as found:
+            return sum(entry.stat().st_size for entry in found)
+        return 0
+
+    def total(self) -> int:
+        """How many bytes all logs have."""
+        return sum(map(self.bytes_of, self.uids()))
 
     def _line_start(self, job_uid: str, host: str, position: int) -> int:
         """The first beginning of a line at or after `position`."""

@@ -61,6 +61,7 @@ def connect(address: str) -> Dialect:
         hold=lambda: _hold(engine, _where(url)),
         name_holds=_name_holds,
         names_with=lambda _: None,
+        give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Row
-
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
 from penstock.job.life import Job, Phase
+
+#: The note by which a runner tells its environment's lock.
+LOCK_NOTE = "lock"
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -25,6 +26,8 @@ def _lasting_row(job: Job) -> dict[str, Any]:
         "request": json.dumps(job.request),
         "created_at": job.created_at,
         "trial_component": job.trial_component,
+        "lock": job.lock,
+        "logs_removed_at": job.logs_removed_at,
     }
 
 
@@ -55,6 +58,20 @@ def move_row(job: Job) -> dict[str, Any]:
     }
 
 
+#: The names of those columns.
+JOB_MOVES = (
+    "modified_at",
+    "phase",
+    "status",
+    "version",
+    "phases",
+    "started_at",
+    "ended_at",
+    "failure_reason",
+    "exit_message",
+)
+
+
 def to_job(row: Any) -> Job:
     """The job of a row that has the columns as attributes, from SQLAlchemy or made of a driver's."""
     return Job(
@@ -73,6 +90,8 @@ def to_job(row: Any) -> Job:
         exit_message=row.exit_message,
         owner=row.owner,
         priority=row.priority,
+        lock=row.lock,
+        logs_removed_at=row.logs_removed_at,
     )
 
 
@@ -91,15 +110,27 @@ def host_row(host: Host) -> dict[str, Any]:
         "token_digest": host.token_digest,
         "log_stream": host.log_stream,
         "handle": host.handle,
+        **host_move_row(host),
+    }
+
+
+def host_move_row(host: Host) -> dict[str, Any]:
+    """The columns of a host that its events change."""
+    return {
         "phase": host.phase.value,
         "sequence": host.sequence,
         "phases": json.dumps(host.phases),
         "notes": json.dumps(host.notes),
         "outcome": None if host.outcome is None else json.dumps(host.outcome),
+        "lock": lock if isinstance(lock := host.notes.get(LOCK_NOTE), str) else None,
     }
 
 
-def to_host(row: Row[Any]) -> Host:
+#: The names of those columns.
+HOST_MOVES = ("phase", "sequence", "phases", "notes", "outcome", "lock")
+
+
+def to_host(row: Any) -> Host:
     """The host of a row."""
     return Host(
         job_uid=row.job_uid,

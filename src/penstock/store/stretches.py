@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
     Connection,
-    Row,
+    Select,
     Table,
+    bindparam,
     delete,
     func,
     insert,
@@ -31,6 +33,8 @@ from sqlalchemy import (
 )
 
 from penstock.job.life import Job
+from penstock.store.bare import Bare
+from penstock.store.dialect import Dialect
 from penstock.store.tables import ENDED, jobs, name_stretches, time_stretches
 
 #: A stretch of so many jobs is cut.
@@ -43,6 +47,7 @@ _NOTED = {1: range(512), 2: range(512, 2048), 3: range(2048, 8192), 6: range(819
 #: Bytes of them.
 LETTERS = 4096
 _LONGEST = 1 << 62
+_SAID = ("jobs", "created_first", "created_last", "modified_first", "modified_last", "letters")
 
 
 @dataclass(frozen=True)
@@ -67,50 +72,98 @@ def letters(part: str) -> dict[int, int]:
     return found
 
 
-def widen(c: Connection, job: Job) -> None:
-    """Have the stretches know of a job that has ended, within the transaction that puts its end on record."""
-    # One at a time: of two that cut a stretch at once, one would go on with what is no more.
-    c.execute(select(name_stretches.c.begins).where(name_stretches.c.begins == "").with_for_update())
-    for order, key in ((NAMES, job.name), (TIMES, job.created_at)):
-        begins = order.table.c.begins
-        row = c.execute(select(order.table).where(begins <= key).order_by(begins.desc()).limit(1)).first()
-        if row is None:
-            continue  # a time before 1970, which no clock shows
-        count = row.jobs + 1
-        if count % MOST == 0:
-            _cut(c, order, row.begins)
-        else:
-            summary = _widened(row, job)
-            c.execute(update(order.table).where(begins == row.begins).values(jobs=count, **summary))
+class Stretches:
+    """The stretches of both orders, as those who end jobs know them."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        first = name_stretches.c.begins
+        self._lock = Bare(dialect.engine, select(first).where(first == bindparam("wanted")).with_for_update())
+        self._names, self._times = _Said(dialect, NAMES), _Said(dialect, TIMES)
+
+    def widen(self, cursor: Any, job: Job) -> None:
+        """Have them know of a job that has ended, within the transaction that puts its end on record."""
+        # One at a time: of two that cut a stretch at once, one would go on with what is no more.
+        self._lock.rows(cursor, wanted="")
+        for say, key in ((self._names, job.name), (self._times, job.created_at)):
+            # Of times there may be none: before 1970, which no clock shows.
+            for row in say.at.rows(cursor, wanted=key):
+                if (row.jobs + 1) % MOST == 0:
+                    _cut(cursor, say, row.begins)
+                else:
+                    say.widen.run(cursor, of=row.begins, jobs=row.jobs + 1, **_widened(row, job))
+
+
+class _Said:
+    """What is asked and written of the stretches of an order."""
+
+    def __init__(self, dialect: Dialect, order: Order) -> None:
+        table, begins, later = order.table, order.table.c.begins, order.table.alias()
+        end = (
+            select(func.min(later.c.begins)).where(later.c.begins > begins).correlate(table).scalar_subquery()
+        )
+        within = (order.key >= begins, or_(end.is_(None), order.key < end))
+        some = select(jobs.c.name).where(*within).correlate(table).exists()
+        first = select(func.min(later.c.begins)).scalar_subquery()
+        wanted: BindParameter[Any] = bindparam("wanted", type_=begins.type)
+        ended = _ended(order).where(order.key >= wanted)
+        last = select(func.max(begins)).where(begins <= wanted)
+        engine = dialect.engine
+        self.at = Bare(engine, select(table).where(begins == last.scalar_subquery()))
+        self.end = Bare(engine, select(func.min(begins).label("end")).where(begins > wanted))
+        self.ended = Bare(engine, ended)
+        self.ended_before = Bare(engine, ended.where(order.key < bindparam("end", type_=begins.type)))
+        self.widen = Bare(engine, update(table).where(begins == bindparam("of")), _SAID)
+        self.add = Bare(engine, insert(table))
+        self.remove = Bare(engine, delete(table).where(begins == wanted))
+        # The one before reaches as far as both then, and still says enough.
+        self.give_up_empty = Bare(engine, delete(table).where(begins > first, ~some))
 
 
 def complete(c: Connection) -> None:
-    """Cut what a migration has left as one stretch of which nothing is known."""
+    """Make them where a migration has left one of which nothing is known."""
+    unknown = select(name_stretches.c.begins).where(name_stretches.c.jobs < 0)
+    if c.execute(unknown).first() is not None:
+        make(c)
+
+
+def make(c: Connection) -> None:
+    """Make all of them anew, of the jobs on record."""
     for order in (NAMES, TIMES):
-        unknown = select(order.table.c.begins).where(order.table.c.jobs < 0)
-        for begins in c.execute(unknown).scalars().all():
-            _cut(c, order, begins)
+        begins = c.execute(select(func.min(order.table.c.begins))).scalar_one()
+        rows: Any = c.execute(_ended(order), execution_options={"yield_per": FEW})
+        made = _made(rows, begins)
+        c.execute(delete(order.table))
+        c.execute(insert(order.table), made)
 
 
-def _cut(c: Connection, order: Order, begins: Any) -> None:
+def _cut(cursor: Any, say: _Said, begins: Any) -> None:
     """Make a stretch anew of the jobs that it has, as several where they are many."""
-    table = order.table
-    end = c.execute(select(func.min(table.c.begins)).where(table.c.begins > begins)).scalar()
-    within = [order.key >= begins, ENDED] + ([] if end is None else [order.key < end])
-    columns = select(order.key.label("key"), jobs.c.name, jobs.c.created_at, jobs.c.modified_at)
-    found: Any = c.execute(
-        columns.where(*within).order_by(order.key, jobs.c.name).execution_options(yield_per=FEW)
-    )
-    made = [{**_summary(piece), "begins": piece[0].key} for piece in _pieces(found)]
-    first = made[0] if made else _summary([])
-    c.execute(delete(table).where(table.c.begins == begins))
-    c.execute(insert(table), [{**first, "begins": begins}, *made[1:]])
-    _give_up(c, order)
+    [after] = say.end.rows(cursor, wanted=begins)
+    if after.end is None:
+        rows = say.ended.rows(cursor, wanted=begins)
+    else:
+        rows = say.ended_before.rows(cursor, wanted=begins, end=after.end)
+    say.remove.run(cursor, wanted=begins)
+    for row in _made(rows, begins):
+        say.add.run(cursor, **row)
+    say.give_up_empty.run(cursor)
 
 
-def _pieces(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
+def _ended(order: Order) -> Select[Any]:
+    """The ended jobs in an order."""
+    columns = (order.key.label("key"), jobs.c.name, jobs.c.created_at, jobs.c.modified_at)
+    return select(*columns).where(ENDED).order_by(order.key, jobs.c.name)
+
+
+def _made(rows: Iterable[Any], begins: Any) -> list[dict[str, Any]]:
+    """Stretches of these jobs, the first of which begins there."""
+    made = [{**_summary(piece), "begins": piece[0].key} for piece in _pieces(rows)] or [_summary([])]
+    return [{**made[0], "begins": begins}, *made[1:]]
+
+
+def _pieces(rows: Iterable[Any]) -> Iterator[list[Any]]:
     """Some thousand rows each, those with the same key together."""
-    piece: list[Row[Any]] = []
+    piece: list[Any] = []
     for row in rows:
         if len(piece) >= FEW and row.key != piece[-1].key:
             yield piece
@@ -120,22 +173,7 @@ def _pieces(rows: Iterable[Row[Any]]) -> Iterator[list[Row[Any]]]:
         yield piece
 
 
-def _give_up(c: Connection, order: Order) -> None:
-    """Remove stretches without a job. The one before reaches as far as both then, and still says enough."""
-    table, later = order.table, order.table.alias()
-    end = (
-        select(func.min(later.c.begins))
-        .where(later.c.begins > table.c.begins)
-        .correlate(table)
-        .scalar_subquery()
-    )
-    within = (order.key >= table.c.begins, or_(end.is_(None), order.key < end))
-    some = select(jobs.c.name).where(*within).correlate(table).exists()
-    first = select(func.min(later.c.begins)).scalar_subquery()
-    c.execute(delete(table).where(table.c.begins > first, ~some))
-
-
-def _summary(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+def _summary(rows: Sequence[Any]) -> dict[str, Any]:
     bits = bytearray(LETTERS)
     _set(bits, [row.name for row in rows])
     return {
@@ -148,7 +186,7 @@ def _summary(rows: Sequence[Row[Any]]) -> dict[str, Any]:
     }
 
 
-def _widened(row: Row[Any], job: Job) -> dict[str, Any]:
+def _widened(row: Any, job: Job) -> dict[str, Any]:
     bits = bytearray(row.letters)
     _set(bits, [job.name])
     return {

@@ -39,8 +39,13 @@ ACTIVE = text("status IN ('InProgress', 'Stopping')")
 ENDED = text("status NOT IN ('InProgress', 'Stopping')")
 #: Those of the active ones that have not been started.
 QUEUED = text("phase = 'queued'")
+#: Ended jobs whose logs are still kept.
+WITH_LOGS = text("ended_at IS NOT NULL AND logs_removed_at IS NULL")
 #: Those that have been started.
 BEGUN = text("phase IN ('preparing', 'downloading', 'running', 'uploading', 'stopping')")
+
+# Of an environment. Rows without one cost the index nothing.
+_LOCKED = text("lock IS NOT NULL")
 
 jobs = Table(
     "jobs",
@@ -67,6 +72,8 @@ jobs = Table(
     Column("memory", BigInteger, nullable=False, server_default="0"),
     Column("gpus", Integer, nullable=False, server_default="0"),
     Column("instances", Integer, nullable=False, server_default="1"),
+    Column("lock", _key(64)),
+    Column("logs_removed_at", BigInteger),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),
@@ -75,6 +82,8 @@ jobs = Table(
     Index(
         "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
     ).ddl_if(dialect="postgresql"),
+    Index("jobs_with_logs", "modified_at", "name", sqlite_where=WITH_LOGS, postgresql_where=WITH_LOGS),
+    Index("jobs_by_lock", "lock", sqlite_where=_LOCKED, postgresql_where=_LOCKED),
     Index("jobs_begun", "created_at", "name", sqlite_where=BEGUN, postgresql_where=BEGUN),
     Index(
         "jobs_queued",
@@ -128,6 +137,8 @@ hosts = Table(
     Column("phases", Text, nullable=False),
     Column("notes", Text, nullable=False),
     Column("outcome", Text),
+    Column("lock", _key(64)),
+    Index("hosts_by_lock", "lock", sqlite_where=_LOCKED, postgresql_where=_LOCKED),
 )
 
 uploads = Table(
@@ -147,6 +158,8 @@ locks = Table(
     metadata,
     Column("sha256", _key(64), primary_key=True),
     Column("text", Text, nullable=False),
+    # When it was put there or named last.
+    Column("kept_at", BigInteger, nullable=False, server_default="0"),
 )
 
 tags = Table(

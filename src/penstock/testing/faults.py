@@ -54,6 +54,8 @@ class Message:
 
 
 Choose = Callable[[Message], str | None]
+#: Host and port, or how to learn them: a store that is started anew may be elsewhere.
+Endpoint = tuple[str, int] | Callable[[], tuple[str, int]]
 
 
 def at_random(seed: int, rates: Mapping[str, float]) -> Choose:
@@ -79,9 +81,11 @@ def in_turn(faults: Iterator[str | None], matching: Callable[[Message], bool] = 
 
 
 @contextlib.contextmanager
-def between(endpoint: tuple[str, int], choose: Choose, seed: int = 0) -> Iterator[FaultProxy]:
-    """A proxy in front of `endpoint` as long as the block lasts."""
-    proxy = FaultProxy(endpoint, choose, seed)
+def between(
+    endpoint: Endpoint, choose: Choose, seed: int = 0, answered: Callable[[Message], None] = lambda _: None
+) -> Iterator[FaultProxy]:
+    """A proxy in front of `endpoint` as long as the block lasts; see `FaultProxy`."""
+    proxy = FaultProxy(endpoint, choose, seed, answered)
     try:
         yield proxy
     finally:
@@ -91,8 +95,18 @@ def between(endpoint: tuple[str, int], choose: Choose, seed: int = 0) -> Iterato
 class FaultProxy:
     """Listens on a loopback port of its own and passes requests on, each with the fault that is chosen for it."""
 
-    def __init__(self, endpoint: tuple[str, int], choose: Choose, seed: int = 0) -> None:
-        self._endpoint, self._choose = endpoint, choose
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        choose: Choose,
+        seed: int = 0,
+        answered: Callable[[Message], None] = lambda _: None,
+    ) -> None:
+        """`choose` is called with a request before the store, `answered` when the store has done it.
+
+        While either does not return, the request is held just there.
+        """
+        self._endpoint, self._choose, self._answered = endpoint, choose, answered
         self._dice = random.Random(seed)  # noqa: S311 - repeatable is the point
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
@@ -132,7 +146,7 @@ class FaultProxy:
         """One connection of a client, with one to the store."""
         store: socket.socket | None = None
         try:
-            store = socket.create_connection(self._endpoint)
+            store = socket.create_connection(self._endpoint() if callable(self._endpoint) else self._endpoint)
             with self._lock:
                 self._open |= {client, store}
             asking, answering = _Side(client), _Side(store)
@@ -179,6 +193,7 @@ class FaultProxy:
         store.send(request.head)
         client.pass_on(request.length, store, self._bit(request.length) if fault == "flip_request" else None)
         answer = store.message(bodiless=request.method == "HEAD")
+        self._answered(request)
         if fault == "cut_answer":
             self._did(fault)
             return False

@@ -89,6 +89,7 @@ class PartsSuite(StoreBase):
         oldest = [claim.name for claim in store.waiting(1)]
         assert sorted(oldest) == ["j03", "j04", "j05", "j08", "j09", "j10"]
         assert store.begun_jobs() == [begun]
+        assert store.begun() == [(begun, [new_host(of="j11")])]
 
     def test_a_tag_sets_the_priority_beside_any_move(self, store: Store) -> None:
         """Whoever moves the job meanwhile neither fails nor undoes it."""
@@ -189,7 +190,7 @@ class PartsSuite(StoreBase):
         in_threads(tell, 2)
         name = sha256_of("the lock é")
         assert [h.notes for h in store.hosts("a-u")] == [{"lock": name, "environment": {"digest": "d"}}] * 2
-        assert store.locks.add("the lock é") == name
+        assert store.locks.add("the lock é", 8) == name
         assert find(store, "a") == find(store, name) == "the lock é"
         ended = advance(started, Succeeded(), 6)
         store.save_job(ended)

@@ -239,10 +239,12 @@ def access_denied(message: str) -> Fault:
 # -- What is wrong with the server ---------------------------------------------------------------------------
 
 
-def internal_failure(*, full: bool = False) -> Fault:
+def internal_failure(told: str = "") -> Fault:
     """The server's own mistake; what it was goes to the server's log and not to the caller. 500.
 
-    `full`: its disk is, which whoever reads this may well be able to mend.
+    Args:
+        told: Sentences about what whoever reads them may well be able to mend, such as a full disk.
     """
-    more = " The disk that Penstock's home lies on is full: free some space on it." if full else ""
-    return Fault("InternalFailure", f"We encountered an internal error. Please try again.{more}", 500)
+    return Fault(
+        "InternalFailure", f"We encountered an internal error. Please try again. {told}".rstrip(), 500
+    )

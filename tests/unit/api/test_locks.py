@@ -94,14 +94,14 @@ def test_a_lock_is_put_on_record_by_who_has_the_key(call, context):
     ],
 )
 def test_what_is_no_lock_is_refused(call, context, method, path, body, words):
-    context.store.locks.add(LOCK)
+    context.store.locks.add(LOCK, 1)
     status, told = call(method, f"/penstock/locks{path}", body)
     assert status == 400
     assert words in told["message"]
 
 
 def test_locks_are_not_for_jobs(context):
-    context.store.locks.add(LOCK)
+    context.store.locks.add(LOCK, 1)
     asking = replace(context, caller=ran_in(context, "ran", LOCK))
     for method, path, body in (
         ("GET", f"/penstock/locks/{sha256_of(LOCK)}", b""),
@@ -123,4 +123,4 @@ def test_a_job_that_names_a_lock_that_is_not_there_is_refused(context):
 def test_a_database_of_the_version_before_gets_the_locks(tmp_path):
     make(str(tmp_path / "p.db"), "0004")
     with closing(open_sqlite(tmp_path / "p.db")) as store:
-        assert store.locks.get(store.locks.add(LOCK)) == LOCK
+        assert store.locks.get(store.locks.add(LOCK, 1)) == LOCK

@@ -3,12 +3,13 @@ import hashlib
 import os
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from penstock.data import outputs as outputs_module
-from penstock.data.answers import NoSuchBucket, StoreFailing, StoreUnreachable
+from penstock.data.answers import NoSuchBucket, StoreFailing, StoreFull, StoreUnreachable
 from penstock.data.outputs import check_buckets, prepare, upload
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.job.run import S3Access
@@ -26,7 +27,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def send(store, access, tmp_path):
-    def call(*outputs, kms_key=None, lines=None, **more):
+    def call(*outputs, kms_key=None, lines=None, access=access, **more):
         return upload(
             outputs or [wanted()],
             kms_key=kms_key,
@@ -270,6 +271,16 @@ def test_a_file_that_can_not_be_read_fails_by_name(store, send, out, monkeypatch
     with pytest.raises(InternalFailure, match="'a' can't be read: Permission denied"):
         send()
     assert set(store.buckets["b"]) == {"o/z"}
+
+
+def test_what_the_own_store_has_no_room_for_fails_at_once_and_alone(store, access, send, out, tmp_path):
+    fill(out, "a", "huge", "z")
+    os.truncate(out / "huge", 1 << 43)  # with nothing in it; larger than the disk
+    with pytest.raises(
+        StoreFull, match=r"'huge' has 8192\.0 GiB, more than its store has room for\. The disk of .* has"
+    ):
+        send(access=replace(access, own=True))
+    assert set(store.buckets["b"]) == {"o/a", "o/z"}
 
 
 def test_one_failed_file_keeps_no_other_from_s3(store, send, out, tmp_path):

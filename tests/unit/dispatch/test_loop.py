@@ -142,7 +142,7 @@ def test_the_more_urgent_goes_first(world):
 
 def test_a_place_that_a_job_could_not_take_goes_to_the_next_within_the_same_pass(world, monkeypatch):
     """Also when those that can't be begun are as many as one look at the queue sees."""
-    monkeypatch.setattr("penstock.dispatch.loop._HEADS", 2)
+    monkeypatch.setattr("penstock.dispatch.loop._HEADS", (1, 2))
     for number in range(7):
         world.submit(f"j{number}")
     real = world.engine.prepare
@@ -167,9 +167,9 @@ def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypat
     monkeypatch.setattr(world.store, "waiting", lambda first: read.append(real(first)) or read[-1])
     world.dispatcher.step()
     assert [world.phase(f"j{n:05}") for n in (0, 3, 4)] == [Phase.PREPARING, Phase.PREPARING, Phase.QUEUED]
-    assert [len(claims) for claims in read] == [16]
+    assert [len(claims) for claims in read] == [2, 16]
     world.dispatcher.step()
-    assert len(read) == 1  # the machine is full
+    assert len(read) == 2  # the machine is full
 
 
 def test_a_stop_reaches_the_runner_until_it_has_ended(world):
@@ -184,16 +184,45 @@ def test_a_stop_reaches_the_runner_until_it_has_ended(world):
     assert world.phase("a") is Phase.STOPPED
 
 
-def test_a_runner_that_died_without_a_word_fails_the_job_with_its_last_words(world):
+def test_a_runner_that_died_before_its_program_ran_fails_the_job_with_its_last_words(world):
     world.submit("a")
     world.dispatcher.step()
-    world.run("a").life = Life.DEAD
-    world.run("a").last_words = "Killed"
+    world.report("a", kind="phase", phase="downloading")
+    run = world.run("a")
+    run.life, run.last_words = Life.DEAD, "Killed"
     world.dispatcher.step()
+    assert run.starts == 1
     job = world.store.job("a")
     assert job.phase is Phase.FAILED
     assert "runner of algo-1 ended without a report" in job.failure_reason
     assert "Killed" in job.failure_reason
+
+
+def test_a_runner_that_died_before_its_first_word_is_followed_once_by_another(world):
+    """It may never have been: who was to start it was killed with the request in hand."""
+    world.submit("a")
+    world.dispatcher.step()
+    run = world.run("a")
+    run.life = Life.DEAD
+    world.dispatcher.step()
+    assert (run.starts, world.phase("a")) == (2, Phase.PREPARING)
+    run.life = Life.DEAD
+    run.last_words = "No module named penstock"
+    world.dispatcher.step()
+    assert run.starts == 2
+    reason = world.store.job("a").failure_reason
+    assert "runner of algo-1 ended without a report while queued" in reason
+    assert "No module named penstock" in reason
+
+
+def test_a_runner_that_died_before_its_first_word_is_not_followed_when_its_job_is_to_stop(world):
+    world.submit("a")
+    world.dispatcher.step()
+    run = world.run("a")
+    run.life = Life.DEAD
+    world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
+    world.dispatcher.step()
+    assert (run.starts, world.phase("a")) == (1, Phase.STOPPED)
 
 
 def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_saves_outputs(world):
@@ -209,6 +238,7 @@ def test_a_runner_that_died_while_its_program_ran_is_followed_once_by_one_that_s
     world.dispatcher.step()
     assert run.starts == 2
     assert world.phase("a") is Phase.FAILED
+    assert "may not have been uploaded" in world.store.job("a").failure_reason
 
 
 def test_outputs_are_saved_though_the_first_try_to_start_for_them_fails(world, monkeypatch):
@@ -270,18 +300,34 @@ def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, mo
     world.dispatcher.step()
     world.submit("b")
     world.report("a", kind="phase", phase="running")
-    hosts = world.store.hosts
+    probe = world.engine.probe
 
-    def meanwhile(uid):
+    def meanwhile(handle):
         monkeypatch.undo()
         world.store.save_job(advance(world.store.job("a"), StopAsked(), next(world.time)))
-        return hosts(uid)
+        return probe(handle)
 
     world.dispatcher.step()
     world.report("a", kind="phase", sequence=2, phase="uploading")
-    monkeypatch.setattr(world.store, "hosts", meanwhile)
+    monkeypatch.setattr(world.engine, "probe", meanwhile)
     world.dispatcher.step()
     assert (world.phase("a"), world.phase("b")) == (Phase.STOPPING, Phase.QUEUED)
+
+
+def test_a_job_that_is_stopped_while_it_is_prepared_leaves_nothing_behind(world, monkeypatch):
+    job, prepare = world.submit("a", instances=2), world.engine.prepare
+
+    def and_stopped(run):
+        if run.host == "algo-2":
+            world.store.save_job(advance(job, StopAsked(), next(world.time)))
+        return prepare(run)
+
+    monkeypatch.setattr(world.engine, "prepare", and_stopped)
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.STOPPED
+    assert world.store.hosts("a-uid") == []
+    assert world.engine.runs == {}
+    assert world.engine.forgotten == ["a-uid/algo-1", "a-uid/algo-2"]
 
 
 def test_a_job_that_can_not_be_prepared_keeps_no_other_waiting(world, monkeypatch, caplog):
@@ -477,3 +523,28 @@ def test_a_store_whose_keys_can_not_be_had_fails_the_job_and_no_other(world, mon
     assert world.phase("a") is Phase.FAILED
     assert "profile 'work'" in world.store.job("a").failure_reason
     assert world.phase("b") is Phase.PREPARING
+
+
+def test_more_of_a_line_is_read_where_its_first_do_not_tell(world):
+    """The first two are too large for what is free, and let the third pass."""
+    world.capacity = Resources(8, 64 << 30, 0, 10)
+    world.restart()
+    world.submit("held", kind="ml.m5.xlarge")
+    world.dispatcher.step()
+    for name in "ab":
+        world.submit(name, kind="ml.m5.2xlarge")
+    world.submit("c", kind="ml.m5.xlarge")
+    world.dispatcher.step()
+    assert [world.phase(n) for n in "abc"] == [Phase.QUEUED, Phase.QUEUED, Phase.PREPARING]
+
+
+def test_a_line_whose_first_can_not_be_prepared_goes_on_behind_them(world, monkeypatch, caplog):
+    for number in range(5):
+        world.submit(f"j{number}")
+    real = world.engine.prepare
+    monkeypatch.setattr(
+        world.engine, "prepare", lambda run: 1 / 0 if run.job_name in {"j0", "j1"} else real(run)
+    )
+    world.dispatcher.step()
+    assert [world.phase(f"j{n}") for n in range(5)] == [Phase.QUEUED] * 2 + [Phase.PREPARING] * 3
+    assert "can't be prepared" in caplog.text

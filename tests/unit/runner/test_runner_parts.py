@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from penstock.data.answers import StoreFailing
 from penstock.data.meter import Meter
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.home import Home, ServerRecord
 from penstock.job.life import Phase
 from penstock.job.run import Run, S3Access
 from penstock.job.uploads import read_lines
-from penstock.runner import contract
+from penstock.runner import contract, scarcity
 from penstock.runner.contract import exit_message
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
@@ -408,3 +409,14 @@ class TestReporter:
         self.report(tmp_path, run(server.url), told.set)
         assert told.is_set()
         server.close()
+
+
+@pytest.mark.parametrize(
+    ("own", "left", "told"), [(True, 1 << 20, True), (True, 1 << 30, False), (False, 0, False)]
+)
+def test_a_full_disk_is_named_where_the_own_store_only_fails(monkeypatch, tmp_path, own, left, told):
+    monkeypatch.setattr("penstock.disk.free", lambda _: left)
+    access = S3Access("http://127.0.0.1:1", "us-east-1", "AKID", "secret", own=own)
+    said = str(scarcity.uploading(StoreFailing("it fails."), access, RunFolder(tmp_path)))
+    assert ("The store's disk is full, probably. The disk of" in said) is told
+    assert said.startswith("it fails.")

@@ -1,12 +1,13 @@
 """The parts of the container runtime that need no engine."""
 
+import gc
 import json
 import socket
 
 import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes.containers import image, sockets
+from penstock.runtimes.containers import engine, image, sockets
 from penstock.runtimes.containers.counts import Counts
 from penstock.runtimes.containers.credentials import credentials, files
 from penstock.runtimes.containers.engine import Engine
@@ -126,6 +127,13 @@ def test_who_does_not_listen_is_none(tmp_path):
         listener.listen()
         assert sockets.lacking(env) is None
         assert [*sockets.candidates(env)] == [str(path)]
+
+
+def test_an_engine_that_does_not_listen_leaves_no_socket_open(tmp_path):
+    gc.collect()  # whatever others have left
+    with pytest.raises(InternalFailure, match=r"does not answer: .*No such file"):
+        engine.ask(str(tmp_path / "socket"))
+    gc.collect()  # an unclosed socket would be a warning, which is an error
 
 
 def test_another_machines_engine_is_refused():

@@ -43,8 +43,16 @@ def test_links_and_folders_of_the_system_are_reproduced_as_they_are(machine):
 
 def test_of_etc_only_what_is_harmless_is_shown(machine):
     steps = view(_program(), machine)
-    shown = {path for path in _paths(steps, Bind) if path.startswith("/etc")}
-    assert shown == {"/etc/services", "/etc/ssl/certs"}
+    assert {path for path in _paths(steps, Bind) if path.startswith("/etc")} == {"/etc/ssl/certs"}
+    made = {"/etc/hosts", "/etc/hostname", "/etc/passwd", "/etc/group"}
+    assert set(_paths(steps, File)) - made == {"/etc/services"}
+
+
+def test_a_file_of_etc_is_copied_unless_it_is_large(machine):
+    (machine / "etc" / "mime.types").write_bytes(b"x" * (128 * 1024 + 1))
+    steps = view(_program(), machine)
+    assert File("/etc/services", (machine / "etc" / "services").read_bytes()) in steps
+    assert Bind(str(machine / "etc" / "mime.types"), "/etc/mime.types") in steps
 
 
 def test_nothing_of_the_machine_is_writable_but_the_mounts(machine):
@@ -60,7 +68,7 @@ def test_a_link_in_etc_is_followed_unless_it_leads_into_usr(machine):
     (machine / "etc" / "localtime").symlink_to("/usr/bin/env")
     (machine / "etc" / "timezone").symlink_to("nowhere")
     steps = view(_program(), machine)
-    assert Bind(str(machine / "run" / "resolv.conf"), "/etc/resolv.conf") in steps
+    assert File("/etc/resolv.conf", b"nameserver 127.0.0.53\n") in steps
     assert Link("/etc/localtime", os.path.realpath("/usr/bin/env")) in steps
     assert "/etc/timezone" not in {step.path for step in steps}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sdk_fakes import FakeBoto
+from sdk_fakes import FakeBoto, FakeNews
 
-from penstock.client import local_server
+from penstock.client import local_server, record
 from penstock.session import Session
 
 
@@ -52,6 +52,7 @@ def local(monkeypatch: pytest.MonkeyPatch, address: local_server.Address) -> Fak
     fake = FakeBoto(address.region)
     monkeypatch.setattr(local_server, "ensure", lambda start=True: address)
     monkeypatch.setattr(module, "local_session", lambda address, *, trimmed=False: fake)
+    monkeypatch.setattr(record, "News", lambda _, name: FakeNews(fake, name))
     return fake
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 ROLE = "arn:aws:iam::111122223333:role/r"
 
@@ -78,3 +78,21 @@ class FakeBoto:
             rest = dict(request)
             found[f"s3://{rest.pop('Bucket')}/{rest.pop('Key')}"] = rest
         return found
+
+
+class FakeNews:
+    """The local server's news of a job whose log is silent: its status is what the fake client describes."""
+
+    def __init__(self, boto: FakeBoto, name: str) -> None:
+        self._boto, self._name = boto, name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def next(self, seconds: float, log: int | None = None) -> dict[str, Any]:
+        """As `record.News` has it."""
+        described = self._boto.client("sagemaker").describe_processing_job(ProcessingJobName=self._name)
+        return {"status": described["ProcessingJobStatus"], "ended": True, "log": 0}

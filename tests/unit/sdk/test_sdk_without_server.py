@@ -9,7 +9,6 @@ import pytest
 
 from penstock.cli import checks
 from penstock.client import local_server
-from penstock.config import Settings
 from penstock.errors import ServerUnavailable
 
 REQUIRES = ["boto3>=1.34", "no-such-package-here[x]>=1 ; extra == 'server'", "boto3>=1 ; extra == 'server'"]
@@ -36,6 +35,6 @@ def test_the_sdk_names_what_is_missing_and_the_remedy(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_sdk_alone")
 def test_doctor_finds_it() -> None:
-    finding = next(f for f in checks.examine(Settings.read()) if f.what == "server's packages")
+    finding = next(f for f in checks._parts() if f.what == "server's packages")
     assert (finding.state, finding.remedy) == ("missing", local_server.INSTALL_SERVER)
     assert "no-such-package-here" in finding.text

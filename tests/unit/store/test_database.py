@@ -7,9 +7,11 @@ from sqlalchemy.exc import DatabaseError
 from store_plans import PlanSuite
 from store_upgrades import UpgradeSuite
 
+from penstock.job.life import Phase
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
-from penstock.testing.stores import StoreSuite, open_store
+from penstock.testing.store_retention import RetentionSuite
+from penstock.testing.stores import StoreSuite, new_job, open_store
 
 
 @pytest.fixture
@@ -30,6 +32,10 @@ class TestParts(PartsSuite):
     pass
 
 
+class TestRetention(RetentionSuite):
+    pass
+
+
 class TestLists(ListSuite):
     pass
 
@@ -46,6 +52,24 @@ def test_what_was_acknowledged_is_on_disk(address):
     with closing(open_store(address)) as store, store._engine.begin() as c:
         assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_the_file_becomes_shorter_when_jobs_go(address):
+    with closing(open_store(address)) as store:
+        store.add_jobs(
+            [(new_job(f"j{n}", phase=Phase.COMPLETED, exit_message="x" * 5000), {}) for n in range(500)]
+        )
+
+        def pages():
+            with store._engine.begin() as c:
+                return c.exec_driver_sql("PRAGMA page_count").scalar()
+
+        before = pages()
+        for n in range(500):
+            store.delete_job(store.job(f"j{n}"))
+        for _ in range(8):
+            store.ended.give_back()
+        assert pages() < before / 4
 
 
 def test_an_errors_text_does_not_hold_what_was_to_be_written(address):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -19,6 +20,7 @@ from docker.constants import DEFAULT_DOCKER_API_VERSION
 from docker.errors import DockerException
 
 from penstock.errors import InternalFailure
+from penstock.runtimes.containers.connection import connect
 from penstock.runtimes.containers.sockets import candidates, lacking
 
 #: Seconds for an answer to one call. Pulls have none: a large layer may take its time.
@@ -27,8 +29,6 @@ _PATIENCE = 120
 _OLDEST = "1.41"
 _OWN = f"{tempfile.gettempdir()}/penstock-podman-"
 _SERVICE = Path(__file__).with_name("service.py")
-#: Held for as long as this process lives, and their stdin with them.
-_SERVICES: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Engine:
 
     def client(self, timeout: float | None = _PATIENCE) -> docker.APIClient:
         """A connection of one's own; it is not for several threads at once."""
-        return docker.APIClient(base_url=f"unix://{self.socket}", version=self.api, timeout=timeout)
+        return connect(self.socket, self.api, timeout)
 
 
 def reach(notes: Path | None = None) -> Engine:
@@ -81,7 +81,7 @@ def ask(path: str, notes: Path | None = None) -> Engine:
     Raises:
         InternalFailure: It does not answer.
     """
-    client = docker.APIClient(base_url=f"unix://{path}", version=_OLDEST, timeout=_PATIENCE)
+    client = connect(path, _OLDEST, _PATIENCE)
     try:
         # Docker's and Podman's answer to this needs no version, and comes at once.
         headers = client.get(client._url("/_ping", versioned_api=False), timeout=_PATIENCE).headers  # noqa: SLF001 - ping() tells no headers
@@ -128,17 +128,17 @@ def serve() -> str:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(path)
         listener.listen(64)
-        _SERVICES.append(
-            subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SERVICE), str(listener.fileno()), path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(listener.fileno(),),
-                start_new_session=True,
-                cwd="/",
-            )
+        service = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_SERVICE), str(listener.fileno()), path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+            cwd="/",
         )
+    # Holds the service's stdin for as long as this process lives, and waits for one that ends before.
+    threading.Thread(target=service.wait, name="reap podman", daemon=True).start()
     return path
 
 

@@ -18,6 +18,7 @@ from docker.utils.socket import frames_iter
 
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import Resource
+from penstock.runtimes.containers.connection import cut
 from penstock.runtimes.containers.counts import Counts
 from penstock.runtimes.containers.engine import Engine, brief
 
@@ -107,7 +108,7 @@ class Contained:
         finally:
             os.close(output)
             self._ended.set()
-            stream._response.raw.close()  # noqa: SLF001 - with its connection, which stream.close() leaves open
+            cut(stream)
             assert self._reaper.stdin is not None
             with suppress(BrokenPipeError):
                 self._reaper.stdin.close()  # it removes the container, which nobody need wait for

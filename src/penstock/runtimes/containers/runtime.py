@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from docker.types import DeviceRequest, Mount
 from penstock.errors import ClientFailure, InternalFailure, JobFailure
 from penstock.runtimes.base import Limits, Program
 from penstock.runtimes.containers import remains
+from penstock.runtimes.containers.connection import cut
 from penstock.runtimes.containers.engine import Engine, brief
 from penstock.runtimes.containers.image import SHELL, Image
 from penstock.runtimes.containers.running import Contained
@@ -62,22 +63,21 @@ class Container:
             for mount in program.mounts:
                 if mount.writable:
                     _open(mount.source)
-        reaper = _reaper(self.engine)
-        client = self.engine.client()
-        try:
-            made = self._create(client, program, mounts)
-            reaper.stdin.write(f"{made}\n".encode())  # type: ignore[union-attr]
-            reaper.stdin.flush()  # type: ignore[union-attr]
-            stream = client.attach_socket(made, {"stdout": 1, "stderr": 1, "stream": 1, "logs": 0})
-            client.start(made)
-        except (DockerException, OSError) as error:
-            client.close()
-            _let_go(reaper)
-            raise self._refusal(program, brief(error)) from error
-        except BaseException:
-            client.close()
-            _let_go(reaper)
-            raise
+        with ExitStack() as undo:
+            reaper = _reaper(self.engine)
+            undo.callback(_let_go, reaper)
+            client = self.engine.client()
+            undo.callback(client.close)
+            try:
+                made = self._create(client, program, mounts)
+                reaper.stdin.write(f"{made}\n".encode())  # type: ignore[union-attr]
+                reaper.stdin.flush()  # type: ignore[union-attr]
+                stream = client.attach_socket(made, {"stdout": 1, "stderr": 1, "stream": 1, "logs": 0})
+                undo.callback(cut, stream)
+                client.start(made)
+            except (DockerException, OSError) as error:
+                raise self._refusal(program, brief(error)) from error
+            undo.pop_all()
         own = [mount.source for mount in program.mounts if mount.writable]
         return Contained(
             self.engine,

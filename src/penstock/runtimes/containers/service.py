@@ -29,7 +29,8 @@ def main() -> None:
     os.close(listener)
     sys.stdin.buffer.read()
     time.sleep(_LINGER)
-    os.kill(service, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)  # a rootless Podman is two processes, and ours has a session of its own
     os.waitpid(service, 0)
     os.unlink(path)
     os.rmdir(os.path.dirname(path))

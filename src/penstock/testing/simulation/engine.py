@@ -28,6 +28,8 @@ class Disk:
     stop: bool = False
     """The mark of a stop that was asked for."""
 
+    ending: tuple[bool, int] | None = None
+    """Whether its program was halted, and its exit code, once it has ended; counts until the machine is down."""
     synced: dict[str, int] = field(default_factory=lambda: {"journal": 0, "manifest": 0, "log": 0})
     """How much of each file no loss of power takes."""
 
@@ -37,6 +39,7 @@ class Disk:
 
     def lose(self, chance: random.Random) -> bool:
         """What a loss of power takes: what was not synced, perhaps. False: also that it was ever started."""
+        self.ending = None
         if not self.synced["journal"] and chance.random() < 0.2:  # as before the start
             self.journal, self.log, self.manifest = BytesIO(), BytesIO(), BytesIO()
             self.ml = self.stop = False

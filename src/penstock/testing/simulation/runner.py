@@ -152,15 +152,21 @@ class Runner:
             yield self._chance.randrange(_GRACE)
         self.running = False
         self._log("goodbye")
+        self._disk.ending = halted, self._wish.exit_code
+        yield from self._hand_over(journal, *self._disk.ending)
+
+    def _hand_over(self, journal: Journal, halted: bool, code: int) -> Generator[int, None, None]:
         self._reach(journal, Phase.UPLOADING)
         yield from self._upload(journal)
-        code = self._wish.exit_code
         if halted or code == 0:
             self._end(journal, "halted" if halted else "succeeded", None, code)
         else:
             self._end(journal, "failed", f"AlgorithmError: , exit code: {code}", code)
 
     def _salvage(self, journal: Journal) -> Generator[int, None, None]:
+        if self._disk.ending is not None:
+            yield from self._hand_over(journal, *self._disk.ending)
+            return
         reason = (
             f"InternalServerError: The runner of {self.run.host} ended without a report; it was killed or it "
             "crashed, and its program with it. What the program had written by then was uploaded."

@@ -50,7 +50,7 @@ class Life:
         )
         self.context = Context(store, logbook, "eu-west-1", "1", world.clock.wall, self.wake)
 
-    def wake(self) -> None:
+    def wake(self, *, soon: bool = True) -> None:  # noqa: ARG002 - nobody rests here
         """Something has changed: look at once."""
         if self._stepping:
             self._again = True
@@ -228,7 +228,7 @@ class Calls:
             self._check_alive()
             world.take_time()
             self._check_alive()
-            if name == "begun_jobs":
+            if name == "begun":
                 world.watch.began_pass()
             elif name == "job_of_uid":
                 world.watch.tries(args[0])

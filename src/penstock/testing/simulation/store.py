@@ -116,6 +116,10 @@ class MemoryStore:
         """Those of them that have been started."""
         return [job for job in self.active_jobs() if job.phase is not Phase.QUEUED]
 
+    def begun(self) -> list[tuple[Job, list[Host]]]:
+        """The same with their hosts."""
+        return [(job, self.hosts(job.uid)) for job in self.begun_jobs()]
+
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim; with `first` so many of each owner and priority."""
         claims = sorted(
@@ -177,6 +181,9 @@ class MemoryLogbook:
         if offset <= len(log) < offset + len(data):
             log += data[len(log) - offset :]
         return len(log)
+
+    def sync(self, job_uid: str, host: str) -> None:
+        """Nothing is lost here."""
 
     def size(self, job_uid: str, host: str) -> int:
         """How many bytes are held."""
