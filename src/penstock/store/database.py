@@ -164,10 +164,10 @@ class Store:
                 moved = self._say.move_job.run(cursor, **move)
             else:
                 moved = self._say.carry_job.run(cursor, **move, **_by(by))
+            if moved == 1 and job.phase.final:
+                self._stretches.widen(cursor, job)
         if moved != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
-        if job.phase.final:
-            self._stretches.widen(cursor, job)
 
     def delete_job(self, job: Job) -> None:
         """Remove a job in a final phase, with its hosts, tags and uploads.
