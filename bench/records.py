@@ -6,6 +6,7 @@ are other sizes.
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import shutil
@@ -45,15 +46,17 @@ def main():
                 home, more = stack.enter_context(kind(size))
                 began = time.perf_counter()
                 keys = stack.enter_context(penstock(home, PORT + 200 * place, **more))
-                servers.append((size, PORT + 200 * place, keys, time.perf_counter() - began))
+                took = time.perf_counter() - began
+                pid = json.loads((Path(home) / "server.json").read_text())["pid"]
+                servers.append((size, PORT + 200 * place, keys, took, pid))
             measure(kind.__name__, servers)
 
 
 def measure(kind, servers):
-    rows = [("start-up", *(f"{1000 * took:.0f}" for *_, took in servers), "")]
+    rows = [("start-up", *(f"{1000 * took:.0f}" for *_, took, _ in servers), "")]
     times = {}
     for turn in range(TURNS):
-        for size, port, keys, _ in servers:
+        for size, port, keys, *_ in servers:
             for (what, detail), call in calls(size, turn, port, keys):
                 began = time.perf_counter()
                 answer = one(port, call)
@@ -69,11 +72,20 @@ def measure(kind, servers):
             worst.append(statistics.median(found))
             cells.append(f"{worst[-1]:.1f} / {sorted(found)[int(0.99 * len(found))]:.1f}")
         rows.append((what, *cells, f"{worst[-1] / worst[0]:.1f}"))
+    rows.append(("memory at most, MiB", *(f"{peak(pid):.0f}" for *_, pid in servers), ""))
     show(
         f"{kind}: ms of a request by the number of finished jobs, median / p99, of the slowest order ({machine()})",
         ("", *(f"{size:,}" for size, *_ in servers), "ratio"),
         rows,
     )
+
+
+def peak(pid):
+    """The most memory that a process has had, in MiB."""
+    [line] = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) / 1024
 
 
 def calls(size, turn, port, keys):
@@ -97,6 +109,12 @@ def calls(size, turn, port, keys):
         **{f"status {status}": {"StatusEquals": status} for status in ("Completed", "Failed", "InProgress")},
         "status and name": {"StatusEquals": "Failed", "NameContains": "train"},
         "status and newer half": {"StatusEquals": "Failed", "CreationTimeAfter": middle},
+        "name and newer half": {"NameContains": "train", "CreationTimeAfter": middle},
+        "created and modified": {
+            "CreationTimeAfter": middle - 86400,
+            "CreationTimeBefore": middle,
+            "LastModifiedTimeAfter": middle - 3600,
+        },
     }
     for (label, given), (by, order) in itertools.product(filters.items(), SORTS):
         asked = {"SortBy": by, "SortOrder": order, **given}

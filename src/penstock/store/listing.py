@@ -44,7 +44,7 @@ _COLUMNS = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jo
 #: So many jobs are walked before another way is taken.
 WALK = 500
 #: And so many within stretches.
-SKIP = 20_000
+SKIP = 40_000
 #: To ask once more counts as so many.
 _ASKED = 1000
 #: So many of stretches that follow each other are walked at once.
