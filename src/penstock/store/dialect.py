@@ -31,5 +31,7 @@ class Dialect:
     """The names that hold such a text, where they are found by themselves."""
     give_back: Callable[[], None]
     """Gives a little of the room that removed rows have left back to the disk; nothing where that happens by itself."""
+    byte: Callable[[ColumnElement[bytes], int], ColumnElement[int]] | None
+    """A byte of a value, where it costs more to have all of them than one."""
     lateral: bool
     """Whether a subquery in FROM may name what stands before it."""

@@ -9,7 +9,7 @@ and there: those are *picked* by an index of the condition, and sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -205,8 +205,8 @@ class _Skipping:
         query = self._query
         wanted = letters(query.name_contains) if query.name_contains else {}
         runs: list[_Run] = []
-        for begin, end, size, held in self._c.execute(_stretches(query, letters=bool(wanted))):
-            if not all(held[at] & bits == bits for at, bits in wanted.items()):
+        for begin, end, size, held in self._c.execute(_stretches(query, self._dialect, wanted)):
+            if held is not None and not all(held[at] & bits == bits for at, bits in wanted.items()):
                 continue
             last = runs[-1] if runs and runs[-1].size < _TOGETHER else None
             if last and query.descending and last.begin == end:
@@ -218,8 +218,11 @@ class _Skipping:
         return runs
 
 
-def _stretches(query: JobQuery, *, letters: bool) -> Select[Any]:
-    """Those whose times may be right, in order: where they begin and end, how many jobs they have, their letters."""
+def _stretches(query: JobQuery, dialect: Dialect, wanted: Mapping[int, int]) -> Select[Any]:
+    """Those whose times may be right, in order: where they begin and end, how many jobs they have, their letters.
+
+    The letters are None where they are not wanted or the database has looked at them.
+    """
     table = (TIMES if query.sort_by == "CreationTime" else NAMES).table
     s, next_one = table.c, table.alias().c
     end = select(func.min(next_one.begins)).where(next_one.begins > s.begins).correlate(table)
@@ -231,7 +234,9 @@ def _stretches(query: JobQuery, *, letters: bool) -> Select[Any]:
         where += [] if least is None else [s[f"{column}_last"] >= least]
         where += [] if most is None else [s[f"{column}_first"] <= most]
     order = s.begins.desc() if query.descending else s.begins
-    held = s.letters if letters else null()
+    held = s.letters if wanted and dialect.byte is None else null()
+    if dialect.byte is not None:
+        where += [dialect.byte(s.letters, at).op("&")(bits) == bits for at, bits in wanted.items()]
     return select(s.begins, end.scalar_subquery(), s.jobs, held).where(*where).order_by(order)
 
 

@@ -80,6 +80,7 @@ def connect(path: Path) -> Dialect:
         now=literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", BigInteger),
         name_holds=_name_holds,
         names_with=_names_with,
+        byte=None,
         give_back=lambda: _give_back(engine),
         lateral=False,
     )
