@@ -28,7 +28,7 @@ from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.job.run import Run, S3Access
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.testing.fake_engine import FakeEngine
 
 JOBS = int(os.environ.get("BENCH_JOBS") or 10_000)
@@ -84,7 +84,7 @@ def dispatcher(store, folder, engine, capacity):
             job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e"
         )
 
-    return Dispatcher(store, Logbook(Path(folder) / "logs"), engine, make_run, lambda: 0, capacity)
+    return Dispatcher(store, FileLogbook(Path(folder) / "logs"), engine, make_run, lambda: 0, capacity)
 
 
 def timed(what):

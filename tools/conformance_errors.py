@@ -18,7 +18,7 @@ from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
 from penstock.job.life import Started, Succeeded, advance
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.wire import signature
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
@@ -184,7 +184,7 @@ def answers() -> Iterator[tuple[str, str, str, str, str]]:
         store = open_sqlite(Path(folder) / "penstock.db")
         at = [NOW]
         context = Context(
-            store, Logbook(Path(folder) / "logs"), REGION, ACCOUNT, lambda: at[0], lambda **_: None
+            store, FileLogbook(Path(folder) / "logs"), REGION, ACCOUNT, lambda: at[0], lambda **_: None
         )
         callers = Callers(KEY, Lender(KEY.secret), store.job_of_uid, context.clock)
         application = Application(context, callers, _no_store, dict, lambda: None)  # type: ignore[arg-type]

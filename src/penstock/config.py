@@ -7,6 +7,7 @@ Every setting is listed in the README's table, and a test holds the two together
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,11 @@ class Settings:
     """Bytes; None: what suits the disk."""
     database_url: str | None = field(repr=False)
     """A PostgreSQL database, with its password maybe; None: SQLite in the home."""
+    report_url: str | None
+    server_lease: int
+    """Seconds."""
+    runner_lease: int
+    """Seconds."""
 
     @property
     def bucket(self) -> str:
@@ -124,6 +130,9 @@ class Settings:
             environments_bytes=_bytes(env, "PENSTOCK_ENVIRONMENTS_BYTES"),
             disk_floor=_bytes(env, "PENSTOCK_DISK_FLOOR"),
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
+            report_url=_url(env, "PENSTOCK_REPORT_URL"),
+            server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 5, 86400),
         )
 
 
@@ -175,6 +184,9 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_ENVIRONMENTS_BYTES": "how much of environments is kept (default however much)",
     "PENSTOCK_DISK_FLOOR": "with less left on the home's disk no job is taken (default 1 GiB, or 1 % of a small disk)",
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
+    "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
+    "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
+    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a shared database may run without any server (default 600)",
 }
 
 
@@ -252,6 +264,13 @@ def _folders(env: Mapping[str, str], name: str) -> tuple[str, ...]:
             f"{name} opens folders of this machine, so it goes only with a loopback PENSTOCK_HOST, not {host}."
         )
     return folders
+
+
+def _url(env: Mapping[str, str], name: str) -> str | None:
+    text = env.get(name)
+    if text and not re.fullmatch(r"https?://[^/?#@\s]+/?", text):
+        raise ConfigurationError(f"{name}={text!r} is no address such as http://penstock.example.org:9550.")
+    return text.rstrip("/") if text else None
 
 
 def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

@@ -150,6 +150,27 @@ class Home:
             self._write("keys.json", json.dumps(asdict(keys), indent=2))
         return keys
 
+    def server_id(self) -> str:
+        """By which name servers that share a database know the one of this home; made at the first call.
+
+        Raises:
+            ConfigurationError: It can't be read, or not be written.
+        """
+        with self._usable():
+            if self.known_id() is None:
+                self._write("server.id", secrets.token_hex(8))
+        known = self.known_id()
+        if known is None:
+            raise ConfigurationError(f"{self.path / 'server.id'} can't be read, or is empty: remove it.")
+        return known
+
+    def known_id(self) -> str | None:
+        """The same, if it has been made and may be read."""
+        try:
+            return (self.path / "server.id").read_text().strip() or None
+        except (OSError, ValueError):
+            return None
+
     @contextlib.contextmanager
     def _usable(self) -> Iterator[None]:
         """Tell what to do when the system refuses a file of this home. That one is missing passes through."""

@@ -46,9 +46,8 @@ from penstock.retention.keeper import Keeper
 from penstock.retention.policy import Policy
 from penstock.retention.records import Records
 from penstock.runtimes.containers import sockets
-from penstock.store.database import Store, open_postgres, open_sqlite
+from penstock.shared import open_shared
 from penstock.store.local_ports import local_ports
-from penstock.store.logbook import Logbook
 from penstock.wire import model, signature
 
 _log = logging.getLogger("penstock")
@@ -95,29 +94,37 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = home.keys()
-        self._store = _open_store(settings)  # first, since another server may have it: nothing runs yet
         self._sockets = [_listen(settings.host, settings.port)]
         host, port = self._sockets[0].getsockname()[:2]
+        shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+        self._endpoint = _url(shown, port)
+        capacity = _capacity(settings)
+        # Before anything runs: other servers of the database may not agree.
+        self._shared = open_shared(settings, home, self._endpoint, capacity, _release)
+        self._store, self._logbook = self._shared.store, self._shared.logbook
         self._bucket_sources = bucket_sources(settings)
         self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
         # Started early and side by side: it takes a second, the rest of the server a third of that.
         self._objects.start()
-        shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-        self._endpoint = _url(shown, port)
         #: For jobs' programs: boto3 asks for credentials on loopback alone.
         self._inner_endpoint = self._endpoint
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._logbook = Logbook(settings.home / "logs")
         self._engine = LocalEngine(settings.home / "runs", _release)
-        capacity = _capacity(settings)
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
         self._keeper = Keeper(policy, records, settings.home, shelves, now)
         self._news = News()
         self._dispatcher = Dispatcher(
-            self._store, self._logbook, self._engine, self._make_run, now, capacity, tell=self._news.tell
+            self._store,
+            self._logbook,
+            self._engine,
+            self._make_run,
+            now,
+            capacity,
+            right=self._shared.lease,
+            tell=self._news.tell,
         )
         self._ready = threading.Event()
         self._ending = threading.Event()
@@ -134,7 +141,9 @@ class _Server:
             local_inputs=settings.local_inputs,
             signer=self._keys.access_key_id,
             most=capacity if settings.strict_resources else None,
-            queue=lambda: outlook(self._store, capacity, now()),
+            queue=lambda: outlook(self._store, capacity, now(), self._shared.known()),
+            runner_ms=settings.runner_lease * 1000,
+            server_urls=self._shared.urls,
             runtime=settings.runtime,
             no_engine=sockets.lacking,
             no_room=self._keeper.lacking,
@@ -155,6 +164,7 @@ class _Server:
 
     def __enter__(self) -> Self:
         self._home.announce(self._record())
+        self._shared.start()
         self._beginning.start()
         return self
 
@@ -163,7 +173,7 @@ class _Server:
         self._dispatcher.close()
         self._keeper.close()
         self._engine.close()
-        alive = self._store.begun_jobs()
+        alive = [job for job in self._store.begun_jobs() if job.place == self._shared.place]
         if alive:
             _log.warning("%d job(s) go on without the server; the object store stays up for them", len(alive))
         self._beginning.join(_STORE_SECONDS if alive else 0)
@@ -171,7 +181,7 @@ class _Server:
             self._objects.stop()
             self._beginning.join()
             self._objects.stop()  # should it have been started anew in just this moment
-        self._store.close()
+        self._shared.close()
 
     def run(self) -> None:
         """Answer requests until a signal comes."""
@@ -272,6 +282,7 @@ class _Server:
             strict_versions=self._settings.strict_versions,
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
+            leased=self._shared.lease is not None,
             aws=self._lender.variables(job.uid, self._inner_endpoint),
         )
 
@@ -312,23 +323,6 @@ def _capacity(settings: Settings) -> Resources:
         gpus=len(there.gpus) if settings.gpus is None else settings.gpus,
         instances=settings.slots,
     )
-
-
-def _open_store(settings: Settings) -> Store:
-    """The Store, this server's alone.
-
-    Raises:
-        ConfigurationError: The database can't be used, or another server does.
-    """
-    if settings.database_url is None:
-        return open_sqlite(settings.home / "penstock.db")  # the home is ours alone, and so is the file
-    store = open_postgres(settings.database_url)
-    try:
-        store.hold()
-    except ConfigurationError:
-        store.close()
-        raise
-    return store
 
 
 def _release(folder: Path) -> None:

@@ -249,8 +249,11 @@ class Session:
 
     def list_s3_files(self, bucket: str, key_prefix: str) -> list[str]:
         """All keys that start with `key_prefix`."""
-        found = transfer.objects(self.s3_client, bucket, key_prefix, self._owner(bucket))
-        return [key for key, _ in found]
+        return [key for key, _ in self._objects(bucket, key_prefix)]
+
+    def _objects(self, bucket: str, key_prefix: str) -> list[tuple[str, int]]:
+        """Key and size of all objects whose key starts with `key_prefix`."""
+        return transfer.objects(self.s3_client, bucket, key_prefix, self._owner(bucket))
 
     # Jobs
 
@@ -313,6 +316,8 @@ class Session:
     def wait_for_processing_job(self, job: str, poll: float = 5) -> dict[str, Any]:
         """Wait until the job has ended, printing one character for its status every `poll` seconds.
 
+        In a notebook, on the local server, a card of the job is drawn in their place.
+
         Returns:
             The last answer of DescribeProcessingJob.
 
@@ -323,6 +328,8 @@ class Session:
 
     def logs_for_processing_job(self, job_name: str, wait: bool = False, poll: float = 10) -> None:
         """Print the job's log lines; with `wait`, until it has ended.
+
+        In a notebook, on the local server and with `wait`, a card of the job with the last lines is drawn instead.
 
         Raises:
             UnexpectedStatusException: The job failed (with `wait` only).

@@ -10,10 +10,12 @@ from store_plans import PlanSuite
 from store_upgrades import StartSuite, UpgradeSuite
 
 from penstock.errors import ConfigurationError
+from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.store_retention import RetentionSuite
+from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 pytestmark = pytest.mark.machine
@@ -41,7 +43,7 @@ class OnPostgres:
     @pytest.fixture
     def address(self, database):
         with psycopg.connect(database) as c:
-            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads, locks")
+            c.execute("TRUNCATE jobs, hosts, tags, metrics, uploads, locks, servers, log_pieces")
         return database
 
 
@@ -57,8 +59,19 @@ class TestRetention(OnPostgres, RetentionSuite):
     pass
 
 
+class TestServers(OnPostgres, ServersSuite):
+    pass
+
+
 class TestLists(OnPostgres, ListSuite):
     pass
+
+
+class TestLogs(OnPostgres, LogbookSuite):
+    @pytest.fixture
+    def book(self, address):
+        with closing(open_store(address)) as store:
+            yield store.logbook()
 
 
 class TestCrashes(OnPostgres, CrashSuite):

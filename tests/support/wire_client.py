@@ -18,7 +18,7 @@ from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway
 from penstock.clock import now
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.wire.signature import Key
 
 KEY = Credentials("AKIATEST", "secret")
@@ -50,7 +50,9 @@ class WireClient:
     def __init__(self, folder, gateway=None, access=None, own=True, wait_ready=lambda: None):
         """With `access`, the real gateway passes S3's requests on there; `own`: as to a store of Penstock's own."""
         self.store = open_sqlite(folder / "p.db")
-        self.context = Context(self.store, Logbook(folder / "logs"), REGION, ACCOUNT, now, lambda **_: None)
+        self.context = Context(
+            self.store, FileLogbook(folder / "logs"), REGION, ACCOUNT, now, lambda **_: None
+        )
         callers = Callers(Key(KEY.access_key, KEY.secret_key), LENDER, self.store.job_of_uid, now)
         if access is not None:
             gateway = S3Gateway(lambda: access, own, callers, ACCOUNT)

@@ -88,7 +88,12 @@ QUICK = {("sagemaker", "DescribeProcessingJob")}
 
 
 #: What runners post besides log bytes.
-_REPORTS = {"events": reports.take_events, "progress": reports.take_progress, "uploads": reports.take_uploads}
+_REPORTS = {
+    "events": reports.take_events,
+    "lease": reports.take_lease,
+    "progress": reports.take_progress,
+    "uploads": reports.take_uploads,
+}
 
 
 class Application:
@@ -161,6 +166,8 @@ class Application:
             validate.check(known, relaxed=self._relaxed_limits)
             if who.job is not None:
                 permissions.check(context.account, who.job, call.service, call.operation, call.params)
+            if call.operation == "CreateProcessingJob":
+                context = replace(context, invocation=_invocation(scope))
             result = await _carry_out(context, call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
@@ -197,7 +204,7 @@ class Application:
             await _send(send, reply.render_fault("s3", fault, _request_id()))
 
     async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|progress|uploads)``."""
+        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|lease|progress|uploads)``."""
         parts = path.split("/")[3:]
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
@@ -258,6 +265,12 @@ async def _carry_out(context: Context, call: parse.Call) -> Mapping[str, Any] | 
     else:
         result = await run_in_threadpool(operate, context, call.params)
     return result
+
+
+def _invocation(scope: Scope) -> str | None:
+    """The AWS SDKs' name of a call, which is the same for all attempts of it."""
+    found = next((value for name, value in scope["headers"] if name == b"amz-sdk-invocation-id"), b"")
+    return found.decode("latin-1") or None
 
 
 async def _own(context: Context, scope: Scope, body: bytes) -> Mapping[str, Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from penstock.api.admission import Admission
@@ -36,6 +35,8 @@ class Context:
     news: News = field(default_factory=News)
     caller: Job | None = None
     """The job whose program asks; None for whoever has the home's keys."""
+    invocation: str | None = None
+    """What the client calls this call, the same each time that it tries again (`amz-sdk-invocation-id`)."""
     transfers: dict[tuple[str, str], Progress] = field(default_factory=dict)
     """What is moved just now, by job uid and host. Told anew every second, so it need not outlive the server."""
     local_inputs: Sequence[str] = ()
@@ -46,6 +47,10 @@ class Context:
     """What the machine has, where a job that asks for more is refused."""
     queue: Callable[[], Mapping[str, Any]] = _nothing_waits
     """The queue in words, as `dispatch.outlook` tells it."""
+    runner_ms: int = 600_000
+    """For how many milliseconds a runner may go on without word from a server, where servers share a database."""
+    server_urls: Callable[[], Mapping[str, str]] = dict
+    """Where servers that share the database are, by their ids."""
     runtime: str = "sandbox"
     """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
     no_engine: Callable[[], str | None] = lambda: None
@@ -55,6 +60,14 @@ class Context:
     retention: tuple[Policy, Records] | None = None
     """The rules of how long ended jobs and logs are kept, and what carries them out."""
 
+    ways_in: dict[str, Admission] = field(default_factory=dict, repr=False)
+    """Holds `admission` for all contexts that are made of this one."""
+
+    @property
+    def admission(self) -> Admission:
+        """The way of new jobs into the store, for all who call at the same time."""
+        return self.ways_in.setdefault("jobs", Admission(self.store.add_jobs))
+
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:processing-job/{name}"
@@ -62,8 +75,3 @@ class Context:
     def trial_component_arn(self, name: str) -> str:
         """The ARN of the trial component of that name."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:experiment-trial-component/{name}"
-
-    @cached_property
-    def admission(self) -> Admission:
-        """The way of new jobs into the store."""
-        return Admission(self.store.add_jobs)

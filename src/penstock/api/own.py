@@ -96,7 +96,10 @@ def _record(context: Context, name: str) -> Mapping[str, Any]:
     hosts, moved = store.hosts(job.uid), context.transfers
     transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
     place = _place(context, job) if job.phase is Phase.QUEUED else None
-    return translate.record(job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place)
+    server = context.server_urls().get(job.carrier.server)
+    return translate.record(
+        job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place, server
+    )
 
 
 def _queue(context: Context) -> Mapping[str, Any]:

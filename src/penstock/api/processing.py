@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +47,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     tags = {t["Key"]: t["Value"] for t in params.get("Tags") or []}
     job = Job(
         name=name,
-        uid=f"{name}-{secrets.token_hex(6)}",
+        uid=f"{name}-{_unique(context.invocation, name)}",
         arn=context.job_arn(name),
         request=request,
         created_at=at,
@@ -61,12 +62,24 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     except LockGone as error:
         raise invalid(f"environment.{VARIABLE}: {error}") from error
     except Conflict as error:
+        there = await asyncio.to_thread(context.store.job, name)
+        if context.invocation is not None and there is not None and there.uid == job.uid:
+            return {
+                "ProcessingJobArn": there.arn
+            }  # this very call came before, and its answer did not arrive
         raise resource_in_use(
             "Job name must be unique within an AWS account and region, and a job with this name already exists "
             f"({job.arn})"
         ) from error
     context.wake(soon=False)
     return {"ProcessingJobArn": job.arn}
+
+
+def _unique(invocation: str | None, name: str) -> str:
+    """What makes a job's uid its own; the same for a call that is tried again, as when its server has died."""
+    if invocation is None:
+        return secrets.token_hex(6)
+    return hashlib.sha256(f"{invocation} {name}".encode()).hexdigest()[:12]
 
 
 def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from penstock.api.context import Context
-from penstock.job.events import Host, HostEvent
+from penstock.job.events import Host, HostEvent, to_stop
 from penstock.job.uploads import read_lines
 from penstock.progress import Progress
 
@@ -50,6 +50,21 @@ def take_events(context: Context, uid: str, name: str, token: str, body: bytes) 
     # A host that has ended takes no more, but its runner may let go of all that it has said.
     last = max((e.sequence for e in events), default=0)
     return {"sequence": max(last, (applied or host).sequence)}
+
+
+def take_lease(context: Context, uid: str, name: str, token: str, _: bytes) -> dict[str, Any]:
+    """Let a runner go on, and tell whether it is to stop: who carries its job may be unable to reach it.
+
+    Raises:
+        ReportRefused: Its host has ended: it was given up, or it has told its end.
+    """
+    known(context, uid, name, token)
+    left = context.store.servers.renew_runner(uid, name, context.runner_ms)
+    job = context.store.job_of_uid(uid)
+    if left is None or job is None:
+        raise ReportRefused(410, "the run has ended")
+    stopping = {host.name for host in to_stop(job, context.store.hosts(uid))}
+    return {"milliseconds": left, "stop": name in stopping}
 
 
 def take_log(context: Context, uid: str, name: str, token: str, offset: int, data: bytes) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def record(
     uploads: Sequence[Mapping[str, Any]],
     transfers: Mapping[str, Progress],
     place: Mapping[str, Any] | None = None,
+    server: str | None = None,
 ) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
 
@@ -68,6 +69,7 @@ def record(
         uploads: What is stored of each output.
         transfers: What its hosts move just now.
         place: Its entry of the queue; None when it has been started.
+        server: Where the server is that carries it on; None when there is but one.
     """
     moved = together(list(transfers.values()))
     return {
@@ -88,6 +90,7 @@ def record(
         "uploads": list(uploads),
         "owner": job.owner,
         "priority": job.priority,
+        "server": server,
         "queue": None if place is None else {name: place[name] for name in ("position", "reason")},
         "hosts": [
             {

@@ -85,16 +85,19 @@ def queue(
     if json:
         show.as_json(told)
         return
-    rows = [
-        ("", one["name"], one["phase"], one["takes"], _priority(one), one["owner"], "")
+    rows: list[tuple[str, ...]] = [
+        ("", one["name"], one["phase"], one["takes"], _priority(one), one["owner"], one["server"] or "", "")
         for one in told["running"]
     ]
     rows += [
-        (str(one["position"]), one["name"], "queued", one["asks_for"], _priority(one), one["owner"], one["reason"])
+        (str(one["position"]), one["name"], "queued", one["asks_for"], _priority(one), one["owner"], "", one["reason"])
         for one in told["waiting"][:limit]
     ]  # fmt: skip
+    columns: tuple[str, ...] = ("", "NAME", "PHASE", "RESOURCES", "PRIORITY", "OWNER", "SERVER", "WAITS")
+    if not any(one["server"] for one in told["running"]):  # there is but one
+        columns, rows = _without(columns, 6), [_without(row, 6) for row in rows]
     if rows:
-        show.table(("", "NAME", "PHASE", "RESOURCES", "PRIORITY", "OWNER", "WAITS"), rows)
+        show.table(columns, rows)
     else:
         show.note("Nothing runs, and nothing waits.")
     if len(told["waiting"]) > limit:
@@ -105,6 +108,10 @@ def queue(
         f"{units.size(capacity['memory_bytes'])}, {max(0, free['gpus'])} of {capacity['gpus']} GPUs, "
         f"{max(0, free['instances'])} of {capacity['instances']} instances"
     )
+
+
+def _without(row: tuple[str, ...], place: int) -> tuple[str, ...]:
+    return row[:place] + row[place + 1 :]
 
 
 def _priority(one: Mapping[str, Any]) -> str:
@@ -218,6 +225,7 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("status", told["status"]),
         ("queue", record.place(told) or ""),
         ("priority", _priority(told)),
+        ("server", told["server"] or ""),
         ("took", units.duration(ended - told["created_at"])),
         ("created", show.moment(told["created_at"])),
         ("image", application["ImageUri"]),

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from penstock.client import record
 from penstock.clock import now
 from penstock.units import duration, size
 
@@ -129,13 +130,7 @@ def failed(told: Mapping[str, Any], log: str, hint: str | None = None) -> None:
 
 def phases(told: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Each phase of a job, when it began and how long it took."""
-    reached = sorted(told["phases"].items(), key=lambda item: item[1])
-    ends = [at for _, at in reached[1:]] + [None]
-    last = told["ended_at"] or now()
-    return [
-        (phase, moment(at), duration((until or last) - at))
-        for (phase, at), until in zip(reached, ends, strict=True)
-    ]
+    return [(phase, moment(began), duration(took)) for phase, began, took in record.phases(told, now())]
 
 
 def moment(ms: int | None) -> str:

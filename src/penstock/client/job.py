@@ -7,12 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from penstock.client.io import ProcessingInput, ProcessingOutput, inputs_of, outputs_of
+from penstock.client.job_data import ByName, JobInput, JobOutput
+from penstock.client.names import parse_s3_url
+from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
+    from penstock.client.view import View
     from penstock.processing import Processor
     from penstock.session import Session
 
 logger = logging.getLogger("penstock")
+
+#: How many of the last log lines a card has.
+_CARD_LINES = 100
+#: And how many the text of a failed one.
+_TEXT_LINES = 10
 
 #: What goes over the wire for SageMaker's local mode, which the API has no instance type for: the largest there are.
 #: A job gets what its type has, or what there is when that is less; so these get all of the machine.
@@ -20,13 +29,13 @@ LOCAL_INSTANCE_TYPES = {"local": "ml.m8i.96xlarge", "local_gpu": "ml.g6e.48xlarg
 
 
 class ProcessingJob:
-    """A job on the server.
+    """A job on the server. A notebook shows it as a card, `print` as some lines.
 
     Attributes:
         sagemaker_session: The session it was started with.
         job_name: Its name.
-        inputs: Its inputs.
-        outputs: Its outputs.
+        inputs: Its inputs, a list in which they are also found by their names: `job.inputs["data"]`.
+        outputs: Its outputs, the same; of each `list`, `read_json`, `to_pandas` and others give what it holds.
         output_kms_key: The key that encrypts its outputs.
     """
 
@@ -40,8 +49,8 @@ class ProcessingJob:
     ) -> None:
         self.sagemaker_session = sagemaker_session
         self.job_name = job_name
-        self.inputs = inputs
-        self.outputs = outputs
+        self.inputs = None if inputs is None else ByName(JobInput.of(self, one) for one in inputs)
+        self.outputs = None if outputs is None else ByName(JobOutput.of(self, one) for one in outputs)
         self.output_kms_key = output_kms_key
 
     @property
@@ -119,6 +128,9 @@ class ProcessingJob:
     def wait(self, logs: bool = True) -> None:
         """Wait until the job has ended, and print its log as it comes unless `logs` is False.
 
+        In a notebook, on the local server, a card is drawn that shows how far the job is, with the last lines of the
+        log unless `logs` is False; `logs()` prints all of them.
+
         Raises:
             UnexpectedStatusException: The job failed; the message has the reason and the last log lines.
         """
@@ -127,6 +139,10 @@ class ProcessingJob:
         else:
             self.sagemaker_session.wait_for_processing_job(self.job_name)
 
+    def logs(self) -> None:
+        """Print the job's log, all that there is so far."""
+        self.sagemaker_session.logs_for_processing_job(self.job_name, wait=False)
+
     def describe(self) -> dict[str, Any]:
         """What DescribeProcessingJob answers."""
         return self.sagemaker_session.describe_processing_job(self.job_name)
@@ -134,6 +150,45 @@ class ProcessingJob:
     def stop(self) -> None:
         """Ask for the job to be stopped; does not wait for it."""
         self.sagemaker_session.stop_processing_job(self.name)
+
+    def __repr__(self) -> str:
+        # Debuggers and logs ask for this, so nobody is called.
+        return f"<ProcessingJob {self.job_name}>"
+
+    def __str__(self) -> str:
+        """What is known of the job at this moment, for a terminal."""
+        seen = self._look(_TEXT_LINES)
+        return f"{self!r}: {seen}" if isinstance(seen, Exception) else str(seen)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        from penstock.client import card  # noqa: PLC0415 - for notebooks
+
+        seen = self._look(_CARD_LINES)
+        return card.message(self.job_name, str(seen)) if isinstance(seen, Exception) else card.job(seen)
+
+    def _look(self, lines: int = 0) -> View | Exception:
+        """The job at this moment, or why that can't be had: to show something must not fail."""
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - comes with boto3
+
+        from penstock.client.look import look  # noqa: PLC0415 - keeps the import light
+
+        try:
+            return look(self.sagemaker_session._connection, self.job_name, lines)  # noqa: SLF001 - of this package
+        except (PenstockError, BotoCoreError, ClientError) as error:
+            return error
+
+    def _stored(self, output: str) -> list[tuple[str, int]]:
+        """Key and size of what the job has stored of an output, as its local server has on record."""
+        from penstock.client import record  # noqa: PLC0415 - keeps the import light
+
+        address = self.sagemaker_session._connection.address  # noqa: SLF001 - of this package
+        uploads = record.uploads(address, self.job_name)
+        # Two instances may have stored the same object: the later holds.
+        found = {parse_s3_url(one["uri"])[1]: one["size"] for one in uploads if one["output"] == output}
+        return sorted(found.items())
 
     @staticmethod
     def prepare_app_specification(

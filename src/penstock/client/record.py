@@ -46,7 +46,7 @@ def queue(address: Address) -> dict[str, Any]:
     return _get(address, "/penstock/queue")
 
 
-def place(told: dict[str, Any]) -> str | None:
+def place(told: Mapping[str, Any]) -> str | None:
     """A job's place in the queue and why it waits, in words; None when it waits no more.
 
     Args:
@@ -54,6 +54,20 @@ def place(told: dict[str, Any]) -> str | None:
     """
     found = told.get("queue")
     return found and f"{ordinal(found['position'])} in the queue: {found['reason']}"
+
+
+def phases(told: Mapping[str, Any], at: int) -> tuple[tuple[str, int, int], ...]:
+    """Each phase that a job has come to: its name, when it began, and for how long (0 for the one that it ended in).
+
+    Args:
+        told: The job's record.
+        at: The present moment, in milliseconds since the epoch as all times.
+    """
+    reached = sorted(told["phases"].items(), key=lambda item: item[1])
+    ends = [began for _, began in reached[1:]] + [told["ended_at"] or at]
+    return tuple(
+        (phase, began, max(0, end - began)) for (phase, began), end in zip(reached, ends, strict=True)
+    )
 
 
 def lock_of(told: dict[str, Any], address: Address) -> str:
@@ -111,7 +125,7 @@ def prune(address: Address, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]
             return
 
 
-def no_log(told: dict[str, Any]) -> str | None:
+def no_log(told: Mapping[str, Any]) -> str | None:
     """That a job's log is not kept any more, in words; None when it is.
 
     Args:

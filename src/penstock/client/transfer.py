@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,8 @@ def download(
     Raises:
         ValueError: A key would be written outside of `path`.
     """
-    root = Path(path).resolve()
     folder = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
-    written = []
+    wanted = []
     for key, size in objects(client, bucket, prefix, listing):
         if key == prefix:
             name = Path(key).name
@@ -108,16 +107,39 @@ def download(
             name = key.removeprefix(folder)
         else:  # a neighbour: `train-old/x` for the prefix `train`
             continue
-        target = Path(path, name)
-        if not target.resolve().is_relative_to(root):
-            raise ValueError(f"s3://{bucket}/{key} would be written to {target}, which is outside of {path}.")
         if key.endswith("/") and size == 0:  # a folder, as consoles make them
-            target.mkdir(parents=True, exist_ok=True)
+            _target(path, name, bucket, key).mkdir(parents=True, exist_ok=True)
             continue
+        wanted.append((key, name))
+    return download_these(client, path, bucket, wanted, extra)
+
+
+def download_these(
+    client: Any,
+    path: str,
+    bucket: str,
+    wanted: Iterable[tuple[str, str]],
+    extra: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Download objects, each a key and the name that it gets below the folder `path`; the files written.
+
+    Raises:
+        ValueError: A key would be written outside of `path`.
+    """
+    written = []
+    for key, name in wanted:
+        target = _target(path, name, bucket, key)
         target.parent.mkdir(parents=True, exist_ok=True)
         client.download_file(Bucket=bucket, Key=key, Filename=str(target), ExtraArgs=extra)
         written.append(str(target))
     return written
+
+
+def _target(path: str, name: str, bucket: str, key: str) -> Path:
+    target = Path(path, name)
+    if not target.resolve().is_relative_to(Path(path).resolve()):
+        raise ValueError(f"s3://{bucket}/{key} would be written to {target}, which is outside of {path}.")
+    return target
 
 
 def objects(client: Any, bucket: str, prefix: str, listing: Mapping[str, str]) -> list[tuple[str, int]]:

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
+from penstock.dispatch.lease import Alone, Right
 from penstock.dispatch.schedule import PATIENCE_MS, plan, room
-from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
+from penstock.dispatch.settle import catch_up, moment, verdict
 from penstock.engines.base import Engine, Life
 from penstock.errors import ConfigurationError, Conflict, JobFailure
 from penstock.job.claim import Claim, Resources, claim_of, resources_of, too_large
-from penstock.job.events import Host, HostEvent
-from penstock.job.life import Failed, Job, Phase, Started, advance
+from penstock.job.events import Host, HostEvent, to_stop
+from penstock.job.life import Carrier, Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
 from penstock.job.uploads import read_lines
 from penstock.store.database import Store
@@ -61,7 +62,9 @@ class Dispatcher:
         capacity: Resources,
         patience: int = PATIENCE_MS,
         tell: Callable[[str], None] = lambda _: None,
+        right: Right | None = None,
     ) -> None:
+        """`right` is how this server may write; None: it has a database of its own."""
         self._store = store
         self._logbook = logbook
         self._engine = engine
@@ -70,6 +73,8 @@ class Dispatcher:
         self._capacity = capacity
         self._patience = patience
         self._tell = tell
+        self._right: Right = right or Alone()
+        self._by: Carrier | None = None
         self._followed: set[str] = set()
         """The runs that were given another runner: only one each, lest what kills runners is fed for ever. A server
         that is started anew gives one more."""
@@ -113,22 +118,30 @@ class Dispatcher:
 
     def step(self) -> None:
         """One pass over all jobs that have been started and have not ended, and the heads of the queue."""
+        by = self._right.held()
+        if by is None:
+            return  # others may work on what it would do
+        if by != self._by:
+            self._by, self._swept_at = by, None  # others may have ended jobs that lie here
         begun = self._store.begun()
-        self._sweep([host for _, hosts in begun for host in hosts])
-        holding = []
-        for job, hosts in begun:
+        self._sweep([host for job, hosts in begun if job.place == by.server for host in hosts])
+        holding = {job.uid: claim_of(job) for job, _ in begun if job.place == by.server}
+        gathered = self._right.gather([job for job, _ in begun], by)
+        for job, (_, hosts) in zip(gathered, begun, strict=True):
+            if job.carrier != by:
+                continue
             ended = False
             try:
-                ended = self._carry(job, hosts)
+                ended = self._carry(job, hosts, by)
             except Conflict:
                 self.wake()  # somebody moved it meanwhile (a stop, say): look again at once
             except Exception:  # noqa: BLE001 - one job's trouble must not keep the others waiting
                 _log.exception("Job %s can't be carried on; it is tried again", job.name)
-            if not ended:
-                holding.append(claim_of(job))
-        self._start_next(holding)
+            if ended:
+                holding.pop(job.uid, None)
+        self._start_next(list(holding.values()), by)
 
-    def _start_next(self, holding: list[Claim]) -> None:
+    def _start_next(self, holding: list[Claim], by: Carrier) -> None:
         """Begin what may be, until the machine is full or nothing more can be.
 
         The guarded write alone decides: what the queue says of a job may be old when its turn has come.
@@ -140,7 +153,7 @@ class Dispatcher:
                 return
             for claim in start:
                 tried.add(claim.uid)
-                if self._try(claim):
+                if self._try(claim, by):
                     holding.append(claim)
 
     def _plan(self, holding: list[Claim], tried: Container[str]) -> list[Claim]:
@@ -157,14 +170,14 @@ class Dispatcher:
                 break  # nobody's line was at its end, as far as it was read: with all of it the plan is the same
         return made.start
 
-    def _try(self, claim: Claim) -> bool:
+    def _try(self, claim: Claim, by: Carrier) -> bool:
         """Begin a job whose turn it is; whether its place is taken."""
         try:
             job = self._store.job_of_uid(claim.uid)
-            return job is not None and job.phase is Phase.QUEUED and self._begin(job)
+            return job is not None and job.phase is Phase.QUEUED and self._begin(job, by)
         except Conflict:
             self.wake()
-            return False  # it was stopped in this moment
+            return False  # it was stopped in this moment, or another server was quicker
         except Exception:  # noqa: BLE001 - as above
             _log.exception("Job %s can't be begun; it is tried again", claim.name)
             return True  # perhaps: the next pass sees what is on record
@@ -185,7 +198,7 @@ class Dispatcher:
         else:
             self._swept_at = now
 
-    def _begin(self, job: Job) -> bool:
+    def _begin(self, job: Job, by: Carrier) -> bool:
         """Store the intent, then start. What a crash leaves in between is found by `_carry`.
 
         Returns:
@@ -204,16 +217,15 @@ class Dispatcher:
             _log.exception("Job %s can't be prepared; it is tried again", job.name)
             return False
         try:
-            self._store.add_hosts(advance(job, Started(), at), hosts)
+            self._store.add_hosts(advance(job, Started(), at), hosts, by, self._right.runner_ms)
         except Conflict:
-            for (
-                host
-            ) in hosts:  # it was stopped in this moment, and nothing on record tells of what was prepared
+            # It was stopped in this moment, or is another server's: nothing on record tells of what was prepared.
+            for host in hosts:
                 if host.handle is not None:
-                    self._forget(host.handle)
+                    self._forget(self._engine, host.handle)
             raise
         for host in hosts:
-            self._start(host)
+            self._start(self._engine, host, by)
         return True
 
     def _prepare(self, job: Job, at: int) -> list[Host]:
@@ -235,27 +247,32 @@ class Dispatcher:
             for name, token in tokens.items()
         ]
 
-    def _start(self, host: Host) -> None:
+    def _start(self, engine: Engine, host: Host, by: Carrier) -> None:
         assert host.handle is not None
         try:
-            self._engine.start(host.handle)
+            engine.start(host.handle)
         except JobFailure as failure:
-            self._report_for(host, failure.reason)
+            self._report_for(host, failure.reason, by)
 
-    def _carry(self, job: Job, hosts: Sequence[Host]) -> bool:
+    def _carry(self, job: Job, hosts: Sequence[Host], by: Carrier) -> bool:
         """Bring one job forward; True when it has ended."""
-        looked_after = [self._look_after(job, host) for host in hosts if not host.ended]
+        engine = self._engine if job.place == by.server else self._right.reach(job.place)
+        looked_after = [
+            self._give_up_if_lost(host, by) if engine is None else self._look_after(engine, job, host, by)
+            for host in hosts
+            if not host.ended
+        ]
         if any(looked_after):
             hosts = self._store.hosts(job.uid)
         for host in to_stop(job, hosts):
-            if host.handle is not None:
-                self._engine.stop(host.handle)
+            if host.handle is not None and engine is not None:  # else its runner hears it with its lease
+                engine.stop(host.handle)
         event = verdict(job, hosts)
         if event is None:
             return False
         now = self._clock()
         moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
-        self._store.save_job(moved)
+        self._store.save_job(moved, by)
         if moved.phase.final:
             self._tell(job.uid)
             _log.info(
@@ -265,17 +282,25 @@ class Dispatcher:
                 f": {moved.failure_reason}" if moved.failure_reason else "",
             )
             for host in hosts:
-                if host.handle is not None:
-                    self._forget(host.handle)
+                if host.handle is not None and engine is not None:  # else its own server sweeps it away
+                    self._forget(engine, host.handle)
         return moved.phase.final
 
-    def _forget(self, handle: str) -> None:
+    def _forget(self, engine: Engine, handle: str) -> None:
         try:
-            self._engine.forget(handle)
+            engine.forget(handle)
         except OSError:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
 
-    def _look_after(self, job: Job, host: Host) -> bool:
+    def _give_up_if_lost(self, host: Host, by: Carrier) -> bool:
+        """End a host on a machine out of reach once its runner's lease is over: by then it has ended by itself."""
+        reason = (
+            f"InternalServerError: {host.name} is lost: its machine is out of reach, and its runner has not been heard "
+            "of for as long as it may go on without word from a server."
+        )
+        return self._store.end_lapsed(host.job_uid, host.name, self._end(host, reason), by)
+
+    def _look_after(self, engine: Engine, job: Job, host: Host, by: Carrier) -> bool:
         """Start a host that a crash kept from being started; conclude for one whose runner is dead.
 
         Returns:
@@ -283,40 +308,46 @@ class Dispatcher:
         """
         if host.handle is None:
             return False
-        life = self._engine.probe(host.handle)
+        life = engine.probe(host.handle)
         if life is Life.ALIVE:
             return False
-        self._look_after_dead(job, host, host.handle, life)
+        self._look_after_dead(engine, job, host, life, by)
         return True
 
-    def _look_after_dead(self, job: Job, host: Host, handle: str, life: Life) -> None:
+    def _look_after_dead(self, engine: Engine, job: Job, host: Host, life: Life, by: Carrier) -> None:
+        handle = host.handle
+        assert handle is not None
         if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
             # It was started, and the machine knows nothing of it: a second start would run the program again.
             words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
-            self._report_for(host, f"InternalServerError: {words}: it lost power, or somebody removed it.")
+            self._report_for(
+                host, f"InternalServerError: {words}: it lost power, or somebody removed it.", by
+            )
             return
         if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
-            self._start(host)
+            self._start(engine, host, by)
             return
         # A runner that ended well may have died between its last words and our look: its remains tell.
         held = self._logbook.size(job.uid, host.name)
-        while (remains := self._engine.remains(handle, held)).log:
+        while (remains := engine.remains(handle, held)).log:
             held = self._logbook.append(job.uid, host.name, held, remains.log)
         self._logbook.sync(job.uid, host.name)
         try:
-            self._take_manifest(host, handle)
-            current = self._store.apply_events(job.uid, host.name, remains.events) or host
+            self._take_manifest(engine, host, handle)
+            current = self._store.apply_events(job.uid, host.name, remains.events, by) or host
         except ValueError as error:  # a journal that no runner of ours wrote so
-            self._report_for(host, f"InternalServerError: The journal of {host.name} can't be read: {error}.")
+            self._report_for(
+                host, f"InternalServerError: The journal of {host.name} can't be read: {error}.", by
+            )
             return
         if current.ended:
             return
         silent = current.phase is Phase.QUEUED
         if life is Life.NEVER_STARTED or (silent and job.phase is Phase.STOPPING):
-            self._report_for(current, None)
+            self._report_for(current, None, by)
             return
         if current.phase in _WORTH_ANOTHER and handle not in self._followed:
-            self._start(current)
+            self._start(engine, current, by)
             self._followed.add(handle)
             return
         lost = (
@@ -329,21 +360,24 @@ class Dispatcher:
             current,
             f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
             f"it was killed or it crashed.{lost}{words}",
+            by,
         )
 
-    def _take_manifest(self, host: Host, handle: str) -> None:
+    def _take_manifest(self, engine: Engine, host: Host, handle: str) -> None:
         """Put on record what a dead runner has stored; what it has told already is written once more, in place."""
         start = 0
-        while lines := self._engine.manifest(handle, start).rpartition(b"\n")[0]:
+        while lines := engine.manifest(handle, start).rpartition(b"\n")[0]:
             self._store.uploads.add(host.job_uid, host.name, read_lines(lines + b"\n"))
             start += len(lines) + 1
 
-    def _report_for(self, host: Host, reason: str | None) -> None:
+    def _report_for(self, host: Host, reason: str | None, by: Carrier) -> None:
         """Report the end of a host in the place of a runner that can't."""
-        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
-        ended = HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
-        self._store.apply_events(host.job_uid, host.name, [ended])
+        self._store.apply_events(host.job_uid, host.name, [self._end(host, reason)], by)
         self.wake()
+
+    def _end(self, host: Host, reason: str | None) -> HostEvent:
+        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
+        return HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
 
 
 def _line(claim: Claim) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The queue in words: who holds what of the machine, who waits, and for what. Pure but for what it reads."""
+"""The queue in words: who holds what of the machines, who waits, and for what. Pure but for what it reads."""
 
 from __future__ import annotations
 
@@ -6,40 +6,64 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penstock.dispatch.schedule import Wait, left, plan
-from penstock.job.claim import Claim, Resources, claim_of, counted, gib
+from penstock.job.claim import Claim, Resources, claim_of, counted, gib, resources_of
+from penstock.job.life import ALONE
 from penstock.store.database import Store
+from penstock.store.servers import Entered
 
 #: How many holders are named of those that a job waits for.
 _NAMED = 3
 
 
-def outlook(store: Store, capacity: Resources, now: int) -> dict[str, Any]:
+def outlook(store: Store, capacity: Resources, now: int, servers: Sequence[Entered] = ()) -> dict[str, Any]:
     """The whole queue as it is at this moment. JSON.
 
     ``capacity`` and ``free`` are what the machine has and what is left of it; ``running`` are the jobs that have been
     started, the oldest first, and ``waiting`` the others, the next first, each with its place (``position``, from 1)
     and the ``reason`` why it waits.
+
+    Where servers share the database (`servers`, the one that is asked first), capacity and free are those of all
+    machines together, whoever runs is told with the ``server`` that carries it on, and the reasons are those of the
+    machine that is asked.
     """
     begun = store.begun_jobs()
-    holding = [claim_of(job) for job in begun]
-    made = plan(capacity, holding, store.waiting(), now, explain=True)
-    reasons = _Reasons(capacity, [*holding, *made.start])
-    due = len(made.start)
+    machines = {one.server.id: one.server.capacity for one in servers if one.alive} or {
+        ALONE.server: capacity
+    }
+    urls = {one.server.id: one.server.url for one in servers}
+    waiting, due, waits, reasons = store.waiting(), list[Claim](), list[Wait](), None
+    free = Resources()
+    for place, there in machines.items():
+        holding = [claim_of(job) for job in begun if job.place == place]
+        made = plan(there, holding, waiting, now, explain=True)
+        due += made.start
+        free += left(there, holding)
+        if reasons is None:
+            waits, reasons = made.waits, _Reasons(there, [*holding, *made.start])
+        waiting = [wait.claim for wait in made.waits]
+    assert reasons is not None
+    starting = {claim.uid for claim in due}
+    waits = [wait for wait in waits if wait.claim.uid not in starting]
     return {
-        "capacity": _json(capacity),
-        "free": _json(left(capacity, holding)),
+        "capacity": _json(sum(machines.values(), Resources())),
+        "free": _json(free),
         "running": [
-            {**_entry(claim), "phase": job.phase.value, "takes": str(claim.resources.of(capacity))}
-            for job, claim in zip(begun, holding, strict=True)
+            {
+                **_entry(claim_of(job)),
+                "phase": job.phase.value,
+                "takes": str(resources_of(job.request).of(machines.get(job.place, capacity))),
+                "server": urls.get(job.carrier.server),
+            }
+            for job in begun
         ],
         "waiting": [
             *(
                 {**_entry(claim), "position": place, "reason": "is about to start"}
-                for place, claim in enumerate(made.start, 1)
+                for place, claim in enumerate(due, 1)
             ),
             *(
-                {**_entry(wait.claim), "position": due + wait.position, "reason": reasons.of(wait)}
-                for wait in made.waits
+                {**_entry(wait.claim), "position": place, "reason": reasons.of(wait)}
+                for place, wait in enumerate(waits, len(due) + 1)
             ),
         ],
     }

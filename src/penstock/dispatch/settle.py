@@ -65,14 +65,6 @@ def catch_up(job: Job, hosts: Sequence[Host], now: int) -> Job:
     return replace(job, phases=dict(in_order), started_at=started)
 
 
-def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:
-    """The hosts that must be asked to stop: all when the job stops, the others when one has failed."""
-    failed = any(h.phase is Phase.FAILED for h in hosts)
-    if job.phase is Phase.STOPPING or failed:
-        return [h for h in hosts if not h.ended]
-    return []
-
-
 def _end(hosts: Sequence[Host]) -> Event:
     message = _exit_message(hosts)
     failed = [h for h in hosts if h.phase is Phase.FAILED]

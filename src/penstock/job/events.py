@@ -7,11 +7,11 @@ journal from 1, and an event that was applied already is passed over.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from penstock.job.life import Phase
+from penstock.job.life import Job, Phase
 
 
 @dataclass(frozen=True)
@@ -109,3 +109,11 @@ def apply(host: Host, event: HostEvent) -> Host:
         raise ValueError(f"unknown outcome: {outcome}")
     phase = _FINAL[outcome]
     return replace(changed, phase=phase, phases={**host.phases, phase.value: at}, outcome=event.data)
+
+
+def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:
+    """The hosts that must be asked to stop: all when the job stops, the others when one has failed."""
+    failed = any(h.phase is Phase.FAILED for h in hosts)
+    if job.phase is Phase.STOPPING or failed:
+        return [h for h in hosts if not h.ended]
+    return []

@@ -122,6 +122,21 @@ MOVES: Mapping[tuple[Phase, type[Event]], Phase | None] = {
 _ORDER = (_P.PREPARING, _P.DOWNLOADING, _P.RUNNING, _P.UPLOADING)
 
 
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """The right of one server to carry jobs on: its id, and a number that grows each time it takes that right anew.
+
+    Every write of a dispatcher names it, and one whose right is over writes nothing ("fencing token").
+    """
+
+    server: str = ""
+    epoch: int = 0
+
+
+#: That of a server that has a database of its own.
+ALONE = Carrier()
+
+
 @dataclass(frozen=True)
 class Job:
     """A processing job on record. Times are milliseconds since the epoch."""
@@ -147,6 +162,10 @@ class Job:
     """For whom it is: the queue is fair between owners."""
     priority: int = 0
     """From -100 to 100; the higher is started first."""
+    carrier: Carrier = ALONE
+    """Who carries it on, once it has been started."""
+    place: str = ""
+    """The server on whose machine it was started, whoever carries it on."""
     lock: str | None = None
     """The SHA-256 of the environment's lock that it asks for; None: it asks for none."""
     logs_removed_at: int | None = None

@@ -103,6 +103,8 @@ class Run:
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
+    leased: bool = False
+    """Whether the run may go on only as long as a server says so (`runner/lease.py`)."""
     notes: tuple[str, ...] = ()
     """Lines that the job's log begins with."""
     aws: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -47,6 +47,13 @@ class RunFolder:
         """The program's output and the runner's notes, as log events."""
         return self.path / "log"
 
+    def servers(self) -> list[str]:
+        """Where the servers are that share the database; kept fresh by those of this machine, for all of its runs."""
+        try:
+            return (self.path.parent.parent / "servers").read_text().split()
+        except OSError:
+            return []
+
     @property
     def ml(self) -> Path:
         """What the program sees as `/opt/ml`."""

@@ -13,11 +13,14 @@ from penstock.data.meter import Meter
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
+from penstock.runner.lease import Lease
+from penstock.runner.line import Line
 from penstock.runner.logs import LogWriter
 from penstock.runner.manifest import Manifest
 from penstock.runner.records import Records
 from penstock.runner.report import Reporter
-from penstock.runner.run import Stop, conduct, salvage
+from penstock.runner.run import conduct, salvage
+from penstock.runner.stop import Stop
 from penstock.runtimes.containers.sockets import marked
 
 
@@ -41,6 +44,9 @@ def main(path: Path) -> None:
     journal = Journal(folder.journal.open("a+b", buffering=0), now, reporter.changed)
     records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
     reporter.start(journal, records.meter)
+    lease = Lease(Line(run, folder), stop) if run.leased else None
+    if lease is not None:
+        lease.hold()  # before anything is done: who comes late may have been given up
     with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:
         # A crash of the machine may take the journal and leave what a program has put into `ml`: no input may
         # follow its links.
@@ -50,7 +56,11 @@ def main(path: Path) -> None:
             salvage(run, folder, records)
         else:
             conduct(run, folder, records, stop, cache)
+        if lease is not None:
+            lease.ease()
         reporter.finish()
+        if lease is not None:
+            lease.close()
         journal.close()
         records.manifest.close()
         log.close()

@@ -1,7 +1,7 @@
 """Sends log, upload manifest and journal to the server, from the last place it has acknowledged, until all is taken.
 
 What is sent in which order is said in `outbox.py`. When no server answers, the runner keeps trying: its journal and
-log are on disk, and the home folder tells where the next server is.
+log are on disk, and `line.py` tells where the next server is.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from penstock.data.meter import Meter
-from penstock.home import Home
 from penstock.job.run import Run
 from penstock.runner import scarcity
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
+from penstock.runner.line import Line, Refused
 from penstock.runner.outbox import Outbox
 
 _LONGEST_PAUSE = 2.0
@@ -31,15 +28,12 @@ _GATHER, _LONGEST_GATHER, _REST = 0.1, 0.5, 10
 _PROGRESS_EVERY = 0.5
 
 
-class Refused(Exception):
-    """The server knows this run no more."""
-
-
 class Reporter:
     """A thread that reports one run."""
 
     def __init__(self, run: Run, folder: RunFolder, refused: Callable[[], None]) -> None:
         self._run = run
+        self._line = Line(run, folder)
         # Kept open: once the end has been heard, the run's folder is removed under our hands.
         for path in (folder.log, folder.manifest):
             path.touch()
@@ -51,7 +45,6 @@ class Reporter:
         self._all_said = threading.Event()
         self._outbox: Outbox | None = None
         self._meter: Meter | None = None
-        self._connection: http.client.HTTPConnection | None = None
         self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
 
     def changed(self) -> None:
@@ -68,7 +61,7 @@ class Reporter:
         self._all_said.set()
         self._changed.set()
         self._thread.join()
-        self._disconnect()
+        self._line.close()
         self._log.close()
         self._manifest.close()
 
@@ -89,7 +82,6 @@ class Reporter:
                 self._refused()
                 return
             except (OSError, http.client.HTTPException):
-                self._disconnect()
                 if finishing and time.monotonic() - last_answer > self._run.patience:
                     return
                 time.sleep(pause)
@@ -109,53 +101,11 @@ class Reporter:
         while post is not None:
             # The server needs room for what it takes: where there is none, that of what it has taken is given up.
             scarcity.give_up_start(self._folder, self._folder.log, self._outbox.log_sent)
-            reply = self._post(*post)
+            reply = self._line.post(*post)
             try:
                 post = sending.send(reply)
             except StopIteration:
                 post = None
         progress = self._meter.read() if self._meter is not None else None
         if progress is not None:
-            self._post("progress", json.dumps(progress.to_json()).encode())
-
-    def _post(self, what: str, body: bytes) -> dict[str, Any]:
-        connection = self._connected()
-        connection.request(
-            "POST",
-            f"/penstock/runs/{self._run.job_uid}/{self._run.host}/{what}",
-            body,
-            {"Authorization": f"Bearer {self._run.token}"},
-        )
-        response = connection.getresponse()
-        content = response.read()
-        if response.status in {401, 403, 404, 410}:
-            raise Refused
-        if response.status != 200:
-            raise http.client.HTTPException(f"the server answered {response.status}")
-        reply: dict[str, Any] = json.loads(content)
-        return reply
-
-    def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            address = urlsplit(self._address())
-            make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-            self._connection = make(address.hostname or "127.0.0.1", address.port, timeout=30)
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _address(self) -> str:
-        """Where the server is now: it may have been started again on another port.
-
-        Raises:
-            ConnectionError: None runs. Nothing is sent then: somebody else may listen where it was.
-        """
-        if self._run.home is None:
-            return self._run.report_url
-        server = Home(Path(self._run.home)).server()
-        if server is None:
-            raise ConnectionError("no server runs")
-        return server.endpoint
+            self._line.post("progress", json.dumps(progress.to_json()).encode())

@@ -6,7 +6,6 @@ uploaded whether it succeeded, failed or was stopped: nothing is lost.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -31,36 +30,10 @@ from penstock.runner.ground import prepare
 from penstock.runner.limits import allotted
 from penstock.runner.logs import LogWriter
 from penstock.runner.records import Records
+from penstock.runner.stop import Stop
 from penstock.runner.volume import Volume, size_of
 from penstock.runtimes.base import Running
 from penstock.runtimes.limits import sweep
-
-
-class Stop:
-    """Why a run must end before its program does: a stop was asked for, or its time is over."""
-
-    def __init__(self) -> None:
-        self._asked = threading.Event()
-        self.deadline = math.inf
-        """By the monotonic clock; set when the run's time begins to count."""
-
-    def ask(self) -> None:
-        """Somebody wants the run to stop, or its server knows it no more."""
-        self._asked.set()
-
-    @property
-    def asked(self) -> bool:
-        """Whether it was asked for, rather than the time being over."""
-        return self._asked.is_set()
-
-    def due(self) -> bool:
-        """Whether the run must end now."""
-        return self._asked.is_set() or time.monotonic() >= self.deadline
-
-    def wait(self) -> None:
-        """Return when the run must end."""
-        while not self.due():
-            self._asked.wait(min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX))
 
 
 class _Halted(Exception):
@@ -100,6 +73,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
         elif ended.exit_code != 0 and not ended.halted:
             # AWS's wording, with the empty text before the comma.
             reasons.append(f"AlgorithmError: , exit code: {ended.exit_code}{ended.hint}")
+        if stop.failure is not None:
+            reasons.append(stop.failure.reason)
         if records.log.failure is not None:
             reasons.append(
                 InternalFailure(
@@ -113,6 +88,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
             "Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}")
         )
         ended = _Ended(None, halted=True)
+        if stop.failure is not None:
+            reasons.append(stop.failure.reason)
     except Exception as error:  # noqa: BLE001 - the last resort: a job never hangs on an error of ours
         reasons.append(_reason(error, folder, records))
         if isinstance(error, AlgorithmFailure):
@@ -306,8 +283,9 @@ def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threa
         log.note(f"{_over(run)} The program is asked to end.")
     try:
         running.terminate()
-        if running.wait(run.stop_grace) is None:
-            log.note(f"The program did not end within {run.stop_grace} s of SIGTERM: it is killed.")
+        grace = stop.grace(run.stop_grace)
+        if running.wait(grace) is None:
+            log.note(f"The program did not end within {grace:.0f} s of SIGTERM: it is killed.")
     finally:
         running.kill()  # whatever came between: a program that must end does
 

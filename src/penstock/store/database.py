@@ -18,13 +18,23 @@ from sqlalchemy import Connection, and_, delete, func, insert, select, update
 from penstock.errors import Conflict, LockGone
 from penstock.job.claim import PRIORITY, Claim, priority_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job
-from penstock.store import ended, listing, locks, queue, schema, sqlite, uploads
+from penstock.job.life import ALONE, Carrier, Job
+from penstock.store import ended, listing, locks, queue, schema, servers, sqlite, uploads
 from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.listing import JobQuery
+from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics, forget
-from penstock.store.rows import host_move_row, host_row, job_row, move_row, to_claim, to_host, to_job
+from penstock.store.rows import (
+    carrier_row,
+    host_move_row,
+    host_row,
+    job_row,
+    move_row,
+    to_claim,
+    to_host,
+    to_job,
+)
 from penstock.store.statements import Statements
 from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
@@ -47,23 +57,16 @@ class Store:
         self._cursors = Cursors(dialect)
         self._say = Statements(dialect)
         self.locks = locks.Locks(dialect, self._cursors)
+        self.servers = servers.Servers(dialect)
         self.ended = ended.Ended(dialect)
-        self._held: Connection | None = None
         self._heads = queue.heads(lateral=dialect.lateral)
 
-    def hold(self) -> None:
-        """Keep other servers from the database until `close`, or until this process or its connection ends.
-
-        Raises:
-            ConfigurationError: Another server has it.
-        """
-        self._held = self._dialect.hold()
+    def logbook(self) -> Logbook:
+        """Log events beside the jobs, for all who share the database."""
+        return DatabaseLogbook(self._dialect)
 
     def close(self) -> None:
         """Give all connections back."""
-        if self._held is not None:
-            self._held.invalidate()  # ended, not given back: its lock ends with it
-            self._held.close()
         self._cursors.close()
         self._engine.dispose()
 
@@ -141,17 +144,23 @@ class Store:
                 found.setdefault(tag.arn, {})[tag.key] = tag.value
         return [(to_job(row), found.get(row.arn, {})) for row in rows]
 
-    def save_job(self, job: Job) -> None:
+    def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.
 
-        Raises:
-            Conflict: Somebody else has moved it meanwhile.
-        """
-        with self._cursors.write() as cursor:
-            self._move(cursor, job)
+        Args:
+            job: The job.
+            by: Who carries it on; None: a wish of somebody else's.
 
-    def _move(self, cursor: Any, job: Job) -> None:
-        if self._say.move_job.run(cursor, of_uid=job.uid, before=job.version - 1, **move_row(job)) != 1:
+        Raises:
+            Conflict: Somebody else has moved it or taken it over meanwhile.
+        """
+        move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job)}
+        with self._cursors.write() as cursor:
+            if by is None:
+                moved = self._say.move_job.run(cursor, **move)
+            else:
+                moved = self._say.carry_job.run(cursor, **move, **_by(by))
+        if moved != 1:
             raise Conflict(f"Job {job.name} has moved on since it was read.")
 
     def delete_job(self, job: Job) -> None:
@@ -222,16 +231,28 @@ class Store:
 
     # Hosts
 
-    def add_hosts(self, job: Job, new: Sequence[Host]) -> None:
+    def add_hosts(
+        self, job: Job, new: Sequence[Host], by: Carrier = ALONE, lease_ms: int | None = None
+    ) -> None:
         """Store a job's move together with the hosts it now has: the intent, before anything is started.
 
+        Args:
+            job: The job.
+            new: Its hosts.
+            by: Who begins it, on a machine of its own.
+            lease_ms: For how long their runners may go on without word from a server; None: for ever.
+
         Raises:
-            Conflict: Somebody else has moved the job meanwhile.
+            Conflict: Somebody else has moved the job meanwhile, or the lease of `by` is over.
         """
+        move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job), **_by(by)}
         with self._cursors.write() as cursor:
-            self._move(cursor, job)
+            if self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server) != 1:
+                raise Conflict(f"Job {job.name} has moved on since it was read.")
             for host in new:
                 self._say.new_host.run(cursor, **host_row(host))
+            if lease_ms is not None:
+                self._say.lease_hosts.run(cursor, wanted=job.uid, lease_ms=lease_ms)
 
     def hosts(self, job_uid: str) -> list[Host]:
         """A job's hosts, algo-1 first."""
@@ -265,10 +286,24 @@ class Store:
             statement = select(hosts).where(*where).order_by(order).limit(limit)
             return [to_host(r) for r in c.execute(statement)]
 
-    def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
-        """Apply a runner's events to its host, those applied before passed over; None when there is no such host."""
+    def apply_events(
+        self, job_uid: str, name: str, events: Sequence[HostEvent], by: Carrier | None = None
+    ) -> Host | None:
+        """Apply a runner's events to its host, those applied before passed over; None when there is no such host.
+
+        Args:
+            job_uid: The job.
+            name: The host.
+            events: What happened.
+            by: Who carries the job on and speaks for the runner; None: the runner itself.
+
+        Raises:
+            Conflict: Somebody else has taken the job over meanwhile.
+        """
         one = {"of_uid": job_uid, "of_name": name}
         with self._cursors.write() as cursor:
+            if by is not None:
+                self._check_carrier(cursor, job_uid, by)
             rows = self._say.host_locked.rows(cursor, **one)
             if not rows:
                 return None
@@ -277,6 +312,26 @@ class Store:
                 host = apply(host, happened)
             self._say.move_host.run(cursor, **one, **host_move_row(host))
         return host
+
+    def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
+        """Apply the end of a host whose runner's lease is over; False: it runs, and nothing has changed.
+
+        Raises:
+            Conflict: Somebody else has taken the job over meanwhile.
+        """
+        one = {"of_uid": job_uid, "of_name": name}
+        with self._cursors.write() as cursor:
+            self._check_carrier(cursor, job_uid, by)
+            rows = self._say.host_lapsed.rows(cursor, **one)
+            if not rows:
+                return False
+            self._say.move_host.run(cursor, **one, **host_move_row(apply(to_host(rows[0]), ended)))
+        return True
+
+    def _check_carrier(self, cursor: Any, job_uid: str, by: Carrier) -> None:
+        # Locked, so that nobody takes it over before this transaction has ended.
+        if not self._say.carried_locked.rows(cursor, of_uid=job_uid, **_by(by)):
+            raise Conflict(f"The job {job_uid} is carried on by somebody else.")
 
     # Tags
 
@@ -316,6 +371,10 @@ class Store:
     def _reading(self) -> Iterator[Connection]:
         with self._dialect.reader.connect() as c:
             yield c
+
+
+def _by(carrier: Carrier) -> dict[str, Any]:
+    return {"by_server": carrier.server, "by_epoch": carrier.epoch}
 
 
 def open_sqlite(path: Path) -> Store:

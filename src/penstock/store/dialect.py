@@ -23,9 +23,8 @@ class Dialect:
     """An INSERT that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     lock_schema: Callable[[Connection], None]
     """Within a transaction: keeps everybody else from changing the schema until its end."""
-    hold: Callable[[], Connection | None]
-    """Keeps other servers from the database as long as the connection that it gives lives; without one where
-    something else does. Raises ConfigurationError when another server has it."""
+    now: ColumnElement[int]
+    """The database's own clock at the moment a statement is carried out, in milliseconds since the epoch."""
     name_holds: Callable[[str], ColumnElement[bool] | None]
     """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""
     give_back: Callable[[], None]

@@ -5,7 +5,18 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -28,7 +39,6 @@ _OLDEST = 15
 
 #: Advisory locks are numbers that all users of a database share: these are the letters PENS and what they are for.
 _SCHEMA_LOCK = 0x50454E53_00000001
-_SERVER_LOCK = 0x50454E53_00000002
 
 #: What the URL's own parameters may change. A server that is gone without a word is noticed within half a minute.
 _CONNECT = {"application_name": "penstock", "connect_timeout": "10", "tcp_user_timeout": "30000"}
@@ -58,7 +68,8 @@ def connect(address: str) -> Dialect:
         in_process=False,
         insert=insert,
         lock_schema=_lock_schema,
-        hold=lambda: _hold(engine, _where(url)),
+        # Not now(), which is when the transaction began: it may have waited for a lock since.
+        now=literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)", BigInteger),
         name_holds=_name_holds,
         give_back=lambda: None,  # autovacuum does
         lateral=True,
@@ -102,12 +113,6 @@ def _url(address: str) -> URL:
     return url
 
 
-def _where(url: URL) -> str:
-    return (
-        f"The PostgreSQL database {url.database or ''} at {url.host or url.query.get('host') or 'its socket'}"
-    )
-
-
 def _check(engine: Engine, url: URL) -> None:
     where = (
         f"The PostgreSQL database {url.database or ''} at {url.host or url.query.get('host') or 'its socket'}"
@@ -130,16 +135,6 @@ def _check(engine: Engine, url: URL) -> None:
         raise ConfigurationError(f"{where} {problem}.")
     if syncs == "off":
         _log.warning("%s runs with fsync off: a power cut may cost it all that is on record", where)
-
-
-def _hold(engine: Engine, where: str) -> Connection:
-    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _SERVER_LOCK}).scalar_one():
-        return connection
-    connection.close()
-    raise ConfigurationError(
-        f"{where} is used by another Penstock server; one at a time works on a database."
-    )
 
 
 def _lock_schema(connection: Connection) -> None:

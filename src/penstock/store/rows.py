@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
-from penstock.job.life import Job, Phase
+from penstock.job.life import Carrier, Job, Phase
 
 #: The note by which a runner tells its environment's lock.
 LOCK_NOTE = "lock"
@@ -15,7 +15,8 @@ LOCK_NOTE = "lock"
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
-    return {**_claim_row(job), **move_row(job), **_lasting_row(job)}
+    carried = {**carrier_row(job.carrier), "place": job.place}
+    return {**_claim_row(job), **move_row(job), **_lasting_row(job), **carried}
 
 
 def _lasting_row(job: Job) -> dict[str, Any]:
@@ -90,9 +91,16 @@ def to_job(row: Any) -> Job:
         exit_message=row.exit_message,
         owner=row.owner,
         priority=row.priority,
+        carrier=Carrier(row.server, row.epoch),
+        place=row.place,
         lock=row.lock,
         logs_removed_at=row.logs_removed_at,
     )
+
+
+def carrier_row(carrier: Carrier) -> dict[str, Any]:
+    """The columns that say who carries a job."""
+    return {"server": carrier.server, "epoch": carrier.epoch}
 
 
 def to_claim(row: Any) -> Claim:
@@ -110,6 +118,7 @@ def host_row(host: Host) -> dict[str, Any]:
         "token_digest": host.token_digest,
         "log_stream": host.log_stream,
         "handle": host.handle,
+        "lease_until": None,  # given afterwards, by the database's clock
         **host_move_row(host),
     }
 

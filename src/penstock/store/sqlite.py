@@ -6,7 +6,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, Engine, String, create_engine, event, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    create_engine,
+    event,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from penstock.store.dialect import Dialect
@@ -53,7 +63,7 @@ def connect(path: Path) -> Dialect:
         in_process=True,
         insert=insert,
         lock_schema=lambda _: None,  # whoever writes has locked all of it
-        hold=lambda: None,  # the file lies in a home, which one server holds
+        now=literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", BigInteger),
         name_holds=_name_holds,
         give_back=lambda: _give_back(engine),
         lateral=False,

@@ -5,7 +5,19 @@ Times are milliseconds since the epoch. What is only ever read whole (a request,
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -58,6 +70,10 @@ jobs = Table(
     Column("instances", Integer, nullable=False, server_default="1"),
     Column("lock", _key(64)),
     Column("logs_removed_at", BigInteger),
+    # Who carries it on, and on whose machine it was started.
+    Column("server", _key(32), nullable=False, server_default=""),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("place", _key(32), nullable=False, server_default=""),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),
@@ -103,6 +119,8 @@ hosts = Table(
     Column("notes", Text, nullable=False),
     Column("outcome", Text),
     Column("lock", _key(64)),
+    # Until when its runner may go on without word from a server, by the database's clock.
+    Column("lease_until", BigInteger),
     Index("hosts_by_lock", "lock", sqlite_where=_LOCKED, postgresql_where=_LOCKED),
 )
 
@@ -125,6 +143,30 @@ locks = Table(
     Column("text", Text, nullable=False),
     # When it was put there or named last.
     Column("kept_at", BigInteger, nullable=False, server_default="0"),
+)
+
+#: Servers that share the database. Their leases are judged by the database's clock.
+servers = Table(
+    "servers",
+    metadata,
+    Column("id", _key(32), primary_key=True),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("machine", Text, nullable=False),
+    Column("home", Text, nullable=False),
+    Column("capacity", Text, nullable=False),
+    Column("shared", Text, nullable=False),
+)
+
+#: Log events, where servers share them: pieces as runners sent them, each from byte `start` of its host's log on.
+log_pieces = Table(
+    "log_pieces",
+    metadata,
+    Column("job_uid", _key(80), primary_key=True),
+    Column("host", _key(16), primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
 )
 
 tags = Table(

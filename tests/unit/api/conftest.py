@@ -2,7 +2,7 @@ import pytest
 
 from penstock.api.context import Context
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def context(tmp_path):
     woken = []
     made = Context(
         store,
-        Logbook(tmp_path / "logs"),
+        FileLogbook(tmp_path / "logs"),
         "eu-west-1",
         "111122223333",
         lambda: next(clock),

@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from botocore.credentials import Credentials
@@ -42,6 +43,17 @@ class TestProcessing:
         end(context)
         processing.delete(context, {"ProcessingJobName": "job"})
         create(context, request())
+
+    def test_a_call_that_is_tried_again_makes_one_job_and_is_told_so(self, context):
+        """Its first answer may have been lost with a server that died; another call of that name is none of it."""
+        again = replace(context, invocation="b0f9")
+        told = create(again, request())
+        assert create(again, request()) == told
+        with pytest.raises(Fault, match="already exists"):
+            create(replace(context, invocation="b0fa"), request())
+        with pytest.raises(Fault, match="already exists"):
+            create(context, request())
+        assert context.store.active_count() == 1
 
     def test_a_job_that_is_not_there(self, context):
         for operate in (processing.describe, processing.stop, processing.delete):

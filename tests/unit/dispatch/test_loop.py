@@ -14,7 +14,7 @@ from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.run import Run, S3Access
 from penstock.job.uploads import Upload
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.testing.fake_engine import FakeEngine
 
 
@@ -23,7 +23,7 @@ class World:
 
     def __init__(self, folder):
         self.store = open_sqlite(folder / "p.db")
-        self.logbook = Logbook(folder / "logs")
+        self.logbook = FileLogbook(folder / "logs")
         self.engine = FakeEngine()
         self.time = itertools.count(10_000, 7)
         self.capacity = Resources(cpus=64, memory=1 << 50, instances=4)

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from penstock.dispatch.settle import catch_up, moment, to_stop, verdict
-from penstock.job.events import Host
+from penstock.dispatch.settle import catch_up, moment, verdict
+from penstock.job.events import Host, to_stop
 from penstock.job.life import Failed, Halted, Job, Phase, Reached, Succeeded
 
 JOB = Job("j", "j-1", "arn", {}, 0, 0, phase=Phase.PREPARING)

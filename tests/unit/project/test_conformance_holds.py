@@ -12,7 +12,7 @@ from penstock.api.context import Context
 from penstock.job.events import Host
 from penstock.job.life import Failed, Phase, Reached, Started, advance
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.wire import model, validate
 
 NOW = 1_700_000_000_000
@@ -171,7 +171,7 @@ def members(conformance):
 def answers(tmp_path_factory):
     """Operation -> its answers to CALLS, which the model allows."""
     folder = tmp_path_factory.mktemp("answers")
-    store, book = open_sqlite(folder / "p.db"), Logbook(folder / "logs")
+    store, book = open_sqlite(folder / "p.db"), FileLogbook(folder / "logs")
     context = Context(store, book, "us-east-1", "000000000000", lambda: NOW, lambda **_: None)
     found = {}
 

@@ -20,10 +20,11 @@ from penstock.runner import contract, scarcity
 from penstock.runner.contract import exit_message
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
+from penstock.runner.line import Line
 from penstock.runner.logs import LONGEST, LogWriter
 from penstock.runner.manifest import Manifest
 from penstock.runner.report import Reporter
-from penstock.runner.run import Stop
+from penstock.runner.stop import Stop
 
 REQUEST = {
     "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "x.py"]},
@@ -401,11 +402,9 @@ class TestReporter:
         home.make()
         record = ServerRecord(1, server.url, None, "1", str(home.path), "r", "a", "b", 0, "r", own_s3=True)
         home.announce(record)  # left behind by a server that is dead
-        reporter = Reporter(run("http://127.0.0.1:9", str(home.path)), RunFolder(tmp_path), lambda: None)
+        line = Line(run("http://127.0.0.1:9", str(home.path)), RunFolder(tmp_path))
         with pytest.raises(ConnectionError, match="no server runs"):
-            reporter._address()
-        reporter._log.close()
-        reporter._manifest.close()
+            line.post("log?offset=0", b"")
         with home.hold():
             home.announce(record)
             self.report(tmp_path, run("http://127.0.0.1:9", str(home.path)))

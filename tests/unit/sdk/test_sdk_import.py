@@ -13,6 +13,7 @@ from penstock.client import absent, alias
 
 HEAVY = (
     "boto3", "botocore", "starlette", "sqlalchemy", "uvicorn", "obstore", "rich", "typer", "httptools", "alembic",
+    "IPython", "pandas", "html",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from sdk_fakes import FakeBoto
 
-from penstock.client import waiting
+from penstock.client import job_log, patience, record, screen, waiting
 from penstock.errors import ServerUnavailable
 from penstock.exceptions import CapacityError, UnexpectedStatusException
 from penstock.processing import ProcessingJob
@@ -35,7 +35,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(waiting, "time", clock)
+    for module in (patience, screen, waiting):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
@@ -114,7 +115,7 @@ def serve(local: FakeBoto, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Cal
 
     def serve(*arguments: Any, **more: Any) -> Server:
         server = Server(local, clock, *arguments, **more)
-        monkeypatch.setattr(waiting.record, "News", lambda *_: server)
+        monkeypatch.setattr(record, "News", lambda *_: server)
         return server
 
     return serve
@@ -301,7 +302,7 @@ def test_a_server_that_stays_away_is_an_error(local: FakeBoto, clock: Clock) -> 
     local.answers["describe_processing_job"] = EndpointConnectionError(endpoint_url="http://127.0.0.1:9")
     with pytest.raises(EndpointConnectionError):
         ProcessingJob(Session(), "j", [], []).wait()
-    assert clock.now >= waiting.PATIENCE
+    assert clock.now >= patience.PATIENCE
 
 
 @pytest.mark.parametrize("logs", [True, False])
@@ -333,7 +334,7 @@ def test_many_streams_are_read_page_by_page(local: FakeBoto) -> None:
         return {"logStreams": [{"logStreamName": "j/algo-2"}]}
 
     local.answers["describe_log_streams"] = pages
-    assert waiting.stream_names(local.client("logs"), "j") == ["j/algo-1", "j/algo-2"]
+    assert job_log.stream_names(local.client("logs"), "j") == ["j/algo-1", "j/algo-2"]
 
 
 class TestTransferLine:
@@ -341,14 +342,15 @@ class TestTransferLine:
 
     @pytest.fixture(autouse=True)
     def person(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-        monkeypatch.setattr(waiting, "_looked_on", lambda: True)
+        for module in (screen, waiting):
+            monkeypatch.setattr(module, "looked_on", lambda: True)
         monkeypatch.setenv("NO_COLOR", "1")
-        record = {"way": "download", "objects": 1, "bytes": 1024, "total_objects": 2, "total_bytes": 2048}
+        transfer = {"way": "download", "objects": 1, "bytes": 1024, "total_objects": 2, "total_bytes": 2048}
 
         def fetch(*_: Any) -> dict[str, Any]:
-            return {"progress": record if clock.now < 4 else None}
+            return {"progress": transfer if clock.now < 4 else None}
 
-        monkeypatch.setattr(waiting.record, "fetch", fetch)
+        monkeypatch.setattr(record, "fetch", fetch)
 
     def test_it_is_written_over_and_gives_way_to_the_log(
         self, serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
@@ -380,7 +382,7 @@ class TestTransferLine:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         place = {"position": 22, "reason": "needs 2 CPUs, 0 of 4 are free; held by a (4 CPUs)"}
-        monkeypatch.setattr(waiting.record, "fetch", lambda *_: {"progress": None, "queue": place})
+        monkeypatch.setattr(record, "fetch", lambda *_: {"progress": None, "queue": place})
         serve(3.0)
         ProcessingJob(Session(), "j", [], []).wait(logs=False)
         assert "\r22nd in the queue: needs 2 CPUs, 0 of 4 are free; held by a" in capsys.readouterr().out
@@ -399,7 +401,8 @@ class TestTransferLine:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(waiting, "_looked_on", lambda: False)
+        for module in (screen, waiting):
+            monkeypatch.setattr(module, "looked_on", lambda: False)
         serve(5.0)
         ProcessingJob(Session(), "j", [], []).wait()
         assert capsys.readouterr().out == ""

@@ -10,11 +10,13 @@ from penstock.dispatch.loop import Dispatcher
 from penstock.engines.base import Life
 from penstock.errors import Conflict
 from penstock.job import events, life
+from penstock.job.life import ALONE
 from penstock.runner.journal import Journal
 from penstock.runner.outbox import Outbox
 from penstock.testing.fake_engine import FakeEngine
 from penstock.testing.simulation import draw, run, shrink
 from penstock.testing.simulation import server as simulated_server
+from penstock.testing.simulation.servers import MemoryServers
 from penstock.testing.simulation.store import MemoryStore
 
 #: Within so many seeds each defect is found.
@@ -26,7 +28,7 @@ def starts_before_the_intent_is_stored(patch):
         def _prepare(self, job, at):
             hosts = super()._prepare(job, at)
             for host in hosts:
-                self._start(host)
+                self._start(self._engine, host, ALONE)
             return hosts
 
     patch.setattr(simulated_server, "Dispatcher", Hasty)
@@ -48,10 +50,10 @@ def takes_news_after_the_end(patch):
 
 def starts_two_runners_to_save_outputs(patch):
     class Twice(Dispatcher):
-        def _start(self, host):
-            super()._start(host)
+        def _start(self, engine, host, by):
+            super()._start(engine, host, by)
             if host.phase is life.Phase.RUNNING:
-                super()._start(host)
+                super()._start(engine, host, by)
 
     def start(self, handle):  # an engine that does not mind
         found = self.runs[handle]
@@ -64,11 +66,11 @@ def starts_two_runners_to_save_outputs(patch):
 
 def runs_again_what_the_machine_lost(patch):
     class Again(Dispatcher):
-        def _look_after(self, job, host):
+        def _look_after(self, engine, job, host, by):
             if self._engine.probe(host.handle) is Life.NEVER_STARTED:
-                self._start(host)
+                self._start(engine, host, by)
             else:
-                super()._look_after(job, host)
+                super()._look_after(engine, job, host, by)
 
     patch.setattr(simulated_server, "Dispatcher", Again)
 
@@ -83,14 +85,14 @@ def loses_a_guarded_write(patch):
 
 def forgets_before_the_end_is_stored(patch):
     class Forgetful(Dispatcher):
-        def _carry(self, job, hosts):
+        def _carry(self, job, hosts, by):
             if hosts and all(host.ended for host in hosts):
                 for host in hosts:
-                    self._forget(host.handle)
-            return super()._carry(job, hosts)
+                    self._forget(self._engine, host.handle)
+            return super()._carry(job, hosts, by)
 
-        def _forget(self, handle):
-            self._engine.runs.pop(handle, None)
+        def _forget(self, engine, handle):
+            engine.runs.pop(handle, None)
 
     patch.setattr(simulated_server, "Dispatcher", Forgetful)
 
@@ -150,9 +152,9 @@ def numbers_on_after_a_loss_of_power(patch):
 
 def takes_a_stopped_jobs_place_for_free(patch):
     class Generous(Dispatcher):
-        def _carry(self, job, hosts):
+        def _carry(self, job, hosts, by):
             try:
-                return super()._carry(job, hosts)
+                return super()._carry(job, hosts, by)
             except Conflict:
                 return True
 
@@ -188,6 +190,30 @@ def lets_small_jobs_pass_for_ever(patch):
     patch.setattr("penstock.dispatch.loop.plan", plan)
 
 
+def lets_a_server_write_to_what_was_taken_over(patch):
+    patch.setattr(MemoryStore, "_check_carrier", lambda self, uid, by: None)
+
+
+def lets_a_server_begin_jobs_without_a_lease(patch):
+    patch.setattr(MemoryServers, "may_begin", lambda self, by: True)
+
+
+def carries_what_others_carry(patch):
+    class Greedy(Dispatcher):
+        def step(self):
+            by = self._right.held()
+            with patch.context() as meanwhile:
+                real = type(self._right).gather
+                meanwhile.setattr(
+                    type(self._right), "gather",
+                    lambda right, begun, _: [replace(job, carrier=by) for job in real(right, begun, by)],
+                )  # fmt: skip
+                super().step()
+
+    patch.setattr(simulated_server, "Dispatcher", Greedy)
+    lets_a_server_write_to_what_was_taken_over(patch)
+
+
 DEFECTS = {
     starts_whoever_came_first: "a turn for each",
     gives_out_processors_twice: "no more than the machine has",
@@ -206,6 +232,9 @@ DEFECTS = {
     tells_the_end_before_the_log: "the log is whole at the end",
     numbers_on_after_a_loss_of_power: "ends are told",
     takes_a_stopped_jobs_place_for_free: "no more than the machine has",
+    lets_a_server_write_to_what_was_taken_over: "only who carries a job writes",
+    lets_a_server_begin_jobs_without_a_lease: "only who holds a lease begins",
+    carries_what_others_carry: "only who carries a job writes",
     loses_outputs_manifest: "the manifest is whole at the end",
 }
 

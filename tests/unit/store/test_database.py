@@ -11,6 +11,7 @@ from penstock.job.life import Phase
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
 from penstock.testing.store_retention import RetentionSuite
+from penstock.testing.store_servers import ServersSuite
 from penstock.testing.stores import StoreSuite, new_job, open_store
 
 
@@ -33,6 +34,10 @@ class TestParts(PartsSuite):
 
 
 class TestRetention(RetentionSuite):
+    pass
+
+
+class TestServers(ServersSuite):
     pass
 
 

@@ -24,7 +24,13 @@ def report(outcome: Outcome) -> str:
     """What happened, for people."""
     plan = outcome.plan
     entries = [f"  {entry}" for entry in (*plan.wishes, *plan.faults)]
-    return "\n".join([f"seed {plan.seed}, {plan.slots} slots, {plan.cpus} CPUs", *entries, *outcome.trace])
+    return "\n".join(
+        [
+            f"seed {plan.seed}, {plan.slots} slots, {plan.cpus} CPUs, {plan.servers} server(s)",
+            *entries,
+            *outcome.trace,
+        ]
+    )
 
 
 def search(seeds: int, first: int = 0) -> int:

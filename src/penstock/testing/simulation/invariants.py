@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from penstock.job.claim import Claim, Resources, claim_of
 from penstock.job.events import Host, HostEvent
-from penstock.job.life import MOVES, Job, Phase
+from penstock.job.life import MOVES, Carrier, Job, Phase
 from penstock.testing.simulation.plan import PATIENCE
 from penstock.testing.simulation.runner import OBJECTS, Runner
 
@@ -29,6 +30,15 @@ class Violation(BaseException):
     """Something is not as it must be. No `except Exception` of the code under test hides it."""
 
 
+@dataclass
+class _Seen:
+    """What one server has seen of the queue, and tried."""
+
+    queue: Sequence[Claim] = ()
+    at: int = 0
+    tried: set[str] = field(default_factory=set)
+
+
 class Watch:
     """The ledger of all that was ever on record, and the checks."""
 
@@ -38,29 +48,33 @@ class Watch:
         """By uid; deleted ones are in `deleted`, too."""
         self.deleted: set[str] = set()
         self._hosts: dict[str, Host] = {}
-        self._queue: Sequence[Claim] = ()
-        self._looked_at = 0
-        self._tried: set[str] = set()
+        self._seen: dict[str, _Seen] = {}
+        """What each server has seen of the queue."""
 
     # What is seen
 
-    def looked(self, queue: Sequence[Claim]) -> None:
+    def looked(self, server: str, queue: Sequence[Claim]) -> None:
         """A dispatcher looks at the queue: it starts by what it sees now, though others come meanwhile."""
-        self._queue, self._looked_at = queue, self._world.clock.wall()
+        seen = self._seen.setdefault(server, _Seen())
+        seen.queue, seen.at = queue, self._world.clock.wall()
 
-    def began_pass(self) -> None:
+    def began_pass(self, server: str) -> None:
         """A dispatcher begins anew: what it could not start before, it tries again."""
-        self._tried.clear()
+        self._seen.setdefault(server, _Seen()).tried.clear()
 
-    def tries(self, uid: str) -> None:
+    def tries(self, server: str, uid: str) -> None:
         """A dispatcher tries to start a job, which may fail."""
-        self._tried.add(uid)
+        self._seen.setdefault(server, _Seen()).tried.add(uid)
 
-    def wrote(self, method: str, args: tuple[Any, ...]) -> None:
+    def wrote(self, server: str, method: str, args: tuple[Any, ...]) -> None:
         """A server has written; what is on record now is compared with what was."""
         store = self._world.store
+        if method in {"enter", "adopt"}:
+            self._see_carriers()
+            return
         if method == "apply_events":
-            uid, name, _ = args
+            uid, name, *_ = args
+            self._check_carrier(uid, args[3] if len(args) > 3 else None)
             self._see_host(store.host(uid, name))
             return
         if method == "add":
@@ -74,7 +88,12 @@ class Watch:
             return
         if method == "add_jobs" and found is None:
             return  # its name was taken
-        self._see_job(found, job.uid)
+        if method == "save_job":
+            self._check_carrier(job.uid, args[1] if len(args) > 1 else None)
+        if method == "add_hosts" and self._world.plan.servers > 1:
+            leased = store.servers.runs(args[2])
+            self._need(leased, "only who holds a lease begins", f"{args[2]} begins {job.uid}")
+        self._see_job(found, job.uid, server)
         if method == "add_hosts":
             for host in store.hosts(job.uid):
                 self._see_host(host)
@@ -129,7 +148,22 @@ class Watch:
 
     # Jobs
 
-    def _see_job(self, job: Job | None, uid: str) -> None:
+    def _see_carriers(self) -> None:
+        """Somebody has taken jobs over: nothing else of them has changed."""
+        for uid, before in self.jobs.items():
+            found = self._world.store.job_of_uid(uid)
+            if uid not in self.deleted and found is not None and found.carrier != before.carrier:
+                taken = replace(before, carrier=found.carrier, version=before.version + 1)
+                self._need(found == taken, "a job is taken over as it is", f"{before} became {found}")
+                self.jobs[uid] = found
+
+    def _check_carrier(self, uid: str, by: Carrier | None) -> None:
+        """Whoever writes by a right of its own has that right."""
+        if by is not None and uid in self.jobs:
+            carrier = self.jobs[uid].carrier
+            self._need(by == carrier, "only who carries a job writes", f"{by} wrote to {uid}, of {carrier}")
+
+    def _see_job(self, job: Job | None, uid: str, server: str) -> None:
         before = self.jobs.get(uid)
         self._need(job is not None, "no lost job", f"{uid} is gone")
         assert job is not None
@@ -150,7 +184,7 @@ class Watch:
         self._check_times(job)
         self._check_capacity()
         if before.phase is Phase.QUEUED and job.phase is Phase.PREPARING:
-            self._check_turn(job)
+            self._check_turn(job, self._seen[server])
         if job.phase.final:
             self._check_end(job)
 
@@ -163,23 +197,23 @@ class Watch:
         self._need(max(times) <= self._world.clock.latest, "times are not of the future", told)
 
     def _check_capacity(self) -> None:
-        begun = [
-            claim_of(job)
-            for uid, job in self.jobs.items()
-            if uid not in self.deleted and not job.phase.final and job.phase is not Phase.QUEUED
-        ]
-        taken = sum((claim.resources for claim in begun), Resources())
-        fits = taken.within(self._world.capacity) or len(begun) == 1
-        self._need(fits, "no more than the machine has", f"{[claim.uid for claim in begun]} take {taken}")
+        places: dict[str, list[Claim]] = {}
+        for uid, job in self.jobs.items():
+            if uid not in self.deleted and not job.phase.final and job.phase is not Phase.QUEUED:
+                places.setdefault(job.place, []).append(claim_of(job))
+        for begun in places.values():
+            taken = sum((claim.resources for claim in begun), Resources())
+            fits = taken.within(self._world.capacity) or len(begun) == 1
+            self._need(fits, "no more than the machine has", f"{[claim.uid for claim in begun]} take {taken}")
 
-    def _check_turn(self, job: Job) -> None:
+    def _check_turn(self, job: Job, looked: _Seen) -> None:
         """Whoever was seen in the queue with more right to what the job now has, is not left behind."""
         mine = claim_of(job)
         capacity = self._world.capacity
-        seen = next((claim for claim in self._queue if claim.uid == job.uid), None)
+        seen = next((claim for claim in looked.queue if claim.uid == job.uid), None)
         self._need(seen is not None, "a turn for each", f"{job.uid} starts and was not seen in the queue")
-        for other in self._queue:
-            if self.jobs[other.uid].phase is not Phase.QUEUED or other.uid in self._tried:
+        for other in looked.queue:
+            if self.jobs[other.uid].phase is not Phase.QUEUED or other.uid in looked.tried:
                 continue
             line = (other.priority, other.owner) == (mine.priority, mine.owner)
             older = (other.created_at, other.uid) < (mine.created_at, mine.uid)
@@ -188,7 +222,7 @@ class Watch:
             told = f"{job.uid} starts before {other.uid}, of priority {other.priority}"
             smaller = other.resources.of(capacity).within(mine.resources.of(capacity))
             self._need(not smaller, "a turn for each", told)
-            waited = self._looked_at - other.created_at
+            waited = looked.at - other.created_at
             self._need(waited < PATIENCE, "no job is starved", f"{told}, after {waited} ms")
 
     def _check_end(self, job: Job) -> None:

@@ -78,6 +78,8 @@ class Plan:
     cpus: int = 64
     pace: int = 0
     """How long each call of a server may take, in milliseconds: everything else happens in between."""
+    servers: int = 1
+    """How many share the database, each with a home of its own on the one machine."""
     wishes: tuple[Wish, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
 
@@ -103,7 +105,8 @@ def draw(seed: int) -> Plan:
         wishes += _crowd(queue)
     wishes = [_in_queue(queue, wish) for wish in sorted(wishes)]
     cpus = queue.choice((2, 4, 8))
-    return Plan(seed, slots, cpus, pace, tuple(wishes), tuple(sorted(set(faults))))
+    servers = random.Random(f"servers {seed}").choice((1, 1, 1, 1, 2))  # noqa: S311 - as above
+    return Plan(seed, slots, cpus, pace, servers, tuple(wishes), tuple(sorted(set(faults))))
 
 
 def _crowd(chance: random.Random) -> list[Wish]:

@@ -14,22 +14,46 @@ from typing import TYPE_CHECKING, Any, cast
 from penstock.api import processing
 from penstock.api.context import Context
 from penstock.api.reports import ReportRefused, take_events, take_log, take_uploads
+from penstock.dispatch.lease import Lease
 from penstock.dispatch.loop import PROBE_SECONDS, Dispatcher
 from penstock.errors import InternalFailure
 from penstock.job.events import HostEvent
 from penstock.job.life import Job, Phase
 from penstock.job.run import Run, S3Access
 from penstock.store.database import Store
+from penstock.store.servers import Server as Entry
 from penstock.testing.simulation.faults import Crash, DiskError, StoreError, Surprise
 from penstock.testing.simulation.plan import PATIENCE, Wish
 from penstock.testing.simulation.runner import Refused
+from penstock.testing.simulation.servers import LEASE
 from penstock.wire.faults import Fault as WireFault
 
 if TYPE_CHECKING:
     from penstock.testing.simulation.world import World
 
-_WRITES = {"save_job", "add_hosts", "add_jobs", "delete_job", "apply_events", "add", "append"}
-_TOLD = {"save_job", "add_hosts", "delete_job", "prepare", "start", "stop", "forget", "sweep"}
+_WRITES = {
+    "enter",
+    "adopt",
+    "save_job",
+    "add_hosts",
+    "add_jobs",
+    "delete_job",
+    "apply_events",
+    "add",
+    "append",
+}
+_TOLD = {
+    "enter",
+    "adopt",
+    "save_job",
+    "add_hosts",
+    "delete_job",
+    "prepare",
+    "start",
+    "stop",
+    "forget",
+    "sweep",
+}
 
 
 class Life:
@@ -44,11 +68,42 @@ class Life:
         self._again = False
         store = cast("Store", Calls(self, world, world.store, "store"))
         logbook = cast("Any", Calls(self, world, world.logbook, "logbook"))
-        engine = cast("Any", Calls(self, world, world.engine, "engine"))
+        engine = cast("Any", Calls(self, world, world.home_of(name), "engine"))
+        self.held_up = False
+        self._lease = self._take_lease(store) if world.plan.servers > 1 else None
         self._dispatcher = Dispatcher(
-            store, logbook, engine, _make_run, world.clock.wall, world.capacity, PATIENCE
+            store, logbook, engine, _make_run, world.clock.wall, world.capacity, PATIENCE, right=self._lease
         )
         self.context = Context(store, logbook, "eu-west-1", "1", world.clock.wall, self.wake)
+
+    def _take_lease(self, store: Store) -> Lease:
+        """The real lease, but for its thread and its own clock, so that what holds is the database's word alone."""
+        world = self._world
+        me = Entry(self.name, f"http://{self.name}", "the machine", f"/{self.name}", world.capacity, {})
+        lease = Lease(
+            store.servers,
+            me,
+            LEASE,
+            LEASE,
+            reach=lambda one: cast("Any", Calls(self, world, world.home_of(one.id), "engine")),
+            elapsed=lambda: 0.0,
+        )
+        lease.take()
+        world.agenda.after(LEASE // 4, self._beat)
+        return lease
+
+    def _beat(self) -> None:
+        if not self.alive:
+            return
+        assert self._lease is not None
+        try:
+            if not self.held_up:
+                self._lease.beat()
+        except Crash:
+            return
+        except Exception as error:  # noqa: BLE001 - as the lease's own loop does
+            self._world.met(error)
+        self._world.agenda.after(LEASE // 4, self._beat)
 
     def wake(self, *, soon: bool = True) -> None:  # noqa: ARG002 - nobody rests here
         """Something has changed: look at once."""
@@ -99,7 +154,11 @@ class Server:
             return
         self._lives += 1
         self._world.trace(f"{self.name} starts")
-        self._life = Life(self._world, self.name)
+        try:
+            self._life = Life(self._world, self.name)
+        except (Crash, StoreError, DiskError):  # it takes its lease before it does anything
+            self._world.agenda.after(1000, self.boot)
+            return
         self._life.wake()
         self._world.watch.all_on_record()
 
@@ -216,7 +275,9 @@ class Calls:
         """A method with faults; made once."""
         found = getattr(self._inner, name)
         made: Any = (
-            Calls(self._life, self._world, found, name) if name == "uploads" else self._wrap(name, found)
+            Calls(self._life, self._world, found, name)
+            if name in {"uploads", "servers"}
+            else self._wrap(name, found)
         )
         self.__dict__[name] = made
         return made
@@ -229,13 +290,15 @@ class Calls:
             world.take_time()
             self._check_alive()
             if name == "begun":
-                world.watch.began_pass()
+                world.watch.began_pass(self._life.name)
             elif name == "job_of_uid":
-                world.watch.tries(args[0])
+                world.watch.tries(self._life.name, args[0])
             faults = world.faults.call()
             if "meanwhile" in faults:
                 world.trace(f"{self._life.name} is slow before {name}")
+                self._life.held_up = True
                 world.pause(faults["meanwhile"])
+                self._life.held_up = False
                 self._check_alive()
             if "crash before call" in faults:
                 self._crash(f"before {name}")
@@ -247,9 +310,9 @@ class Calls:
                 world.trace(f"{self._life.name} {name} {_shown(args)}")
             result = method(*args)
             if name in _WRITES and self._label != "logbook":
-                world.watch.wrote(name, args)
+                world.watch.wrote(self._life.name, name, args)
             if name == "waiting":
-                world.watch.looked(result)
+                world.watch.looked(self._life.name, result)
             if "crash after call" in faults:
                 self._crash(f"after {name}")
             if "call fails after it was done" in faults and name != "start":
@@ -291,6 +354,8 @@ def _shown(args: tuple[Any, ...]) -> str:
     first = args[0] if args else ""
     if isinstance(first, Job):
         return f"{first.uid} {first.phase} v{first.version}"
+    if isinstance(first, Entry):
+        return ""
     if isinstance(first, Run):
         return f"{first.job_uid}/{first.host}"
     return " ".join(sorted(first)) if isinstance(first, set) else str(first)

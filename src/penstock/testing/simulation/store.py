@@ -6,13 +6,15 @@ by running the same seeds on both and comparing the traces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from penstock.errors import Conflict
 from penstock.job.claim import Claim, claim_of
 from penstock.job.events import Host, HostEvent, apply
-from penstock.job.life import Job, Phase
+from penstock.job.life import ALONE, Carrier, Job, Phase
 from penstock.job.uploads import Upload
+from penstock.testing.simulation.servers import MemoryServers
 
 
 class MemoryUploads:
@@ -41,8 +43,10 @@ class MemoryUploads:
 class MemoryStore:
     """Jobs and hosts; every method happens whole or not at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int] = lambda: 0) -> None:
+        """`now` is the database's own clock, in milliseconds."""
         self.uploads = MemoryUploads()
+        self.servers = MemoryServers(self, now)
         self._jobs: dict[str, Job] = {}
         self._hosts: dict[str, dict[str, Host]] = {}
         self._tags: dict[str, dict[str, str]] = {}
@@ -80,13 +84,18 @@ class MemoryStore:
         """The job with that uid."""
         return next((job for job in self._jobs.values() if job.uid == uid), None)
 
-    def save_job(self, job: Job) -> None:
+    def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.
 
         Raises:
             Conflict: Somebody else has moved it meanwhile.
         """
         self._guard(job, job.version - 1)
+        self._check_carrier(job.uid, by)
+        self._jobs[job.name] = job
+
+    def put(self, job: Job) -> None:
+        """A job as it now is, whatever it was."""
         self._jobs[job.name] = job
 
     def delete_job(self, job: Job) -> None:
@@ -135,13 +144,21 @@ class MemoryStore:
         """A resource's tags, by key."""
         return dict(sorted(self._tags.get(arn, {}).items()))
 
-    def add_hosts(self, job: Job, new: Sequence[Host]) -> None:
+    def add_hosts(
+        self,
+        job: Job,
+        new: Sequence[Host],
+        by: Carrier = ALONE,
+        lease_ms: int | None = None,  # noqa: ARG002 - all machines are within reach
+    ) -> None:
         """Store a job's move together with the hosts it now has.
 
         Raises:
             Conflict: Somebody else has moved the job meanwhile.
         """
-        self.save_job(job)
+        if not self.servers.may_begin(by):
+            raise Conflict(f"The lease of {by} is over.")
+        self.save_job(replace(job, carrier=by, place=by.server))
         self._hosts[job.uid] = {host.name: host for host in new}
 
     def hosts(self, job_uid: str) -> list[Host]:
@@ -153,8 +170,15 @@ class MemoryStore:
         """One host of a job."""
         return self._hosts.get(job_uid, {}).get(name)
 
-    def apply_events(self, job_uid: str, name: str, events: Sequence[HostEvent]) -> Host | None:
+    def apply_events(
+        self,
+        job_uid: str,
+        name: str,
+        events: Sequence[HostEvent],
+        by: Carrier | None = None,
+    ) -> Host | None:
         """Apply a runner's events to its host; None when there is no such host."""
+        self._check_carrier(job_uid, by)
         host = self.host(job_uid, name)
         if host is None:
             return None
@@ -162,6 +186,11 @@ class MemoryStore:
             host = apply(host, happened)
         self._hosts[job_uid][name] = host
         return host
+
+    def _check_carrier(self, job_uid: str, by: Carrier | None) -> None:
+        job = self.job_of_uid(job_uid)
+        if by is not None and (job is None or job.carrier != by):
+            raise Conflict(f"The job {job_uid} is carried on by somebody else.")
 
     def _guard(self, job: Job, version: int) -> None:
         found = self._jobs.get(job.name)

@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.errors import Conflict
 from penstock.job.claim import Resources
+from penstock.job.run import Run
 from penstock.testing.simulation.clock import Agenda, Clock
 from penstock.testing.simulation.engine import Disk, SimulatedEngine
 from penstock.testing.simulation.faults import OURS, Faults
@@ -19,6 +20,7 @@ from penstock.testing.simulation.network import Network
 from penstock.testing.simulation.plan import AT_TIME, CALM, Fault, Plan, Wish
 from penstock.testing.simulation.runner import Runner
 from penstock.testing.simulation.server import Life, Server
+from penstock.testing.simulation.servers import OfHome
 from penstock.testing.simulation.store import MemoryLogbook, MemoryStore
 
 #: How long after the last fault all jobs must have ended, in milliseconds.
@@ -48,12 +50,14 @@ class World:
         self.clock = Clock()
         self.agenda = Agenda(self.clock)
         self.faults = Faults(plan.faults)
-        self.store: Any = MemoryStore() if store is None else store
+        self.store: Any = MemoryStore(lambda: self.clock.true) if store is None else store
         self.logbook: Any = MemoryLogbook() if logbook is None else logbook
         self.engine = SimulatedEngine(self._start_runner, self._ask_runner)
         self.network = Network(self, self._chance("network"))
         self.watch = Watch(self)
-        self.servers = [Server(self, "server-1", self._chance("server-1"))]
+        names = [f"server-{number + 1}" for number in range(plan.servers)]
+        self.servers = [Server(self, name, self._chance(name)) for name in names]
+        self._homes: dict[str, dict[str, Run]] = {}
         self.truth: set[tuple[str, str]] = set()
         """What really happened to a job or host, for whoever doubts a reason."""
         self.objects: dict[str, set[str]] = {}
@@ -145,6 +149,12 @@ class World:
         """A dispatcher met an error: one that the simulation did not make is a defect."""
         if isinstance(error, Exception) and not isinstance(error, (*OURS, Conflict)):
             self._unexpected = error
+
+    def home_of(self, server: str) -> Any:
+        """The engine as a server's home has it."""
+        if self.plan.servers == 1:
+            return self.engine
+        return OfHome(self.engine, self._homes, server)
 
     # Clients
 
@@ -275,7 +285,9 @@ class World:
             self.agenda.after(fault.amount, self._free_disk)
         else:
             if fault.kind in {"server killed", "power lost"}:
-                for server in self.servers:
+                # Without power all go, else one after the other.
+                all_of_them = fault.kind == "power lost"
+                for server in self.servers if all_of_them else [self.servers[fault.at % len(self.servers)]]:
                     server.kill()
             if fault.kind in {"runners killed", "power lost"}:
                 for runner in [r for alive in self._runners.values() for r in alive]:
