@@ -16,7 +16,6 @@ from pathlib import Path
 
 from sqlalchemy import insert, text
 
-from bench.records import server_of
 from bench.table import machine, show
 from bench.wire import one, penstock, request
 from penstock.job.experiments import Component, Experiment, Trial
@@ -162,7 +161,10 @@ def sqlite():
 
 @contextlib.contextmanager
 def postgres():
-    server = server_of()
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    from postgres_server import PostgresServer
+
+    server = PostgresServer(fsync=True)
     try:
         with contextlib.closing(open_postgres(server.url())) as store:
             fill(store)

@@ -6,8 +6,10 @@ are other sizes.
 
 import contextlib
 import itertools
+import json
 import os
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -19,13 +21,17 @@ from sqlalchemy import insert, text
 from bench.table import machine, show
 from bench.wire import create, new_job, one, penstock, request
 from penstock.job.life import Job, Phase
+from penstock.store import stretches
 from penstock.store.database import open_postgres, open_sqlite
 from penstock.store.rows import job_row
+from penstock.store.schema import HEAD
 from penstock.store.tables import jobs
 
 SIZES = [int(size) for size in os.environ.get("RECORDS", "10000,1000000").split(",")]
 TURNS = int(os.environ.get("RECORDS_TURNS", "20"))
 PORT = 17950
+#: Filled databases, by schema and size: each run works on copies.
+CACHE = Path(__file__).parents[1] / ".cache" / "bench-records"
 MINUTE = 60_000
 #: The newest job is one of this time; before it came one every minute.
 END = 1_790_000_000_000
@@ -40,15 +46,17 @@ def main():
                 home, more = stack.enter_context(kind(size))
                 began = time.perf_counter()
                 keys = stack.enter_context(penstock(home, PORT + 200 * place, **more))
-                servers.append((size, PORT + 200 * place, keys, time.perf_counter() - began))
+                took = time.perf_counter() - began
+                pid = json.loads((Path(home) / "server.json").read_text())["pid"]
+                servers.append((size, PORT + 200 * place, keys, took, pid))
             measure(kind.__name__, servers)
 
 
 def measure(kind, servers):
-    rows = [("start-up", *(f"{1000 * took:.0f}" for *_, took in servers), "")]
+    rows = [("start-up", *(f"{1000 * took:.0f}" for *_, took, _ in servers), "")]
     times = {}
     for turn in range(TURNS):
-        for size, port, keys, _ in servers:
+        for size, port, keys, *_ in servers:
             for (what, detail), call in calls(size, turn, port, keys):
                 began = time.perf_counter()
                 answer = one(port, call)
@@ -64,11 +72,20 @@ def measure(kind, servers):
             worst.append(statistics.median(found))
             cells.append(f"{worst[-1]:.1f} / {sorted(found)[int(0.99 * len(found))]:.1f}")
         rows.append((what, *cells, f"{worst[-1] / worst[0]:.1f}"))
+    rows.append(("memory at most, MiB", *(f"{peak(pid):.0f}" for *_, pid in servers), ""))
     show(
         f"{kind}: ms of a request by the number of finished jobs, median / p99, of the slowest order ({machine()})",
         ("", *(f"{size:,}" for size, *_ in servers), "ratio"),
         rows,
     )
+
+
+def peak(pid):
+    """The most memory that a process has had, in MiB."""
+    [line] = [
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")
+    ]
+    return int(line.split()[1]) / 1024
 
 
 def calls(size, turn, port, keys):
@@ -92,6 +109,12 @@ def calls(size, turn, port, keys):
         **{f"status {status}": {"StatusEquals": status} for status in ("Completed", "Failed", "InProgress")},
         "status and name": {"StatusEquals": "Failed", "NameContains": "train"},
         "status and newer half": {"StatusEquals": "Failed", "CreationTimeAfter": middle},
+        "name and newer half": {"NameContains": "train", "CreationTimeAfter": middle},
+        "created and modified": {
+            "CreationTimeAfter": middle - 86400,
+            "CreationTimeBefore": middle,
+            "LastModifiedTimeAfter": middle - 3600,
+        },
     }
     for (label, given), (by, order) in itertools.product(filters.items(), SORTS):
         asked = {"SortBy": by, "SortOrder": order, **given}
@@ -134,38 +157,78 @@ def finished(size):
 
 
 def fill(store, size):
+    """Put them on record. Indexes and triggers are dropped and made again after, which takes a tenth of the time."""
     began, rows = time.perf_counter(), finished(size)
-    while batch := list(itertools.islice(rows, 20_000)):
-        with store._engine.begin() as c:
-            c.execute(insert(jobs), batch)
+    with store._engine.begin() as c:
+        bulk = _bulk_sqlite if store.in_process else _bulk_postgres
+        bulk(c, rows)
+        stretches.make(c)
     print(f"{size:,} jobs filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+
+def _bulk_sqlite(c, rows):
+    found = c.exec_driver_sql(
+        "SELECT type, name, sql FROM sqlite_master WHERE tbl_name = 'jobs' AND type IN ('index', 'trigger')"
+        " AND sql IS NOT NULL"
+    ).all()
+    for kind, name, _ in found:
+        c.exec_driver_sql(f"DROP {kind} {name}")
+    while batch := list(itertools.islice(rows, 20_000)):
+        c.execute(insert(jobs), batch)
+    c.exec_driver_sql("INSERT INTO job_names (name) SELECT name FROM jobs ORDER BY rowid")
+    for *_, sql in found:
+        c.exec_driver_sql(sql)
+
+
+def _bulk_postgres(c, rows):
+    found = c.exec_driver_sql(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'jobs' AND schemaname = current_schema()"
+        " AND indexname NOT IN (SELECT conname FROM pg_constraint)"
+    ).all()
+    for name, _ in found:
+        c.exec_driver_sql(f"DROP INDEX {name}")
+    names = jobs.columns.keys()
+    with c.connection.cursor() as cursor, cursor.copy(f"COPY jobs ({', '.join(names)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row([row[name] for name in names])
+    for _, sql in found:
+        c.exec_driver_sql(sql)
 
 
 @contextlib.contextmanager
 def sqlite(size):
-    with tempfile.TemporaryDirectory() as home:
-        with contextlib.closing(open_sqlite(Path(home) / "penstock.db")) as store:
+    kept = CACHE / f"{HEAD}-{size}.db"
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        made = kept.with_suffix(".part")
+        made.unlink(missing_ok=True)
+        with contextlib.closing(open_sqlite(made)) as store:
             fill(store, size)
+        made.rename(kept)
+    with tempfile.TemporaryDirectory() as home:
+        shutil.copy(kept, Path(home) / "penstock.db")
         yield home, {}
-
-
-def server_of():
-    """A PostgreSQL of its own, as the tests have it; whoever asks for it closes it."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-    from postgres_server import PostgresServer
-
-    return PostgresServer(fsync=True)
 
 
 @contextlib.contextmanager
 def postgres(size):
-    server = server_of()
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    from postgres_server import PostgresServer
+
+    kept = CACHE / f"{HEAD}-{size}-postgres"
+    if not kept.exists():
+        server = PostgresServer(fsync=True)
+        try:
+            with contextlib.closing(open_postgres(server.url())) as store:
+                fill(store, size)
+                # As autovacuum does within minutes of so many new rows.
+                with store._dialect.reader.connect() as c:
+                    c.execute(text("VACUUM ANALYZE"))
+            server.keep(kept)
+        finally:
+            server.close()
+    server = PostgresServer(fsync=True, kept=kept)
     try:
-        with contextlib.closing(open_postgres(server.url())) as store:
-            fill(store, size)
-            # As autovacuum does within minutes of so many new rows.
-            with store._dialect.reader.connect() as c:
-                c.execute(text("VACUUM ANALYZE"))
         with tempfile.TemporaryDirectory() as home:
             yield home, {"PENSTOCK_DATABASE_URL": server.url()}
     finally:

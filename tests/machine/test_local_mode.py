@@ -204,7 +204,9 @@ def test_describe_stop_list_tags_logs_and_delete_are_there(scripts, local, scrip
     assert re.fullmatch(rf"arn:aws:sagemaker:[\w-]+:\d{{12}}:processing-job/{job.job_name}", arn)
     client.add_tags(ResourceArn=arn, Tags=[{"Key": "more", "Value": "b"}])
     assert {t["Key"] for t in client.list_tags(ResourceArn=arn)["Tags"]} == {"team", "more"}
-    assert client.search(Resource="ExperimentTrialComponent", MaxResults=1)["Results"] == []
+    of_job = {"Name": "TrialComponentName", "Operator": "Contains", "Value": job.job_name}
+    found = client.search(Resource="ExperimentTrialComponent", SearchExpression={"Filters": [of_job]})
+    assert found["Results"] == []  # other tests' jobs may have theirs
     job.stop()
     job.wait(logs=False)
     assert job.describe()["ProcessingJobStatus"] == "Stopped"

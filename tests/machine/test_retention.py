@@ -17,7 +17,7 @@ from penstock.job.events import Host
 from penstock.job.life import Halted, Phase, advance
 from penstock.job.uploads import Upload
 from penstock.store.listing import JobQuery
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.store.rows import host_row
 from penstock.store.tables import hosts, uploads
 from penstock.testing.stores import new_job, open_store
@@ -144,7 +144,7 @@ def test_a_server_killed_in_the_midst_of_it_leaves_nothing_half(machine, keep):
 def fill(home):
     """Old jobs that have all that a job may have, one that has just ended, and one that seems to work."""
     now = int(time.time() * 1000)
-    old, logbook = now - 7_200_000, Logbook(home / "logs")
+    old, logbook = now - 7_200_000, FileLogbook(home / "logs")
     with closing(open_store(str(home / "penstock.db"))) as store:
         jobs = [new_job(f"j{n:04}", old, phase=Phase.COMPLETED, ended_at=old) for n in range(COUNT)]
         jobs.append(new_job("young", now, phase=Phase.COMPLETED, ended_at=now))

@@ -46,23 +46,30 @@ class PostgresServer:
     not is found.
     """
 
-    def __init__(self, *, fsync):
+    def __init__(self, *, fsync, kept=None):
+        """A new one, or one that goes on with what another one has left by `keep`."""
         self._programs = programs()
         self._fsync = fsync
         self._user = pwd.getpwnam("nobody") if os.getuid() == 0 else None
-        self.password = secrets.token_hex(16)
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
+        self.password = secrets.token_hex(16) if kept is None else (kept / "password").read_text()
         (self.folder / "password").write_text(self.password)
         if self._user is not None:
             for path in (self.folder, self.folder / "password"):
                 os.chown(path, self._user.pw_uid, self._user.pw_gid)
+        if kept is None:
+            self._initialise()
+        else:
+            subprocess.run(["cp", "-a", kept / "data", self.folder], check=True)
+        self._process = None
+        self.port = 0
+        self.start()
+
+    def _initialise(self):
         self._run(
             "initdb", "-U", "penstock", "-D", "data", "--pwfile=password", "--auth=scram-sha-256", "--no-sync",
             "--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US",
         )  # fmt: skip
-        self._process = None
-        self.port = 0
-        self.start()
 
     def start(self):
         """Run it, and return when it takes connections."""
@@ -96,6 +103,16 @@ class PostgresServer:
         self._reading.start()
         assert ready.wait(_PATIENCE), "".join(said)
         assert self._process.poll() is None, "".join(said)
+
+    def keep(self, folder):
+        """End it in good order, and copy what it has to a folder."""
+        self._process.send_signal(signal.SIGINT)
+        self._ended()
+        part = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        subprocess.run(["cp", "-a", self.folder / "data", self.folder / "password", part], check=True)
+        part.rename(folder)
 
     def kill(self):
         """End all of its processes at once, as the loss of power would."""

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event, insert, select, text
 
 from penstock.job.life import Phase
+from penstock.store import stretches
 from penstock.store.database import JobQuery
 from penstock.store.rows import job_row
 from penstock.store.tables import jobs
@@ -34,6 +35,7 @@ class PlanSuite(StoreBase):
         ]
         with store._engine.begin() as c:
             c.execute(insert(jobs), rows)
+            stretches.make(c)
         if not store.in_process:
             with store._dialect.reader.connect() as c:
                 c.execute(text("VACUUM ANALYZE"))

@@ -10,6 +10,7 @@ import configparser
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -163,11 +164,15 @@ def _files(env: Mapping[str, str]) -> list[Path]:
 def _sections(path: Path) -> dict[str, dict[str, str]]:
     """A file's sections with names as pip reads them; a file that can't be read says nothing."""
     try:
-        text = path.read_text("utf-8")
-        parser = configparser.RawConfigParser()
-        parser.read_string(text)
+        return _parsed(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error):
         return {}
+
+
+@lru_cache
+def _parsed(text: str) -> dict[str, dict[str, str]]:
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
     return {
         section: {key.lower().replace("_", "-"): value for key, value in parser.items(section)}
         for section in parser.sections()

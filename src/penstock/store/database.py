@@ -49,6 +49,7 @@ from penstock.store.rows import (
     to_job,
 )
 from penstock.store.statements import Statements
+from penstock.store.stretches import Stretches
 from penstock.store.tables import ACTIVE, hosts, jobs, tags
 
 
@@ -71,10 +72,11 @@ class Store:
         self.uploads = uploads.Uploads(dialect)
         self._cursors = Cursors(dialect)
         self._say = Statements(dialect)
+        self._stretches = Stretches(dialect)
         self.locks = locks.Locks(dialect, self._cursors)
         self.servers = servers.Servers(dialect)
         self.ended = ended.Ended(dialect)
-        self._new_jobs = NewJobs(dialect, self._cursors, self._say, self.locks)
+        self._new_jobs = NewJobs(dialect, self._cursors, self._say, self.locks, self._stretches)
         self._heads = queue.heads(lateral=dialect.lateral)
 
     def logbook(self) -> Logbook:
@@ -151,6 +153,8 @@ class Store:
                 moved = self._say.carry_job.run(cursor, **move, **_by(by))
             if moved != 1:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
+            if job.phase.final:
+                self._stretches.widen(cursor, job)
             job_components.follow(cursor, self._say, job)
 
     def delete_job(self, job: Job) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class Dialect:
     """The database's own clock at the moment a statement is carried out, in milliseconds since the epoch."""
     name_holds: Callable[[str], ColumnElement[bool] | None]
     """That a job's name holds a text, in a form that the index of names answers; None for a text too short for it."""
+    names_with: Callable[[str], Select[Any] | None]
+    """The names that hold such a text, where they are found by themselves."""
     give_back: Callable[[], None]
     """Gives a little of the room that removed rows have left back to the disk; nothing where that happens by itself."""
+    byte: Callable[[ColumnElement[bytes], int], ColumnElement[int]] | None
+    """A byte of a value, where it costs more to have all of them than one."""
     lateral: bool
     """Whether a subquery in FROM may name what stands before it."""

@@ -127,8 +127,9 @@ def _lent(table: Table, condition: Condition) -> ColumnElement[bool]:
     match value.of:
         case "metric":
             # Looked for row by row: each has its own, by its key, and of one name there are as many as rows.
-            of_row = metric_summaries.c.component == table.c.key, metric_summaries.c.name == value.name
-            return exists().where(*of_row, _compared(metric_summaries.c[value.column], condition))
+            own = metric_summaries.alias("own")
+            of_row = own.c.component == table.c.key, own.c.name == value.name
+            return exists().where(*of_row, _compared(own.c[value.column], condition))
         case "tag":
             holds = tags.c.key == value.name, _compared(tags.c.value, condition)
             return table.c.arn.in_(select(tags.c.arn).where(*holds))

@@ -14,6 +14,7 @@ from penstock.store.dialect import Dialect
 from penstock.store.locks import Locks
 from penstock.store.rows import job_row
 from penstock.store.statements import Statements
+from penstock.store.stretches import Stretches
 
 #: A job and its tags.
 New = tuple[Job, Mapping[str, str]]
@@ -24,11 +25,14 @@ Fate = Conflict | Missing | None
 class NewJobs:
     """A part of the `Store`, with its connections."""
 
-    def __init__(self, dialect: Dialect, cursors: Cursors, say: Statements, locks: Locks) -> None:
+    def __init__(
+        self, dialect: Dialect, cursors: Cursors, say: Statements, locks: Locks, stretches: Stretches
+    ) -> None:
         self._dialect = dialect
         self._cursors = cursors
         self._say = say
         self._locks = locks
+        self._stretches = stretches
 
     def add(self, new: Sequence[New]) -> list[Fate]:
         """As `Store.add_jobs`."""
@@ -67,6 +71,8 @@ class NewJobs:
             return LockGone(f"The lock {job.lock} is gone.")
         if self._say.new_job.run(cursor, **job_row(job)) != 1:
             return Conflict(f"A job named {job.name} exists.")
+        if job.phase.final:
+            self._stretches.widen(cursor, job)
         for key, value in its_tags.items():
             self._say.new_tag.run(cursor, arn=job.arn, key=key, value=value)
         return None

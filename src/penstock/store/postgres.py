@@ -13,6 +13,7 @@ from sqlalchemy import (
     Engine,
     create_engine,
     event,
+    func,
     literal_column,
     make_url,
     text,
@@ -71,6 +72,8 @@ def connect(address: str) -> Dialect:
         # Not now(), which is when the transaction began: it may have waited for a lock since.
         now=literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)", BigInteger),
         name_holds=_name_holds,
+        names_with=lambda _: None,
+        byte=func.get_byte,
         give_back=lambda: None,  # autovacuum does
         lateral=True,
     )

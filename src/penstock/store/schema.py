@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from penstock.errors import ConfigurationError
+from penstock.store import stretches
 from penstock.store.dialect import Dialect
 
 #: The newest step in `migrations/versions`; a test holds it there.
@@ -50,3 +51,4 @@ def _migrate(connection: Connection, current: str | None) -> None:
             "Update Penstock, or point PENSTOCK_HOME (or PENSTOCK_DATABASE_URL) elsewhere."
         )
     command.upgrade(config, "head")
+    stretches.complete(connection)

@@ -5,25 +5,37 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
+    Select,
     String,
     create_engine,
     event,
     literal_column,
+    select,
     text,
 )
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from penstock.store.dialect import Dialect
 from penstock.store.tables import jobs
 
 #: So many free pages (of 4 KiB) are given back at once: some milliseconds, in which nobody else writes.
 _PAGES = 256
+
+
+class _Compiler(SQLiteCompiler):
+    """Has `INDEXED BY`, which SQLAlchemy leaves out of SQLite's statements."""
+
+    def get_from_hint_text(self, _table: FromClause, text: str | None) -> str | None:
+        return text
 
 
 def connect(path: Path) -> Dialect:
@@ -39,6 +51,8 @@ def connect(path: Path) -> Dialect:
         max_overflow=32,
         hide_parameters=True,  # an error's text is logged, and a job's request may hold secrets
     )
+
+    engine.dialect.statement_compiler = _Compiler
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:
@@ -65,6 +79,8 @@ def connect(path: Path) -> Dialect:
         lock_schema=lambda _: None,  # whoever writes has locked all of it
         now=literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", BigInteger),
         name_holds=_name_holds,
+        names_with=_names_with,
+        byte=None,
         give_back=lambda: _give_back(engine),
         lateral=False,
     )
@@ -78,11 +94,13 @@ def _give_back(engine: Engine) -> None:
 
 
 def _name_holds(part: str) -> ColumnElement[bool] | None:
-    if len(part) < 3:
-        return None
+    return None if len(part) < 3 else jobs.c.name.in_(_names_with(part))
+
+
+def _names_with(part: str) -> Select[Any]:
     phrase = '"' + part.replace('"', '""') + '"'
     found = text(
         "SELECT name FROM job_names WHERE job_names MATCH :phrase"
         " UNION ALL SELECT name FROM job_names_new WHERE instr(name, :part) > 0"
     ).columns(name=String)
-    return jobs.c.name.in_(found.bindparams(phrase=phrase, part=part))
+    return select(found.bindparams(phrase=phrase, part=part).subquery().c.name)

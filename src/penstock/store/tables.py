@@ -5,6 +5,8 @@ Times are milliseconds since the epoch. What is only ever read whole (a request,
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -31,9 +33,11 @@ def _key(length: int | None = None) -> TypeEngine[str]:
     return plain.with_variant(sorted_by_bytes, "postgresql")
 
 
-#: The jobs that have not ended. A text, so that both databases see that `jobs_active` has them.
+#: The jobs that have not ended. A text, so that both databases see which index has them.
 ACTIVE = text("status IN ('InProgress', 'Stopping')")
-#: Those of them that have not been started.
+#: The others.
+ENDED = text("status NOT IN ('InProgress', 'Stopping')")
+#: Those of the active ones that have not been started.
 QUEUED = text("phase = 'queued'")
 #: Ended jobs whose logs are still kept.
 WITH_LOGS = text("ended_at IS NOT NULL AND logs_removed_at IS NULL")
@@ -77,7 +81,6 @@ jobs = Table(
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),
     Index("jobs_by_modification", "modified_at"),
-    Index("jobs_by_span", text("(modified_at - created_at)")),
     # In SQLite a part of a name is found by tables of their own, `job_names` and `job_names_new`. Triggers fill them.
     Index(
         "jobs_by_part_of_name", "name", postgresql_using="gin", postgresql_ops={"name": "gin_trgm_ops"}
@@ -95,6 +98,26 @@ jobs = Table(
         postgresql_where=QUEUED,
     ),
 )
+
+
+def _stretches(name: str, key: TypeEngine[Any]) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("begins", key, primary_key=True, autoincrement=False),
+        # How many have come in since it was cut; -1 of one that nothing is known of.
+        Column("jobs", Integer, nullable=False),
+        Column("created_first", BigInteger, nullable=False),
+        Column("created_last", BigInteger, nullable=False),
+        Column("modified_first", BigInteger, nullable=False),
+        Column("modified_last", BigInteger, nullable=False),
+        Column("letters", LargeBinary, nullable=False),
+    )
+
+
+#: What ended jobs that follow each other in an order have in common, see `stretches.py`.
+name_stretches = _stretches("name_stretches", _key(63))
+time_stretches = _stretches("time_stretches", BigInteger())
 
 hosts = Table(
     "hosts",

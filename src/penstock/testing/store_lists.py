@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.job.life import Job, Phase, StopAsked, advance
-from penstock.store import listing
+from penstock.store import listing, stretches
 from penstock.store.database import Store
 from penstock.store.listing import JobQuery, SortKey
 from penstock.testing.stores import StoreBase, found, new_job
@@ -60,10 +60,13 @@ def place(job: Job, q: JobQuery) -> tuple[Any, str]:
 class ListSuite(StoreBase):
     """What `list_jobs` must do, whichever way it takes."""
 
-    @pytest.fixture(params=[2, 1000], autouse=True)
-    def walk(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Each test is run with so few jobs walked that others must be picked, and with as many as there are."""
-        monkeypatch.setattr(listing, "WALK", request.param)
+    @pytest.fixture(params=["walk", "skip", "pick"], autouse=True)
+    def way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each test is run with as many jobs walked as there are; in small stretches; and with jobs picked soon."""
+        monkeypatch.setattr(stretches, "FEW", 2)
+        monkeypatch.setattr(stretches, "MOST", 4)
+        monkeypatch.setattr(listing, "WALK", 1000 if request.param == "walk" else 2)
+        monkeypatch.setattr(listing, "SKIP", 3 if request.param == "pick" else 1_000_000)
 
     @pytest.mark.parametrize("sort_by", SORTS)
     @pytest.mark.parametrize("descending", [False, True])

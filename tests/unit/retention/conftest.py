@@ -2,7 +2,7 @@ import pytest
 
 from penstock.retention.records import Records
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def logbook(tmp_path):
-    return Logbook(tmp_path / "logs")
+    return FileLogbook(tmp_path / "logs")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from penstock.job.events import Host
 from penstock.job.life import Phase
 from penstock.retention.records import LOCK_GRACE_MS, Limits, Records
 from penstock.store.database import open_sqlite
-from penstock.store.logbook import Logbook
+from penstock.store.logbook import FileLogbook
 from penstock.testing.stores import new_job
 
 NOW = 10_000
@@ -45,7 +45,7 @@ def test_whatever_the_rules_no_job_that_has_not_ended_loses_anything(
     tmp_path_factory, jobs, jobs_before, logs_before, most
 ):
     folder = tmp_path_factory.mktemp("drawn")
-    store, logbook = open_sqlite(folder / "p.db"), Logbook(folder / "logs")
+    store, logbook = open_sqlite(folder / "p.db"), FileLogbook(folder / "logs")
     records, limits = Records(store, logbook), Limits(jobs_before, logs_before, most)
     for number, (phase, at) in enumerate(jobs):
         put(store, logbook, f"j{number}", phase, at)

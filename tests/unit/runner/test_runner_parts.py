@@ -226,6 +226,7 @@ class Server:
         self.progress = queue.SimpleQueue()
         self.failures = 0
         self.tokens = set()
+        self.asked = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -234,6 +235,7 @@ class Server:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.largest = max(outer.largest, len(body))
+                outer.asked.append(self.path)
                 outer.tokens.add(self.headers["Authorization"])
                 if status != 200 or outer.failures > 0:
                     outer.failures -= 1
@@ -302,6 +304,28 @@ class TestReporter:
         assert (kind, data["outcome"], log_before) == ("ended", "succeeded", len(server.log))
         assert server.tokens == {"Bearer the-token"}
         assert len((tmp_path / "journal").read_text().splitlines()) == 2
+
+    def test_what_happens_in_a_moment_is_told_at_once_and_the_end_waits_for_nothing(
+        self, tmp_path, server, monkeypatch
+    ):
+        monkeypatch.setattr("penstock.runner.report._GATHER", 3600)
+        self.report(tmp_path, run(server.url))
+        assert [path.rpartition("/")[2] for path in server.asked] == ["log?offset=0", "events"]
+        assert [e[0] for e in server.events] == ["phase", "ended"]
+
+    def test_many_events_are_told_in_order_in_bounded_batches(self, tmp_path, server, monkeypatch):
+        monkeypatch.setattr("penstock.runner.report._GATHER", 3600)
+        reporter = Reporter(run(server.url), RunFolder(tmp_path), lambda: None)
+        journal = Journal((tmp_path / "journal").open("a+b"), lambda: 1, reporter.changed)
+        reporter.start(journal, Meter())
+        for number in range(30):
+            journal.note(number=number, text="x" * 100_000)
+        journal.ended("succeeded", None, 0, None)
+        reporter.finish()
+        journal.close()
+        assert [data.get("number") for _, data, _ in server.events] == [*range(30), None]
+        assert len(server.asked) == 3
+        assert server.largest < (1 << 20) + 1000
 
     def test_the_manifest_arrives_in_bounded_batches_before_the_end(self, tmp_path, server):
         """Also when the server takes a batch and its answer is lost: then the batch comes twice."""
