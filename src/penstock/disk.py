@@ -15,7 +15,10 @@ NEARLY_NOTHING = 1 << 20
 
 def free(path: str | Path) -> int:
     """Bytes that are left to an ordinary user on the file system of `path`, or of the nearest folder above it."""
-    found = os.statvfs(_there(path))
+    try:
+        found = os.statvfs(path)  # asked at every new job: almost always it is there
+    except FileNotFoundError:
+        found = os.statvfs(_there(path))
     return found.f_bavail * found.f_frsize
 
 

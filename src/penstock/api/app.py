@@ -122,16 +122,18 @@ class Application:
             body = await _bounded_body(receive)
             self._callers.verify(signed_request(scope, body), claimed, who)
             context = self._context if who.job is None else replace(self._context, caller=who.job)
-            if service == "sagemaker" and (answer := await _own(context, scope, body)) is not None:
-                return reply.document(answer, request_id)
+            if service == "sagemaker" and scope["path"].startswith(own.PATH):
+                asked = scope["method"], scope["path"], scope["query_string"], body
+                if (answer := await own.serve(context, *asked)) is not None:
+                    return reply.document(answer, request_id)
             call = _parse(service, scope, claimed, body)
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
             known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
             validate.check(known, relaxed=self._relaxed_limits)
             if who.job is not None:
                 permissions.check(context.account, who.job, call.service, call.operation, call.params)
-            if call.operation == "CreateProcessingJob":
-                context = replace(context, invocation=_invocation(scope))
+            if call.operation == "CreateProcessingJob" and (invocation := _invocation(scope)) is not None:
+                context = replace(context, invocation=invocation)
             result = await _carry_out(context, call)
             return reply.render(call, result or {}, request_id)
         except Fault as fault:
@@ -235,10 +237,6 @@ def _invocation(scope: Scope) -> str | None:
     """The AWS SDKs' name of a call, which is the same for all attempts of it."""
     found = next((value for name, value in scope["headers"] if name == b"amz-sdk-invocation-id"), b"")
     return found.decode("latin-1") or None
-
-
-async def _own(context: Context, scope: Scope, body: bytes) -> Mapping[str, Any] | None:
-    return await own.serve(context, scope["method"], scope["path"], scope["query_string"], body)
 
 
 def _service(scope: Scope, claimed: claims.Claim | None) -> str:

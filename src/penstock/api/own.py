@@ -1,11 +1,11 @@
 """What is asked of Penstock alone, in JSON, signed as for SageMaker: records of jobs, their news, the queue, locks.
 
-GET /penstock/jobs/<name>                      the record
-GET /penstock/jobs/<name>/outputs?after=...    a page of what it has stored
-GET /penstock/jobs/<name>/news?log=...&wait=.. its status and how long its log is, when there is news
-GET /penstock/queue                            what runs, what waits, and why
-/penstock/locks...                         see `locks.py`
-POST /penstock/prune                           see `prune.py`
+GET  /penstock/jobs/<name>                        the record
+GET  /penstock/jobs/<name>/outputs?after=...      a page of what it has stored
+GET  /penstock/jobs/<name>/news?log=...&wait=...  its status and how long its log is, when there is news
+GET  /penstock/queue                              what runs, what waits, and why
+     /penstock/locks...                           see `locks.py`
+POST /penstock/prune                              see `prune.py`
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from penstock.api.context import Context
 from penstock.job.life import Job, Phase
 from penstock.wire import faults
 
+PATH = "/penstock/"
 _JOBS = "/penstock/jobs/"
 _UPLOADS = 1000  # in one answer
 _LONGEST_WAIT = 60.0
