@@ -145,7 +145,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if hasattr(value, "__dict__"):
-        return {name: _plain(item) for name, item in vars(value).items()}
+        # Ours know the job that they are of, and can so be read.
+        return {name: _plain(item) for name, item in vars(value).items() if name != "_job"}
     return value
 
 
