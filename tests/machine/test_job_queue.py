@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from machine_home import ENVIRONMENTS, stop_server
+from patience import until
 
 pytestmark = pytest.mark.machine
 
@@ -54,13 +54,6 @@ def submit(penstock, tmp_path):
 
 def queue(penstock):
     return json.loads(penstock("queue", "--json"))
-
-
-def until(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.05)
 
 
 def test_jobs_wait_for_what_they_claim_and_say_so(penstock, submit):

@@ -14,6 +14,7 @@ from pathlib import Path
 import boto3
 import pytest
 from machine_home import descendants, stop_server
+from patience import until
 
 from penstock.exceptions import UnexpectedStatusException
 from penstock.home import Home
@@ -28,15 +29,6 @@ OUT = "/opt/ml/processing/out"
 
 def output(destination=None, name="out", source=OUT):
     return ProcessingOutput(source=source, output_name=name, destination=destination)
-
-
-def until(condition, seconds=30):
-    """Wait for what another process does; there is nothing of ours that could signal it."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.02)
-    return found
 
 
 def log_lines(session, name):

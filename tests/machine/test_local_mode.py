@@ -6,13 +6,13 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 from machine_home import ENVIRONMENTS, stop_server
+from patience import until
 
 from penstock.exceptions import UnexpectedStatusException
 from penstock.local import LocalSession
@@ -52,15 +52,6 @@ def scripts(local):
 
 def file_output(folder, name="out"):
     return ProcessingOutput(source=f"{OUT}/{name}", destination=f"file://{folder}", output_name=name)
-
-
-def until(condition, seconds=30):
-    """Wait for what another process does; there is nothing of ours that could signal it."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.02)
-    return found
 
 
 def lines(local, job):

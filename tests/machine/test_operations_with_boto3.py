@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError, WaiterError
+from patience import until
 
 pytestmark = pytest.mark.machine
 
@@ -51,6 +52,13 @@ def wait(sagemaker, name):
     )
 
 
+def printed(logs, name):
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=GROUP, logStreamNamePrefix=f"{name}/"
+    )
+    return [event["message"] for page in pages for event in page["events"]]
+
+
 def refused(code, words, call, **params):
     with pytest.raises(ClientError) as caught:
         call(**params)
@@ -60,10 +68,12 @@ def refused(code, words, call, **params):
     return caught.value
 
 
-def test_the_waiter_and_the_rules_of_stop_and_delete(sagemaker, create):
+def test_the_waiter_and_the_rules_of_stop_and_delete(sagemaker, client, create):
     create("ops-ok", "echo well > /opt/ml/output/message")
     create("ops-bad", "echo no luck > /opt/ml/output/message; exit 3")
-    create("ops-long", "sleep 600")
+    # It takes its time to end: a second stop comes while it does.
+    create("ops-long", "trap 'sleep 1; exit 0' TERM; echo trapped; sleep 600 & wait")
+    until(lambda: "trapped" in printed(client("logs"), "ops-long"))
     refused(
         "ResourceInUse", "can't be deleted", sagemaker.delete_processing_job, ProcessingJobName="ops-long"
     )

@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import boto3
 import psycopg
 from botocore.config import Config
+from patience import until
 
 from penstock.home import Home
 
@@ -204,15 +204,6 @@ def submit(client, name, code, **more):
 def outcome(client, name):
     told = client.describe_processing_job(ProcessingJobName=name)
     return told["ProcessingJobStatus"], told.get("FailureReason")
-
-
-def until(true, patience=_PATIENCE, pause=0.02):
-    """Return what `true` gives, as soon as it gives something; the servers are other processes, so they are asked."""
-    deadline = time.monotonic() + patience
-    while not (found := true()):
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(pause)
-    return found
 
 
 def all_ended(client, names):
