@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from starlette.concurrency import run_in_threadpool
-
 from penstock.errors import Conflict, Missing
 from penstock.job.life import Job
 
@@ -40,11 +38,12 @@ class Admission:
         await written
 
     async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting, []
             fates: Sequence[Exception | None]
             try:
-                fates = await run_in_threadpool(self._add_jobs, [new for new, _ in batch])
+                fates = await loop.run_in_executor(None, self._add_jobs, [new for new, _ in batch])
             except Exception as error:  # noqa: BLE001 - the disk is full, say: all of them must hear of it
                 fates = [error] * len(batch)
             for (_, written), fate in zip(batch, fates, strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,9 +20,11 @@ DEFAULT_RUNTIME_SECONDS = 86_400
 
 def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
     """The request with the defaults that AWS's Describe shows when a client left them out."""
-    full: dict[str, Any] = copy.deepcopy(dict(request))
+    # Copied is what is changed, and no more: every new job comes this way.
+    full = dict(request)
     full.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_RUNTIME_SECONDS})
-    cluster = full["ProcessingResources"]["ClusterConfig"]
+    cluster = dict(full["ProcessingResources"]["ClusterConfig"])
+    full["ProcessingResources"] = {**full["ProcessingResources"], "ClusterConfig": cluster}
     if "InstancePreferences" in cluster:
         # The first preference is always to be had: this machine plays any instance type.
         first = cluster["InstancePreferences"][0]
@@ -31,12 +32,18 @@ def with_defaults(request: Mapping[str, Any]) -> dict[str, Any]:
         cluster["SelectedInstanceCount"] = first.get("InstanceCount", cluster.get("InstanceCount", 1))
         cluster.setdefault("InstanceCount", cluster["SelectedInstanceCount"])
     cluster.setdefault("InstanceCount", 1)
-    for given in full.get("ProcessingInputs") or []:
-        given.setdefault("AppManaged", False)
-        if "S3Input" in given:
-            given["S3Input"].setdefault("S3DataDistributionType", "FullyReplicated")
-    for given in (full.get("ProcessingOutputConfig") or {}).get("Outputs") or []:
-        given.setdefault("AppManaged", False)
+    if full.get("ProcessingInputs"):
+        full["ProcessingInputs"] = [_whole_input(given) for given in full["ProcessingInputs"]]
+    if (config := full.get("ProcessingOutputConfig")) and config.get("Outputs"):
+        outputs = [{"AppManaged": False, **given} for given in config["Outputs"]]
+        full["ProcessingOutputConfig"] = {**config, "Outputs": outputs}
+    return full
+
+
+def _whole_input(given: Mapping[str, Any]) -> dict[str, Any]:
+    full = {"AppManaged": False, **given}
+    if "S3Input" in full:
+        full["S3Input"] = {"S3DataDistributionType": "FullyReplicated", **full["S3Input"]}
     return full
 
 
