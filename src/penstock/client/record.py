@@ -198,7 +198,16 @@ def _ask(
         raise ServerUnavailable(
             f"The Penstock server at {address.endpoint} does not answer: {error}"
         ) from error
-    answer: dict[str, Any] = json.loads(response.content)
+    try:
+        answer = json.loads(response.content)
+    except ValueError:
+        answer = None
+    if response.status_code >= 500 or not isinstance(
+        answer, dict
+    ):  # its database is away, or a balancer answers
+        raise ServerUnavailable(
+            f"The Penstock server at {address.endpoint} can't answer now: status {response.status_code}"
+        )
     if response.status_code != 200:
         raise PenstockError(str(answer.get("message") or answer))
     return answer

@@ -70,7 +70,12 @@ class Line:
             raise Refused
         if response.status != 200:
             raise http.client.HTTPException(f"the server answered {response.status}")
-        reply: dict[str, Any] = json.loads(content)
+        try:
+            reply = json.loads(content)
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict):  # somebody else listens there
+            raise http.client.HTTPException("the answer is none of a server's")
         return reply
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -4,6 +4,7 @@ import http.client
 import threading
 
 import pytest
+from stranger import stranger
 
 from penstock.errors import InternalFailure
 from penstock.job.run import Run, S3Access
@@ -161,6 +162,14 @@ class TestLine:
         assert line.post("lease", b"") == {"milliseconds": 5, "stop": False}  # and it is kept
         assert answering.paths == ["/penstock/runs/job-1/algo-1/lease"] * 2
         line.close()
+
+    @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b"\xff"])
+    def test_what_no_server_says_is_no_answer(self, tmp_path, body):
+        with stranger(200, body) as url:
+            line = self.line(tmp_path, [url])
+            with pytest.raises(http.client.HTTPException, match="none of a server's"):
+                line.post("lease", b"")
+            line.close()
 
     def test_with_none_known_nothing_is_sent(self, tmp_path):
         line = self.line(tmp_path, [])
