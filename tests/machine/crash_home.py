@@ -271,6 +271,7 @@ class CrashHome:
     def _set_salvaging(self):
         until(lambda: self._gate.starts.get("salvaging/algo-1"), "the program of salvaging")
         until(lambda: self._phase("salvaging") == "running", "salvaging running")
+        until(lambda: self._logged("salvaging"), "the words of salvaging")
         os.kill(int((self._run("salvaging") / "pid").read_text()), signal.SIGKILL)
 
     def _set_half_ended(self):
@@ -292,14 +293,17 @@ class CrashHome:
             case "asked-for":
                 run = self._run("asked-for")
                 return run and (run / "lock").exists() and self._lives(run / "lock")
-            case "preparing" | "running":
+            case "preparing":
                 return self._phase(moment) == moment
+            case "running":
+                return self._phase(moment) == moment and self._logged(moment)
             case "downloading":
                 return self._holds.reached(f"GET /{BUCKET}/in/downloading/x")
             case "half-ended":
-                return [bool(one) for one in self._outcomes("half-ended")] == [True, False]
+                there = [bool(one) for one in self._outcomes("half-ended")] == [True, False]
+                return there and self._logged("half-ended", "algo-2")
             case "stopping":
-                return b"asked to end" in self._gate.said("stopping/algo-1")
+                return b"asked to end" in self._gate.said("stopping/algo-1") and self._logged("stopping")
             case "uploading" | "failing":
                 return self._holds.reached(f"PUT /{BUCKET}/{moment}/algo-1/late?partNumber=2")
             case "uploaded":
@@ -398,6 +402,11 @@ class CrashHome:
         with self._database() as database:
             found = database.execute("SELECT phase FROM jobs WHERE name = ?", (job,)).fetchone()
         return found and found[0]
+
+    def _logged(self, job, host="algo-1"):
+        """Whether the runner has taken its program's words: those in the pipe between the two are lost with it."""
+        log = self._home.path / "runs" / self._uid(job) / host / "log"
+        return log.exists() and "early is there" in log.read_text()
 
     def _outcomes(self, job):
         with self._database() as database:
