@@ -1,8 +1,7 @@
 """What a job has stored, read by the names of its outputs: a real server and a real store."""
 
-import time
-
 import pytest
+from patience import until
 
 from penstock.exceptions import UnexpectedStatusException
 from penstock.processing import ProcessingInput, ProcessingJob, ProcessingOutput
@@ -114,10 +113,7 @@ def test_a_continuous_output_is_read_while_the_job_runs(processor, script):
     )
     job = made.latest_job
     try:
-        deadline = time.monotonic() + 60
-        while not job.outputs["o"].list():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: len(job.outputs["o"].list()), 60)
         assert job.outputs["o"].read_text() == "early"
         with pytest.raises(UnexpectedStatusException, match="not there yet"):
             job.outputs["end"].list()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from machine_home import ENVIRONMENTS, stop_server
+from patience import until
 
 from penstock.job.events import Host
 from penstock.job.life import Halted, Phase, advance
@@ -209,13 +210,6 @@ def check_whole(home):
 
 def folders(home):
     return {path.name for path in (home / "logs").iterdir()}
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.05)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")

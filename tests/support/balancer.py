@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fleet import until
+from patience import until
 
 ROOT = Path(__file__).parents[2]
 

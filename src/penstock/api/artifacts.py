@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from penstock.api import entities
 from penstock.api.context import Context
 from penstock.api.translate import invalid
-from penstock.errors import InUse, Missing
-from penstock.job.lineage import Artifact, artifact_key
+from penstock.errors import InUse
+from penstock.job.lineage import Artifact, artifact_key, uri_key
 from penstock.store.finding import Condition, Value
 
 
@@ -55,8 +54,7 @@ def list_artifacts(context: Context, params: Mapping[str, Any]) -> dict[str, Any
     """A page of artifacts, of a source or a type if such is named; the newest first unless told otherwise."""
     conditions = []
     if "SourceUri" in params:
-        wanted = sha256(params["SourceUri"].encode()).hexdigest()
-        conditions.append(Condition(Value("uri_key"), "=", wanted))
+        conditions.append(Condition(Value("uri_key"), "=", uri_key(params["SourceUri"])))
     if "ArtifactType" in params:
         conditions.append(Condition(Value("type"), "=", params["ArtifactType"]))
     found, following = entities.listed(context, Artifact, params, conditions, _summary)
@@ -78,10 +76,7 @@ def update(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             modified_by=by,
         )
 
-    try:
-        return {"ArtifactArn": context.store.experiments.change(Artifact, key, changed).arn}
-    except Missing as error:
-        raise entities.missing(context, Artifact, key) from error
+    return {"ArtifactArn": entities.change(context, Artifact, key, changed)}
 
 
 def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,13 +88,7 @@ def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         key = _key(context, params["ArtifactArn"])
     else:
         key = artifact_key(source["SourceUri"], source.get("SourceTypes") or ())
-    try:
-        context.store.experiments.delete(Artifact, key)
-    except Missing as error:
-        raise entities.missing(context, Artifact, key) from error
-    except InUse as error:
-        raise entities.linked(context, Artifact, key) from error
-    return {"ArtifactArn": entities.arn_of(context, Artifact, key)}
+    return {"ArtifactArn": entities.delete(context, Artifact, key)}
 
 
 def _key(context: Context, arn: str) -> str:

@@ -9,6 +9,7 @@ from penstock.api.checks import broken_tags
 from penstock.api.context import Context
 from penstock.api.identity import caller
 from penstock.api.translate import invalid, place, token
+from penstock.errors import InUse, Missing
 from penstock.job.experiments import ARN_KINDS, Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact
 from penstock.store.entities import Entity
@@ -74,6 +75,33 @@ def linked(context: Context, kind: type[Any], name: str) -> Fault:
     return invalid(
         f"{word} '{arn_of(context, kind, name)}' is linked to 1 or more {parts} and cannot be deleted."
     )
+
+
+def change(context: Context, kind: type[Entity], name: str, changed: Callable[[Entity], Entity]) -> str:
+    """Change the one of that name; its ARN.
+
+    Raises:
+        Fault: There is none.
+    """
+    try:
+        return context.store.experiments.change(kind, name, changed).arn
+    except Missing as error:
+        raise missing(context, kind, name) from error
+
+
+def delete(context: Context, kind: type[Any], name: str) -> str:
+    """Remove the one of that name; the ARN that it had.
+
+    Raises:
+        Fault: There is none, or it is linked to others.
+    """
+    try:
+        context.store.experiments.delete(kind, name)
+    except Missing as error:
+        raise missing(context, kind, name) from error
+    except InUse as error:
+        raise linked(context, kind, name) from error
+    return arn_of(context, kind, name)
 
 
 def tags_of(params: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.api import entities
 from penstock.api.context import Context
-from penstock.errors import InUse, Missing
+from penstock.errors import InUse
 from penstock.job.experiments import Experiment
 
 
@@ -56,23 +56,12 @@ def update(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             modified_by=by,
         )
 
-    name = params["ExperimentName"]
-    try:
-        return {"ExperimentArn": context.store.experiments.change(Experiment, name, changed).arn}
-    except Missing as error:
-        raise entities.missing(context, Experiment, name) from error
+    return {"ExperimentArn": entities.change(context, Experiment, params["ExperimentName"], changed)}
 
 
 def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Remove an experiment that has no trials."""
-    name = params["ExperimentName"]
-    try:
-        context.store.experiments.delete(Experiment, name)
-    except Missing as error:
-        raise entities.missing(context, Experiment, name) from error
-    except InUse as error:
-        raise entities.linked(context, Experiment, name) from error
-    return {"ExperimentArn": entities.arn_of(context, Experiment, name)}
+    return {"ExperimentArn": entities.delete(context, Experiment, params["ExperimentName"])}
 
 
 def record(one: Experiment) -> dict[str, Any]:

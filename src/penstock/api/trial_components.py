@@ -9,7 +9,7 @@ from typing import Any
 from penstock.api import entities
 from penstock.api.context import Context
 from penstock.api.translate import invalid
-from penstock.errors import InUse, Missing
+from penstock.errors import InUse
 from penstock.job.experiments import (
     MOST_ARTIFACTS,
     MOST_PARAMETERS,
@@ -108,23 +108,12 @@ def update(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         _check(new)
         return new
 
-    name = params["TrialComponentName"]
-    try:
-        return {"TrialComponentArn": context.store.experiments.change(Component, name, changed).arn}
-    except Missing as error:
-        raise entities.missing(context, Component, name) from error
+    return {"TrialComponentArn": entities.change(context, Component, params["TrialComponentName"], changed)}
 
 
 def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Remove a component that is in no trial, with its metrics. Its job, if it has one, is not touched."""
-    name = params["TrialComponentName"]
-    try:
-        context.store.experiments.delete(Component, name)
-    except Missing as error:
-        raise entities.missing(context, Component, name) from error
-    except InUse as error:
-        raise entities.linked(context, Component, name) from error
-    return {"TrialComponentArn": entities.arn_of(context, Component, name)}
+    return {"TrialComponentArn": entities.delete(context, Component, params["TrialComponentName"])}
 
 
 def record(one: Component) -> dict[str, Any]:

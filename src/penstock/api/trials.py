@@ -66,23 +66,12 @@ def update(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             modified_by=by,
         )
 
-    name = params["TrialName"]
-    try:
-        return {"TrialArn": context.store.experiments.change(Trial, name, changed).arn}
-    except Missing as error:
-        raise entities.missing(context, Trial, name) from error
+    return {"TrialArn": entities.change(context, Trial, params["TrialName"], changed)}
 
 
 def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Remove a trial that has no components."""
-    name = params["TrialName"]
-    try:
-        context.store.experiments.delete(Trial, name)
-    except Missing as error:
-        raise entities.missing(context, Trial, name) from error
-    except InUse as error:
-        raise entities.linked(context, Trial, name) from error
-    return {"TrialArn": entities.arn_of(context, Trial, name)}
+    return {"TrialArn": entities.delete(context, Trial, params["TrialName"])}
 
 
 def associate(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:

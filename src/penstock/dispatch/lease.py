@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from penstock import clock
 from penstock.engines.base import Engine
 from penstock.errors import ConfigurationError, Conflict
 from penstock.job.life import ALONE, Carrier, Job
@@ -23,11 +23,6 @@ _log = logging.getLogger(__name__)
 
 #: How often a lease is renewed while it lasts once.
 _BEATS = 4
-
-
-def _elapsed() -> float:
-    """Seconds; counted on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Right(Protocol):
@@ -78,7 +73,7 @@ class Lease:
         runner_ms: int,
         reach: Callable[[Server], Engine | None],
         heard: Callable[[Sequence[Entered]], None] = lambda _: None,
-        elapsed: Callable[[], float] = _elapsed,
+        elapsed: Callable[[], float] = clock.elapsed,
     ) -> None:
         """`reach` finds the engine of another server's runs; `heard` is told at each beat which servers live."""
         self.runner_ms: int | None = runner_ms

@@ -48,6 +48,11 @@ def artifact_key(uri: str, source_types: Sequence[Mapping[str, str]] = ()) -> st
     return hashlib.sha256(json.dumps([uri, ids]).encode()).hexdigest()[:32]
 
 
+def uri_key(uri: str) -> str:
+    """By what artifacts of a source are looked for: URIs may be long."""
+    return hashlib.sha256(uri.encode()).hexdigest()
+
+
 def lineage_of(job: Job, component: Component) -> Iterator[tuple[Artifact, Association]]:
     """The artifacts of a job: its image and inputs contribute to its component, which produces its outputs."""
     start = f"{job.arn.partition(':processing-job/')[0]}:artifact/"

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from penstock import clock
 from penstock.errors import InternalFailure
 from penstock.runner.line import Line, Refused
 from penstock.runner.stop import Stop
@@ -26,10 +27,6 @@ _PATIENCE = 0.5
 EXIT_CODE = 75
 
 
-def _elapsed() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class Lease:
     """One run's lease, from `hold` to `close`."""
 
@@ -37,7 +34,7 @@ class Lease:
         self,
         line: Line,
         stop: Stop,
-        elapsed: Callable[[], float] = _elapsed,
+        elapsed: Callable[[], float] = clock.elapsed,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         """`end` ends this process at once."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from hashlib import sha256
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table, select
 
 from penstock.job.experiments import Component, Experiment, Trial, key_of
-from penstock.job.lineage import Artifact
+from penstock.job.lineage import Artifact, uri_key
 from penstock.store.tables import artifacts, components, experiments, trials
 
 Entity = TypeVar("Entity", Experiment, Trial, Component, Artifact)
@@ -39,7 +38,7 @@ def to_row(entity: Experiment | Trial | Component | Artifact) -> dict[str, Any]:
     if isinstance(entity, Trial):
         row["experiment_key"] = key_of(row.pop("experiment"))
     if isinstance(entity, Artifact):
-        row["uri_key"] = sha256(entity.uri.encode()).hexdigest()
+        row["uri_key"] = uri_key(entity.uri)
     if isinstance(entity, Component):
         row["source_key"] = None if entity.source is None else entity.source.lower()
     return row

@@ -99,7 +99,12 @@ class Servers:
         """Have the lease run for so much longer from now on; False: it is over, and `enter` gives a new one."""
         with self._engine.begin() as c:
             until = {"lease_until": self._now + lease_ms}
-            return c.execute(update(servers).where(self._runs(carrier)).values(until)).rowcount == 1
+            return (
+                c.execute(
+                    update(servers).where(runs(self._now, carrier.server, carrier.epoch)).values(until)
+                ).rowcount
+                == 1
+            )
 
     def leave(self, carrier: Carrier) -> None:
         """End the lease: others may take over at once."""
@@ -120,7 +125,7 @@ class Servers:
         Raises:
             Conflict: It has moved since it was read, or its carrier's lease runs, or that of `by` does not.
         """
-        theirs = exists().where(self._runs(job.carrier))
+        theirs = exists().where(runs(self._now, job.carrier.server, job.carrier.epoch))
         same = and_(jobs.c.uid == job.uid, jobs.c.version == job.version, BEGUN, ~theirs, self.holds(by))
         with self._engine.begin() as c:
             changed = c.execute(
@@ -133,7 +138,7 @@ class Servers:
         """That a server's lease runs, as a condition; always so for one that has a database of its own."""
         if carrier == ALONE:
             return true()
-        return exists().where(self._runs(carrier))
+        return exists().where(runs(self._now, carrier.server, carrier.epoch))
 
     # Leases of runners
 
@@ -156,12 +161,10 @@ class Servers:
             renewed = c.execute(update(hosts).where(one).values(lease_until=longer)).rowcount == 1
         return promised if renewed else None
 
-    def _runs(self, carrier: Carrier) -> ColumnElement[bool]:
-        return and_(
-            servers.c.id == carrier.server,
-            servers.c.epoch == carrier.epoch,
-            servers.c.lease_until > self._now,
-        )
+
+def runs(now: ColumnElement[int], server: Any, epoch: Any) -> ColumnElement[bool]:
+    """That a server's lease of that epoch is not over; each a value or a parameter of the statement."""
+    return and_(servers.c.id == server, servers.c.epoch == epoch, servers.c.lease_until > now)
 
 
 def _check_shared(mine: Server, other: Server) -> None:

@@ -21,7 +21,8 @@ from penstock.job.life import ALONE
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.rows import HOST_MOVES, JOB_MOVES
-from penstock.store.tables import BEGUN, components, hosts, jobs, servers, tags
+from penstock.store.servers import runs
+from penstock.store.tables import BEGUN, components, hosts, jobs, tags
 
 #: The columns that say who carries a job, and on whose machine it was begun.
 _CARRIER = ("server", "epoch", "place")
@@ -46,9 +47,7 @@ class Statements:
         by_server: BindParameter[str] = bindparam("by_server", type_=String)
         by_epoch: BindParameter[int] = bindparam("by_epoch", type_=Integer)
         carried = and_(jobs.c.server == by_server, jobs.c.epoch == by_epoch)
-        running = exists().where(
-            servers.c.id == by_server, servers.c.epoch == by_epoch, servers.c.lease_until > dialect.now
-        )
+        running = exists().where(runs(dialect.now, by_server, by_epoch))
         leased = or_(by_server == literal_column(f"'{ALONE.server}'"), running)
         of_begun = hosts.c.job_uid.in_(select(jobs.c.uid).where(BEGUN))
         self.job_by_name = Bare(engine, select(jobs).where(jobs.c.name == wanted))
