@@ -15,6 +15,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from dataclasses import replace
 from pathlib import Path
 
 from botocore.credentials import Credentials
@@ -65,26 +66,27 @@ def time_passes(store, folder, owners):
     store.add_jobs(
         [(Job(n, f"{n}-u", f"arn:{n}", request, i, i, owner=o), {}) for i, (n, o) in enumerate(names)]
     )
-    capacity, engine = Resources(1 << 20, 1 << 60, 0, 1), FakeEngine()
-    full = dispatcher(store, folder, engine, capacity)
+    capacity = Resources(1 << 20, 1 << 60, 0, 1)
+    engine = FakeEngine(capacity)
+    full = dispatcher(store, folder, engine)
     full.step()
     waits = [timed(full.step) for _ in range(PASSES)]
-    begins = [
-        timed(dispatcher(store, folder, engine, Resources(1 << 20, 1 << 60, 0, places)).step)
-        for places in range(2, 2 + PASSES)
-    ]
+    begins = []
+    for places in range(2, 2 + PASSES):
+        engine.room = replace(capacity, instances=places)
+        begins.append(timed(dispatcher(store, folder, engine).step))
     tells = [timed(lambda: outlook(store, capacity, 0)) for _ in range(3)]
     return waits, begins, tells
 
 
-def dispatcher(store, folder, engine, capacity):
+def dispatcher(store, folder, engine):
     def make_run(job, host, hosts, token):
         s3 = S3Access(None, "us-east-1")
         return Run(
             job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e"
         )
 
-    return Dispatcher(store, FileLogbook(Path(folder) / "logs"), engine, make_run, lambda: 0, capacity)
+    return Dispatcher(store, FileLogbook(Path(folder) / "logs"), engine, make_run, lambda: 0)
 
 
 def timed(what):

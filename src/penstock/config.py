@@ -26,6 +26,9 @@ DEFAULT_CACHE_BYTES = 20 << 30
 #: In the home; holds what is more than a variable can say.
 CONFIG = "config.toml"
 
+#: By the engine. Where nobody sees the runner's machine, a lost one is noticed with the end of its lease.
+_RUNNER_LEASE = {"local": 600, "ray": 120}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -77,6 +80,8 @@ class Settings:
     """Seconds."""
     runner_lease: int
     """Seconds."""
+    engine: str
+    ray_address: str
 
     @property
     def bucket(self) -> str:
@@ -95,6 +100,7 @@ class Settings:
         file = ConfigFile.load(home / CONFIG)
         file.expect(file.tables, (), {"s3": dict, "database": dict})
         s3, s3_buckets = _stores(env, file)
+        engine = _choice(env, "PENSTOCK_ENGINE", ("local", "ray"))
         return cls(
             home=home,
             host=env.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -132,7 +138,9 @@ class Settings:
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
             report_url=_url(env, "PENSTOCK_REPORT_URL"),
             server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
-            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 5, 86400),
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", _RUNNER_LEASE[engine], 5, 86400),
+            engine=engine,
+            ray_address=env.get("PENSTOCK_RAY_ADDRESS") or "auto",
         )
 
 
@@ -186,7 +194,9 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
-    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a shared database may run without any server (default 600)",
+    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a cluster (120) or a shared database (600) may run without any server",
+    "PENSTOCK_ENGINE": "where jobs run: `local`, this machine, or `ray`, a Ray cluster (default `local`)",
+    "PENSTOCK_RAY_ADDRESS": "where the cluster is, as `ray.init` has it (default `auto`: this machine is a node of it)",
 }
 
 

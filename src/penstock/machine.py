@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import math
 import os
 import re
+import socket
 import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock import cgroups
+
+_SIOCGIFADDR = 0x8915  # of netdevice(7)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,18 @@ def identity(root: Path = Path("/")) -> str:
     """What two processes have in common that see each other: the kernel's boot and their space of process ids."""
     boot = (root / "proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     return f"{boot} {(root / 'proc/self/ns/pid').readlink()}"
+
+
+def interface_of(address: str) -> str | None:
+    """The network interface that has an IPv4 address; None where no interface has it as its first."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
+        for _, name in socket.if_nameindex():
+            asked = struct.pack("256s", name.encode())
+            with contextlib.suppress(OSError):  # it has none
+                told = fcntl.ioctl(anything, _SIOCGIFADDR, asked)
+                if socket.inet_ntoa(told[20:24]) == address:
+                    return name
+    return None
 
 
 def _total(file: Path) -> int:

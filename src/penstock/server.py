@@ -15,12 +15,10 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
 
-from penstock import machine
 from penstock._version import __version__
 from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
@@ -30,12 +28,13 @@ from penstock.api.news import News
 from penstock.api.protocol import BoundedProtocol
 from penstock.clock import now
 from penstock.config import Settings
+from penstock.data.listing import is_loopback
+from penstock.dispatch.lease import Alone
 from penstock.dispatch.loop import Dispatcher
 from penstock.dispatch.outlook import outlook
-from penstock.engines.local import LocalEngine
+from penstock.engines.choose import choose as choose_engine
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.home import AlreadyServed, Home, ServerRecord
-from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
@@ -56,6 +55,8 @@ _log = logging.getLogger("penstock")
 _PORTS_TRIED = 200
 _STORE_SECONDS = 60.0
 _WATCH_SECONDS = 1.0
+#: What a job may take beside its program's time: its environment, its inputs and its outputs.
+_BEFORE_AND_AFTER = 86_400
 #: The exit code of `serve` when the home is served already.
 ALREADY_SERVED = 3
 
@@ -99,9 +100,12 @@ class _Server:
         host, port = self._sockets[0].getsockname()[:2]
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
         self._endpoint = _url(shown, port)
-        capacity = _capacity(settings)
+        #: Where runners reach it.
+        self._report_url = settings.report_url or self._endpoint
+        #: Whether they are on other machines.
+        self._far = settings.engine != "local"
         # Before anything runs: other servers of the database may not agree.
-        self._shared = open_shared(settings, home, self._endpoint, capacity, _release)
+        self._shared = open_shared(settings, home, self._endpoint)
         self._store, self._logbook = self._shared.store, self._shared.logbook
         self._bucket_sources = bucket_sources(settings)
         self._objects = choose(settings, self._keys.access_key_id, self._keys.secret_access_key, port + 1)
@@ -112,7 +116,8 @@ class _Server:
         if not ipaddress.ip_address(shown).is_loopback:
             self._sockets.append(_listen("127.0.0.1", port))
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
-        self._engine = LocalEngine(settings.home / "runs", _release)
+        reachable = not is_loopback(self._report_url)
+        self._engine = choose_engine(settings, home, reachable, self._look_again)
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
         self._keeper = Keeper(policy, records, settings.home, shelves, now)
@@ -123,8 +128,7 @@ class _Server:
             self._engine,
             self._make_run,
             now,
-            capacity,
-            right=self._shared.lease,
+            right=self._shared.lease or Alone(settings.runner_lease * 1000 if self._far else None),
             tell=self._news.tell,
         )
         self._ready = threading.Event()
@@ -141,8 +145,8 @@ class _Server:
             news=self._news,
             local_inputs=settings.local_inputs,
             signer=self._keys.access_key_id,
-            most=capacity if settings.strict_resources else None,
-            queue=lambda: outlook(self._store, capacity, now(), self._shared.known()),
+            most=self._engine.capacity if settings.strict_resources else None,
+            queue=self._outlook,
             runner_ms=settings.runner_lease * 1000,
             server_urls=self._shared.urls,
             runtime=settings.runtime,
@@ -253,6 +257,13 @@ class _Server:
         state = "failed" if self._not_ready else "ready" if self._ready.is_set() else "starting"
         return {"version": __version__, "store": state, "active_jobs": self._store.active_count()}
 
+    def _look_again(self) -> None:
+        self._dispatcher.wake()
+
+    def _outlook(self) -> Mapping[str, Any]:
+        servers, hindrance = self._shared.known(), self._dispatcher.hindrance
+        return outlook(self._store, self._engine.capacity(), now(), servers, hindrance)
+
     def _access(self) -> S3Access:
         """How to reach the store at this moment: it may move to other ports, and keys may be new ones."""
         return replace(self._objects.access, buckets=self._bucket_sources())
@@ -267,9 +278,9 @@ class _Server:
             request=job.request,
             region=self._settings.region,
             token=token,
-            report_url=self._endpoint,
+            report_url=self._report_url if self._far else self._endpoint,
             home=str(self._settings.home),
-            s3=self._access(),
+            s3=self._far_access(job) if self._far else self._access(),
             environments=str(self._settings.environments),
             cache=str(self._home.cache) if self._settings.cache_bytes else None,
             cache_bytes=self._settings.cache_bytes,
@@ -283,8 +294,26 @@ class _Server:
             strict_versions=self._settings.strict_versions,
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
-            leased=self._shared.lease is not None,
-            aws=self._lender.variables(job.uid, self._inner_endpoint),
+            far=self._far,
+            leased=self._far or self._shared.lease is not None,
+            aws=self._lender.fixed(job.uid, self._report_url, _until(job))
+            if self._far
+            else self._lender.variables(job.uid, self._inner_endpoint),
+        )
+
+    def _far_access(self, job: Job) -> S3Access:
+        """The same for another machine: to the embedded store by this server, with the job's own credentials."""
+        access = self._access()
+        if not access.own:
+            return access
+        key = self._lender.lend(job.uid, _until(job)).key
+        return replace(
+            access,
+            endpoint=self._report_url,
+            access_key_id=key.access_key_id,
+            secret_access_key=key.secret,
+            session_token=key.token,
+            own=False,
         )
 
     def _lock(self, job: Job) -> str | None:
@@ -315,23 +344,9 @@ class _Server:
         )
 
 
-def _capacity(settings: Settings) -> Resources:
-    """What is given out: what the settings say, and else what the machine has."""
-    there = machine.look()
-    return Resources(
-        cpus=there.share if settings.cpus is None else settings.cpus,
-        memory=there.memory_bytes if settings.memory is None else settings.memory,
-        gpus=len(there.gpus) if settings.gpus is None else settings.gpus,
-        instances=settings.slots,
-    )
-
-
-def _release(folder: Path) -> None:
-    """Let go of what a dead run has outside of its folder: its container."""
-    if sockets.marked(folder):
-        from penstock.runtimes.containers.remains import release  # noqa: PLC0415 - seldom needed, and slow to load
-
-        release(folder)
+def _until(job: Job) -> int:
+    """For how long credentials must do that are not renewed, in seconds since the epoch."""
+    return now() // 1000 + int(job.request["StoppingCondition"]["MaxRuntimeInSeconds"]) + _BEFORE_AND_AFTER
 
 
 def _url(host: str, port: int) -> str:

@@ -6,19 +6,19 @@ With SQLite that is nothing: the record is a file of its home, logs are files be
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from penstock import machine
 from penstock.config import Settings
 from penstock.data.listing import is_loopback
 from penstock.dispatch.lease import Lease
+from penstock.engines.choose import capacity
 from penstock.engines.places import Places
 from penstock.errors import ConfigurationError
 from penstock.home import Home
-from penstock.job.claim import Resources
 from penstock.job.life import ALONE
+from penstock.runtimes.containers.sockets import let_go
 from penstock.store.database import Store, open_postgres, open_sqlite
 from penstock.store.logbook import FileLogbook, Logbook
 from penstock.store.servers import Entered, Server
@@ -56,17 +56,13 @@ class Shared:
         self.store.close()
 
 
-def open_shared(
-    settings: Settings, home: Home, endpoint: str, capacity: Resources, release: Callable[[Path], None]
-) -> Shared:
+def open_shared(settings: Settings, home: Home, endpoint: str) -> Shared:
     """Open the record, and enter this server among those of its database.
 
     Args:
         settings: All of the user's settings.
         home: This server's.
         endpoint: Where it serves.
-        capacity: What its machine has to give.
-        release: As for a `LocalEngine`.
 
     Raises:
         ConfigurationError: The database can't be used, or another server works on it that does not agree.
@@ -78,12 +74,13 @@ def open_shared(
     me = Server(
         id=home.server_id(),
         url=settings.report_url or endpoint,
-        machine=here,
+        # Whose runners are on other machines shares no processes with anybody.
+        machine=here if settings.engine == "local" else f"{here} {home.server_id()}",
         home=str(settings.home),
-        capacity=capacity,
+        capacity=capacity(settings),
         shared=_agreed(settings, home),
     )
-    places = Places(here, release)
+    places = Places(here, let_go)
     lease = Lease(
         store.servers,
         me,

@@ -4,7 +4,7 @@ import pytest
 
 from penstock.engines.base import Life
 from penstock.engines.local import LocalEngine
-from penstock.job.run import Run, S3Access
+from penstock.job.claim import Resources
 from penstock.testing.engines import EngineSuite, until_dead
 
 pytestmark = pytest.mark.machine
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.machine
 class TestLocalEngine(EngineSuite):
     @pytest.fixture(params=[False, True], ids=["spawned", "forked"])
     def engine(self, tmp_path, request):
-        made = LocalEngine(tmp_path / "runs")
+        made = LocalEngine(tmp_path / "runs", capacity=Resources(4, 16 << 30, 0, 4))
         if request.param:
             made.warm_up()
         yield made
@@ -40,37 +40,6 @@ class TestLocalEngine(EngineSuite):
         assert engine.remains(handle, 0).events[-1].kind == "ended"
         assert engine._nursery._process.poll() is None
         engine.close()
-
-    @pytest.fixture
-    def make(self, settings):
-        def make(host, program):
-            request = {
-                "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["sh", "-c", program]},
-                "ProcessingResources": {
-                    "ClusterConfig": {"InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
-                },
-                "RoleArn": "arn:aws:iam::000000000000:role/r",
-                "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-            }
-            s3 = S3Access("http://127.0.0.1:9", "us-east-1", "id", "key")
-            return Run(
-                job_name="j",
-                job_uid="j-1",
-                job_arn="arn",
-                host=host,
-                hosts=("algo-1", "algo-2"),
-                request=request,
-                region="us-east-1",
-                token="t",
-                report_url="http://127.0.0.1:9",
-                home=None,
-                s3=s3,
-                environments=str(settings.environments),
-                stop_grace=1,
-                patience=0,
-            )
-
-        return make
 
     @pytest.fixture
     def long_run(self, make):

@@ -43,8 +43,8 @@ class Context:
     """Folders of this machine that may be inputs as they lie."""
     signer: str = ""
     """Whose jobs those are that say nothing of it: the home's access key."""
-    most: Resources | None = None
-    """What the machine has, where a job that asks for more is refused."""
+    most: Callable[[], Resources] | None = None
+    """What there is, where a job that asks for more is refused."""
     queue: Callable[[], Mapping[str, Any]] = _nothing_waits
     """The queue in words, as `dispatch.outlook` tells it."""
     runner_ms: int = 600_000

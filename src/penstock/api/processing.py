@@ -40,7 +40,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     if (full := context.no_room()) is not None:
         raise internal_failure(full)
     request = with_defaults(params)
-    if context.most is not None and (reason := too_large(resources_of(request), context.most)):
+    if context.most is not None and (reason := too_large(resources_of(request), context.most())):
         raise invalid(
             f"{reason} (PENSTOCK_STRICT_RESOURCES refuses it; else it would run alone on all of it.)"
         )

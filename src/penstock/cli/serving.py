@@ -28,8 +28,18 @@ NOT_RUNNING = 3
 _END_SECONDS = 30.0
 
 
-def serve() -> None:
+def serve(
+    engine: Annotated[
+        str | None, typer.Option(help="Where jobs run: `local` or `ray` (PENSTOCK_ENGINE).", metavar="NAME")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="The Ray cluster's (PENSTOCK_RAY_ADDRESS).", metavar="ADDRESS")
+    ] = None,
+) -> None:
     """Run the server in the foreground; Ctrl-C ends it."""
+    for name, value in (("PENSTOCK_ENGINE", engine), ("PENSTOCK_RAY_ADDRESS", ray_address)):
+        if value is not None:
+            os.environ[name] = value
     from penstock import server  # noqa: PLC0415 - the server's imports are for the server
 
     server.main()

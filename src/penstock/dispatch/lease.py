@@ -47,7 +47,9 @@ class Right(Protocol):
 class Alone:
     """A server that has a database of its own."""
 
-    runner_ms: int | None = None
+    def __init__(self, runner_ms: int | None = None) -> None:
+        """`runner_ms` is as for any `Right`: runners may be on other machines all the same."""
+        self.runner_ms = runner_ms
 
     def held(self) -> Carrier | None:
         """Always."""

@@ -59,7 +59,6 @@ class Dispatcher:
         engine: Engine,
         make_run: Callable[[Job, str, tuple[str, ...], str], Run],
         clock: Callable[[], int],
-        capacity: Resources,
         patience: int = PATIENCE_MS,
         tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
@@ -70,11 +69,13 @@ class Dispatcher:
         self._engine = engine
         self._make_run = make_run
         self._clock = clock
-        self._capacity = capacity
         self._patience = patience
         self._tell = tell
         self._right: Right = right or Alone()
         self._by: Carrier | None = None
+        self._hindered: dict[str, str | None] = {}
+        """The waiting jobs for which the engine has no room yet, by their uids: for want of what, or None for those
+        for which it makes room."""
         self._followed: set[str] = set()
         """The runs that were given another runner: only one each, lest what kills runners is fed for ever. A server
         that is started anew gives one more."""
@@ -94,6 +95,10 @@ class Dispatcher:
         self._wake.set()
         if soon:
             self._soon.set()
+
+    def hindrance(self, claim: Claim) -> str | None:
+        """What a waiting job lacks beside what others hold, in the form of `Reservation.lacking`. From any thread."""
+        return self._engine.lacking(claim.resources) or self._hindered.get(claim.uid)
 
     def close(self) -> None:
         """End after the pass under way. Runners go on."""
@@ -147,8 +152,14 @@ class Dispatcher:
         The guarded write alone decides: what the queue says of a job may be old when its turn has come.
         """
         tried: set[str] = set()
-        while room(self._capacity, holding):
-            start = self._plan(holding, tried)
+        capacity = self._engine.capacity()
+        for uid in list(self._hindered):
+            job = self._store.job_of_uid(uid)
+            if job is None or job.phase is not Phase.QUEUED:  # it was stopped, or is another server's
+                self._engine.cancel(uid)
+                del self._hindered[uid]
+        while room(capacity, holding):
+            start = self._plan(capacity, holding, tried)
             if not start:
                 return
             for claim in start:
@@ -156,12 +167,14 @@ class Dispatcher:
                 if self._try(claim, by):
                     holding.append(claim)
 
-    def _plan(self, holding: list[Claim], tried: Container[str]) -> list[Claim]:
+    def _plan(self, capacity: Resources, holding: list[Claim], tried: Container[str]) -> list[Claim]:
         """The jobs to begin now, by the first few of each owner and priority, and by more where those do not tell."""
         for first in _HEADS:
             heads = self._store.waiting(first)
-            waiting = [one for one in heads if one.uid not in tried]
-            made = plan(self._capacity, holding, waiting, self._clock(), patience=self._patience)
+            waiting = [
+                one for one in heads if one.uid not in tried and self._engine.lacking(one.resources) is None
+            ]
+            made = plan(capacity, holding, waiting, self._clock(), patience=self._patience)
             left = Counter(map(_line, waiting))
             left.subtract(map(_line, made.start))
             left.subtract(_line(wait.claim) for wait in made.waits)
@@ -171,10 +184,17 @@ class Dispatcher:
         return made.start
 
     def _try(self, claim: Claim, by: Carrier) -> bool:
-        """Begin a job whose turn it is; whether its place is taken."""
+        """Begin a job whose turn it is, once the engine has room for all of its instances; whether that is taken."""
         try:
             job = self._store.job_of_uid(claim.uid)
-            return job is not None and job.phase is Phase.QUEUED and self._begin(job, by)
+            if job is None or job.phase is not Phase.QUEUED:
+                return False
+            reserved = self._engine.reserve(job.uid, claim.resources)
+            if not reserved.ready:
+                self._hindered[job.uid] = reserved.lacking
+                return reserved.lacking is None
+            self._hindered.pop(job.uid, None)
+            return self._begin(job, by)
         except Conflict:
             self.wake()
             return False  # it was stopped in this moment, or another server was quicker
@@ -210,6 +230,7 @@ class Dispatcher:
         except (OSError, ConfigurationError) as error:
             words = str(error).rstrip(".")
             reason = f"InternalServerError: The job could not be started on this machine: {words}."
+            self._engine.cancel(job.uid)
             self._store.save_job(advance(job, Failed(reason), at))
             self._tell(job.uid)
             return False
@@ -223,6 +244,7 @@ class Dispatcher:
             for host in hosts:
                 if host.handle is not None:
                     self._forget(self._engine, host.handle)
+            self._engine.cancel(job.uid)
             raise
         for host in hosts:
             self._start(self._engine, host, by)
@@ -231,7 +253,7 @@ class Dispatcher:
     def _prepare(self, job: Job, at: int) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
         tokens = {name: secrets.token_urlsafe(32) for name in names}
-        note = too_large(resources_of(job.request), self._capacity)
+        note = too_large(resources_of(job.request), self._engine.capacity())
         notes = (f"{note} It runs alone on all of it.",) if note else ()
         return [
             Host(
@@ -311,6 +333,8 @@ class Dispatcher:
         life = engine.probe(host.handle)
         if life is Life.ALIVE:
             return False
+        if life is Life.UNKNOWN:
+            return self._give_up_if_lost(host, by)
         self._look_after_dead(engine, job, host, life, by)
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from penstock.dispatch.schedule import Wait, left, plan
@@ -15,7 +15,13 @@ from penstock.store.servers import Entered
 _NAMED = 3
 
 
-def outlook(store: Store, capacity: Resources, now: int, servers: Sequence[Entered] = ()) -> dict[str, Any]:
+def outlook(
+    store: Store,
+    capacity: Resources,
+    now: int,
+    servers: Sequence[Entered] = (),
+    hindrance: Callable[[Claim], str | None] = lambda _: None,
+) -> dict[str, Any]:
     """The whole queue as it is at this moment. JSON.
 
     ``capacity`` and ``free`` are what the machine has and what is left of it; ``running`` are the jobs that have been
@@ -24,14 +30,24 @@ def outlook(store: Store, capacity: Resources, now: int, servers: Sequence[Enter
 
     Where servers share the database (`servers`, the one that is asked first), capacity and free are those of all
     machines together, whoever runs is told with the ``server`` that carries it on, and the reasons are those of the
-    machine that is asked.
+    machine that is asked. `hindrance` is what its engine says (`Dispatcher.hindrance`): what can't begin whoever else
+    ran comes last.
     """
     begun = store.begun_jobs()
-    machines = {one.server.id: one.server.capacity for one in servers if one.alive} or {
-        ALONE.server: capacity
-    }
+    # That of the one that is asked may have changed since it was put on record.
+    machines = {
+        one.server.id: one.server.capacity if one is not servers[0] else capacity
+        for one in servers
+        if one.alive
+    } or {ALONE.server: capacity}
     urls = {one.server.id: one.server.url for one in servers}
-    waiting, due, waits, reasons = store.waiting(), list[Claim](), list[Wait](), None
+    waiting, due, waits, reasons = list[Claim](), list[Claim](), list[Wait](), None
+    hindered = []
+    for claim in store.waiting():
+        if (why := hindrance(claim)) is not None:
+            hindered.append((claim, why))
+        else:
+            waiting.append(claim)
     free = Resources()
     for place, there in machines.items():
         holding = [claim_of(job) for job in begun if job.place == place]
@@ -64,6 +80,10 @@ def outlook(store: Store, capacity: Resources, now: int, servers: Sequence[Enter
             *(
                 {**_entry(wait.claim), "position": place, "reason": reasons.of(wait)}
                 for place, wait in enumerate(waits, len(due) + 1)
+            ),
+            *(
+                {**_entry(claim), "position": place, "reason": why}
+                for place, (claim, why) in enumerate(hindered, len(due) + len(waits) + 1)
             ),
         ],
     }

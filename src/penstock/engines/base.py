@@ -11,16 +11,30 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
 
 class Life(Enum):
-    """Whether a runner lives. What can't be told counts as alive."""
+    """Whether a runner lives. What can't be told counts as alive until its lease is over."""
 
     ALIVE = "alive"
     DEAD = "dead"
     NEVER_STARTED = "never started"
+    UNKNOWN = "unknown"
+    """Nobody can ask just now. Only for runners with a lease (`Run.leased`), which end with that by themselves."""
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What came of a wish for room for all instances of a job."""
+
+    ready: bool = True
+    """They may be started."""
+    lacking: str | None = None
+    """Why there is no room just now, as a sentence without its subject and its full stop. None and not ready: room is
+    being made, and the engine says when something has changed."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,36 @@ class Engine(Protocol):
     """Where instances run."""
 
     name: str
+
+    def warm_up(self) -> None:
+        """Make ready what takes a while. Jobs may come before it is."""
+        ...
+
+    def close(self) -> None:
+        """End what was made ready. Runners go on."""
+        ...
+
+    def capacity(self) -> Resources:
+        """What there is to give out on all machines together."""
+        ...
+
+    def lacking(self, wanted: Resources) -> str | None:
+        """Why a job that wants so much could not be begun even if no other ran, in the form of `Reservation.lacking`.
+
+        None: it could. It is asked often and answers at once.
+        """
+        ...
+
+    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:
+        """Take room for all instances of a job or for none, before they are prepared. May be repeated; answers at once.
+
+        It is given back when the last of its runs is forgotten, or by `cancel`.
+        """
+        ...
+
+    def cancel(self, job_uid: str) -> None:
+        """Give back the room of a job that will not begin. No effect where there is none."""
+        ...
 
     def prepare(self, run: Run) -> str:
         """Make ready what `start` needs and return the handle. It depends on nothing but the run's identity."""

@@ -20,9 +20,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.engines.base import Life, Remains
+from penstock.engines.base import Life, Remains, Reservation
 from penstock.engines.nursery import Nursery, runner_environment
 from penstock.errors import InternalFailure, PenstockError
+from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -37,15 +38,39 @@ class LocalEngine:
 
     name = "local"
 
-    def __init__(self, folder: Path, release: Callable[[Path], None] = lambda _: None) -> None:
-        """`release` lets go of what a run has outside of its folder, before that is removed."""
+    def __init__(
+        self,
+        folder: Path,
+        release: Callable[[Path], None] = lambda _: None,
+        capacity: Resources = Resources(),  # noqa: B008 - frozen
+    ) -> None:
+        """`release` lets go of what a run has outside of its folder, before that is removed.
+
+        `capacity` is what is given out of this machine; an engine that only looks after runs gives out nothing.
+        """
         self._folder = folder
         self._release = release
+        self._capacity = capacity
         self._nursery: Nursery | None = None
 
     def warm_up(self) -> None:
         """Keep a process ready from which runners are forked: a tenth of a second less a job."""
         self._nursery = Nursery()
+
+    def capacity(self) -> Resources:
+        """As it was told."""
+        return self._capacity
+
+    def lacking(self, wanted: Resources) -> str | None:  # noqa: ARG002 - as the protocol has it
+        """Nothing: what is larger than the machine runs alone on all of it."""
+        return None
+
+    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:  # noqa: ARG002
+        """All that runs here is planned by the queue, and what is planned has room."""
+        return Reservation()
+
+    def cancel(self, job_uid: str) -> None:
+        """Nothing was taken."""
 
     def prepare(self, run: Run) -> str:
         """Make the run's folder; the handle is its path below the engine's folder."""

@@ -49,8 +49,10 @@ def runner_environment() -> dict[str, str]:
     """What runners inherit.
 
     Without its cached bytecode one would spend longer on starting than a small job takes; and the database, with its
-    password, is the server's alone.
+    password, is the server's alone, as is a Ray cluster's token the engine's.
     """
     return {
-        k: v for k, v in os.environ.items() if k not in {"PYTHONDONTWRITEBYTECODE", "PENSTOCK_DATABASE_URL"}
+        k: v
+        for k, v in os.environ.items()
+        if k not in {"PYTHONDONTWRITEBYTECODE", "PENSTOCK_DATABASE_URL"} and not k.startswith("RAY_")
     }

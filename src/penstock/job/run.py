@@ -75,9 +75,9 @@ class Run:
     region: str
     token: str = field(repr=False)
     report_url: str
-    """Where reports go, when there is no `home` to tell."""
+    """Where reports go, when the server is `far` or there is no `home` to tell."""
     home: str | None
-    """The server's home folder on this machine: it tells whether a server runs, and where."""
+    """The home folder on this machine. The server's own tells whether that runs, and where."""
     s3: S3Access
     environments: str
     """The folder of cached environments."""
@@ -103,6 +103,12 @@ class Run:
     stop_grace: int = 120
     patience: float = 3600.0
     """Seconds for which a run that has ended waits for a server to take its last words."""
+    far: bool = False
+    """Whether the server is on another machine."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Of each host, its own among them, where they are on several machines; none: all are on this one."""
+    gpus: tuple[int, ...] | None = None
+    """The graphics cards that the engine gives it, by the numbers of /dev/nvidia*; None: the runner takes free ones."""
     leased: bool = False
     """Whether the run may go on only as long as a server says so (`runner/lease.py`)."""
     notes: tuple[str, ...] = ()
@@ -129,5 +135,6 @@ class Run:
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
         data["closed_ports"] = tuple(data.get("closed_ports", ()))
         data["notes"] = tuple(data.get("notes", ()))
+        data["gpus"] = None if data.get("gpus") is None else tuple(data["gpus"])
         data["s3"] = S3Access.from_dict(data["s3"])
         return cls(**data)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from penstock import machine
 from penstock.errors import ClientFailure
 from penstock.job.run import Run
 from penstock.runtimes.base import Closed
@@ -97,7 +98,7 @@ def resource_config(run: Run) -> dict[str, Any]:
     return {
         "current_host": run.host,
         "hosts": sorted(run.hosts),
-        "network_interface_name": "lo",
+        "network_interface_name": machine.interface_of(addresses(run)[run.host]) or "lo",
         "current_instance_type": run.request["ProcessingResources"]["ClusterConfig"].get("InstanceType"),
     }
 
@@ -138,7 +139,12 @@ def closed(run: Run) -> Closed:
 
 
 def addresses(run: Run) -> dict[str, str]:
-    """A loopback address for each host of the job, so that two hosts may listen on the same port."""
+    """Where the hosts of the job are.
+
+    On one machine each has a loopback address, so that two may listen on the same port.
+    """
+    if run.addresses:
+        return dict(run.addresses)
     digest = hashlib.sha256(run.job_uid.encode()).digest()
     network = f"127.{64 + digest[0] % 128}.{digest[1]}"
     return {host: f"{network}.{int(host.rpartition('-')[2])}" for host in run.hosts}

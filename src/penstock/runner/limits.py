@@ -112,7 +112,7 @@ def share(run: Run, there: Machine, claims: Claims) -> Share:
         memory=memory,
         processes=min(max(_PROCESSES, _PROCESSES_PER_CPU * cpus), there.processes // 2),
         shared_memory=run.shm_bytes or memory // 2,
-        gpus=claims.take("gpus", there.gpus, gpus) if gpus < len(there.gpus) else there.gpus,
+        gpus=_cards(run, there, gpus, claims),
     )
     notes = []
     if found is None:
@@ -131,6 +131,12 @@ def share(run: Run, there: Machine, claims: Claims) -> Share:
         tuple(notes),
         capped=has.memory_bytes is not None and memory < has.memory_bytes,
     )
+
+
+def _cards(run: Run, there: Machine, count: int, claims: Claims) -> tuple[int, ...]:
+    if run.gpus is not None:
+        return tuple(card for card in run.gpus if card in there.gpus)
+    return claims.take("gpus", there.gpus, count) if count < len(there.gpus) else there.gpus
 
 
 def _variables(there: Machine, limits: Limits) -> dict[str, str]:

@@ -89,7 +89,7 @@ class Line:
 
     def _addresses(self) -> list[str]:
         """Where servers are now, that of this home first: it may have been started again on another port."""
-        if self._run.home is None:
+        if self._run.home is None or self._run.far:
             return [self._run.report_url]
         server = Home(Path(self._run.home)).server()
         return list(dict.fromkeys([*([server.endpoint] if server else []), *self._folder.servers()]))

@@ -21,7 +21,7 @@ from penstock.runner.records import Records
 from penstock.runner.report import Reporter
 from penstock.runner.run import conduct, salvage
 from penstock.runner.stop import Stop
-from penstock.runtimes.containers.sockets import marked
+from penstock.runtimes.containers.sockets import let_go
 
 
 def main(path: Path) -> None:
@@ -52,7 +52,7 @@ def main(path: Path) -> None:
         # follow its links.
         if journal.after(0) or folder.ml.exists():
             journal.skip()
-            _release(path)
+            let_go(path)
             salvage(run, folder, records)
         else:
             conduct(run, folder, records, stop, cache)
@@ -64,11 +64,3 @@ def main(path: Path) -> None:
         journal.close()
         records.manifest.close()
         log.close()
-
-
-def _release(folder: Path) -> None:
-    """End the container of a runner that died, and have its files."""
-    if marked(folder):
-        from penstock.runtimes.containers.remains import release  # noqa: PLC0415 - seldom needed, and slow to load
-
-        release(folder)

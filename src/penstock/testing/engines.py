@@ -9,6 +9,7 @@ import pytest
 
 from penstock.engines.base import Engine, Life
 from penstock.errors import InternalFailure
+from penstock.job.claim import resources_of
 from penstock.job.run import Run
 
 _PATIENCE = 30.0
@@ -18,7 +19,7 @@ class EngineSuite:
     """What every engine must do.
 
     Fixtures that a subclass gives:
-        engine: the engine under test.
+        engine: the engine under test; it has room for two of the runs.
         long_run: makes a `Run` whose program runs until it is stopped; called with the name of its host.
         short_run: the same with a program that ends at once.
     """
@@ -33,13 +34,13 @@ class EngineSuite:
 
     def test_what_was_not_started_is_told_so(self, engine: Engine, long_run: Callable[[str], Run]) -> None:
         """Between intent and start nothing lives."""
-        assert engine.probe(engine.prepare(long_run("algo-1"))) is Life.NEVER_STARTED
+        assert engine.probe(prepared(engine, long_run("algo-1"))) is Life.NEVER_STARTED
 
     def test_a_runner_lives_from_its_start_until_it_is_stopped(
         self, engine: Engine, long_run: Callable[[str], Run]
     ) -> None:
         """Alive at once, alive while it works, dead in the end."""
-        handle = engine.prepare(long_run("algo-1"))
+        handle = prepared(engine, long_run("algo-1"))
         engine.start(handle)
         assert engine.probe(handle) is Life.ALIVE
         engine.stop(handle)
@@ -49,7 +50,7 @@ class EngineSuite:
         self, engine: Engine, long_run: Callable[[str], Run]
     ) -> None:
         """A job never runs twice at the same time."""
-        handle = engine.prepare(long_run("algo-1"))
+        handle = prepared(engine, long_run("algo-1"))
         engine.start(handle)
         with pytest.raises(InternalFailure):
             engine.start(handle)
@@ -60,7 +61,7 @@ class EngineSuite:
         self, engine: Engine, short_run: Callable[[str], Run]
     ) -> None:
         """Journal, log and upload manifest, from any place on."""
-        handle = engine.prepare(short_run("algo-1"))
+        handle = prepared(engine, short_run("algo-1"))
         engine.start(handle)
         until_dead(engine, handle)
         remains = engine.remains(handle, 0)
@@ -80,7 +81,7 @@ class EngineSuite:
         self, engine: Engine, short_run: Callable[[str], Run]
     ) -> None:
         """Wishes that come late have no effect."""
-        handle = engine.prepare(short_run("algo-1"))
+        handle = prepared(engine, short_run("algo-1"))
         engine.start(handle)
         until_dead(engine, handle)
         engine.stop(handle)
@@ -89,11 +90,23 @@ class EngineSuite:
         engine.stop(handle)
         assert engine.probe(handle) is Life.NEVER_STARTED
 
+    def test_room_is_for_all_instances_or_for_none_and_can_be_given_back(
+        self, engine: Engine, short_run: Callable[[str], Run]
+    ) -> None:
+        """And asking again is no second wish."""
+        run = short_run("algo-1")
+        assert engine.lacking(resources_of(run.request)) is None
+        assert resources_of(run.request).cpus <= engine.capacity().cpus
+        for _ in range(2):
+            prepared(engine, run)
+            engine.cancel(run.job_uid)
+            engine.cancel(run.job_uid)
+
     def test_a_sweep_keeps_the_living_and_what_is_to_be_kept(
         self, engine: Engine, long_run: Callable[[str], Run], short_run: Callable[[str], Run]
     ) -> None:
         """And forgets the rest."""
-        alive, dead = engine.prepare(long_run("algo-1")), engine.prepare(short_run("algo-2"))
+        alive, dead = prepared(engine, long_run("algo-1")), prepared(engine, short_run("algo-2"))
         for handle in (alive, dead):
             engine.start(handle)
         until_dead(engine, dead)
@@ -104,6 +117,15 @@ class EngineSuite:
         assert engine.probe(alive) is Life.ALIVE
         engine.stop(alive)
         until_dead(engine, alive)
+
+
+def prepared(engine: Engine, run: Run) -> str:
+    """Have room for a run's job and make it ready to be started; its handle."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (reserved := engine.reserve(run.job_uid, resources_of(run.request))).ready:
+        assert time.monotonic() < deadline, f"there is no room: {reserved.lacking}"
+        time.sleep(0.01)
+    return engine.prepare(run)
 
 
 def until_dead(engine: Engine, handle: str) -> None:

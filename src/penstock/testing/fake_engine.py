@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from penstock.engines.base import Life, Remains
+from penstock.engines.base import Life, Remains, Reservation
 from penstock.errors import InternalFailure
+from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -29,18 +30,45 @@ class FakeRun:
 class FakeEngine:
     """An engine that starts nothing.
 
-    Knobs: `start_error` makes every start fail; `on_start` and `on_stop` are called with the run that was started
-    or asked to stop, and may change it; `runs` holds what tests look at and change.
+    Knobs: `room` is its capacity; `lacks` is what it says to be lacking for a job, by what that wants; `reservation` is
+    what it answers to all who want room; `start_error` makes every start fail; `on_start` and `on_stop` are called with
+    the run that was started or asked to stop, and may change it; `runs` holds what tests look at and change.
     """
 
     name = "fake"
 
-    def __init__(self) -> None:
+    def __init__(self, room: Resources = Resources(64, 1 << 40, 8, 64)) -> None:  # noqa: B008 - frozen
+        self.room = room
+        self.lacks: Callable[[Resources], str | None] = lambda _: None
+        self.reservation = Reservation()
+        self.cancelled: list[str] = []
         self.runs: dict[str, FakeRun] = {}
         self.forgotten: list[str] = []
         self.start_error: str | None = None
         self.on_start: Callable[[FakeRun], None] = lambda _: None
         self.on_stop: Callable[[FakeRun], None] = lambda _: None
+
+    def warm_up(self) -> None:
+        """Nothing takes a while."""
+
+    def close(self) -> None:
+        """Nothing was made ready."""
+
+    def capacity(self) -> Resources:
+        """What the test has set."""
+        return self.room
+
+    def lacking(self, wanted: Resources) -> str | None:
+        """What the test says."""
+        return self.lacks(wanted)
+
+    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:  # noqa: ARG002 - as the protocol has it
+        """What the test has set."""
+        return self.reservation
+
+    def cancel(self, job_uid: str) -> None:
+        """Note it."""
+        self.cancelled.append(job_uid)
 
     def prepare(self, run: Run) -> str:
         """Remember the run."""

@@ -78,7 +78,7 @@ def test_a_priority_that_changes_while_the_job_is_moved_is_kept(context):
 
 
 def test_what_is_larger_than_the_machine_is_refused_where_that_is_said(context):
-    strict = replace(context, most=MACHINE)
+    strict = replace(context, most=lambda: MACHINE)
     create(strict, request("fits"))
     large = {"InstanceType": "ml.g4dn.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
     with pytest.raises(Fault) as caught:

@@ -54,15 +54,15 @@ class Node:
     def __init__(self, cluster, name, machine, slots, runner_ms):
         self.name = name
         self.cluster = cluster
-        self.engine = FakeEngine()
         self.machine = machine
         self.capacity = Resources(64, 1 << 50, 0, slots)
+        self.engine = FakeEngine(self.capacity)
         me = Server(name, f"http://{name}", machine, f"/home/{name}", self.capacity, {})
         self.lease = Lease(cluster.store.servers, me, LONG, runner_ms, self.reach)
         self.lease.take()
         self.dispatcher = Dispatcher(
             cluster.store, cluster.logbook, self.engine, self.make_run, lambda: next(cluster.time),
-            self.capacity, right=self.lease,
+            right=self.lease,
         )  # fmt: skip
 
     def reach(self, server):

@@ -24,15 +24,14 @@ class World:
     def __init__(self, folder):
         self.store = open_sqlite(folder / "p.db")
         self.logbook = FileLogbook(folder / "logs")
-        self.engine = FakeEngine()
+        self.engine = FakeEngine(Resources(cpus=64, memory=1 << 50, instances=4))
         self.time = itertools.count(10_000, 7)
-        self.capacity = Resources(cpus=64, memory=1 << 50, instances=4)
         self.restart()
 
     def restart(self):
         """As after a crash: nothing survives but the store and the engine's runs."""
         self.dispatcher = Dispatcher(
-            self.store, self.logbook, self.engine, self.make_run, lambda: next(self.time), self.capacity
+            self.store, self.logbook, self.engine, self.make_run, lambda: next(self.time)
         )
 
     def make_run(self, job, host, hosts, token):
@@ -119,20 +118,20 @@ def test_what_fits_is_begun_and_a_large_job_runs_alone_and_says_so(world):
 
 
 def test_jobs_claim_what_their_instance_types_have(world):
-    world.capacity = Resources(4, 32 << 30, 0, 10)
+    world.engine.room = Resources(4, 32 << 30, 0, 10)
     world.restart()
     for name in "abc":
         world.submit(name, kind="ml.m5.large")  # 2 CPUs
     world.dispatcher.step()
     assert [world.phase(n) for n in "abc"] == [Phase.PREPARING, Phase.PREPARING, Phase.QUEUED]
-    told = outlook(world.store, world.capacity, 20_000)
+    told = outlook(world.store, world.engine.room, 20_000)
     assert [(one["position"], one["reason"]) for one in told["waiting"]] == [
         (1, "needs 2 CPUs, 0 of 4 are free; held by a (2 CPUs), b (2 CPUs)")
     ]
 
 
 def test_the_more_urgent_goes_first(world):
-    world.capacity = Resources(2, 32 << 30, 0, 10)
+    world.engine.room = Resources(2, 32 << 30, 0, 10)
     world.restart()
     for name, priority in (("a", 0), ("b", -1), ("c", 7)):
         world.submit(name, kind="ml.m5.large", priority=priority)
@@ -294,7 +293,7 @@ def test_one_jobs_trouble_does_not_keep_the_others_waiting(world, monkeypatch, c
 
 
 def test_a_job_that_is_stopped_in_the_middle_of_a_pass_keeps_its_place(world, monkeypatch):
-    world.capacity = Resources(64, 1 << 50, 0, 1)
+    world.engine.room = Resources(64, 1 << 50, 0, 1)
     world.restart()
     world.submit("a")
     world.dispatcher.step()
@@ -331,7 +330,7 @@ def test_a_job_that_is_stopped_while_it_is_prepared_leaves_nothing_behind(world,
 
 
 def test_a_job_that_can_not_be_prepared_keeps_no_other_waiting(world, monkeypatch, caplog):
-    world.capacity = Resources(64, 1 << 50, 0, 1)
+    world.engine.room = Resources(64, 1 << 50, 0, 1)
     world.restart()
     world.submit("a")
     world.submit("b")
@@ -527,7 +526,7 @@ def test_a_store_whose_keys_can_not_be_had_fails_the_job_and_no_other(world, mon
 
 def test_more_of_a_line_is_read_where_its_first_do_not_tell(world):
     """The first two are too large for what is free, and let the third pass."""
-    world.capacity = Resources(8, 64 << 30, 0, 10)
+    world.engine.room = Resources(8, 64 << 30, 0, 10)
     world.restart()
     world.submit("held", kind="ml.m5.xlarge")
     world.dispatcher.step()

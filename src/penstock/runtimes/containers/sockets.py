@@ -94,3 +94,11 @@ def installation() -> str:
 def marked(folder: Path) -> bool:
     """Whether the run in `folder` has had a container that may be there yet."""
     return (folder / MARK).exists()
+
+
+def let_go(folder: Path) -> None:
+    """End what the dead run in `folder` has outside of it: its container; and have its files."""
+    if marked(folder):
+        from penstock.runtimes.containers.remains import release  # noqa: PLC0415 - seldom needed, and slow to load
+
+        release(folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 
 from penstock.engines.base import Life, Remains
+from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 from penstock.testing.fake_engine import FakeEngine, FakeRun
@@ -54,8 +55,10 @@ class Disk:
 class SimulatedEngine(FakeEngine):
     """The fake engine, with a disk that dead runners leave behind."""
 
-    def __init__(self, on_start: Callable[[str, Disk], None], on_stop: Callable[[str], None]) -> None:
-        super().__init__()
+    def __init__(
+        self, on_start: Callable[[str, Disk], None], on_stop: Callable[[str], None], room: Resources
+    ) -> None:
+        super().__init__(room)
         self.disks: dict[str, Disk] = {}
         self._started = on_start
         self._asked = on_stop

@@ -52,7 +52,7 @@ class World:
         self.faults = Faults(plan.faults)
         self.store: Any = MemoryStore(lambda: self.clock.true) if store is None else store
         self.logbook: Any = MemoryLogbook() if logbook is None else logbook
-        self.engine = SimulatedEngine(self._start_runner, self._ask_runner)
+        self.engine = SimulatedEngine(self._start_runner, self._ask_runner, self.capacity)
         self.network = Network(self, self._chance("network"))
         self.watch = Watch(self)
         names = [f"server-{number + 1}" for number in range(plan.servers)]

@@ -1,0 +1,100 @@
+"""On a node: an actor by which the server reaches the node's own engine of one instance of a job.
+
+The runner is no part of the actor. It is a process in a session of its own with a folder below the node's
+`PENSTOCK_HOME`, exactly as on a server's own machine, so it outlives the actor and all of Ray: a door that has died is
+made anew on the same node, and asks the lock of the run. All other settings are the node's own, too: where environments
+and inputs are cached, how walls are built, which folders may be inputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+
+from penstock.config import Settings
+from penstock.engines.base import Life, Remains
+from penstock.engines.local import LocalEngine
+from penstock.errors import InternalFailure
+from penstock.home import Home
+from penstock.job.run import Run
+from penstock.runtimes.containers.sockets import let_go
+
+#: A run's folder that was touched within so many seconds is not swept: it may just be made.
+_YOUNG = 60.0
+
+
+class Door:
+    """One node, as the server `server` sees it. Several servers may share a cluster."""
+
+    def __init__(self, server: str) -> None:
+        self._settings = Settings.read()
+        Home(self._settings.home).make()
+        self._folder = self._settings.home / "ray" / server
+        self._engine = LocalEngine(self._folder, let_go)
+        # Ray makes its workers the kernel's first choice when memory is short, and what they start inherits it.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("0")
+
+    def node(self) -> tuple[str, str]:
+        """On which node this is: its id and its address."""
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+    def start(self, text: str) -> str | None:
+        """Start a runner for the run, as JSON; why it could not be, or None."""
+        settings, given = self._settings, Run.from_json(text)
+        run = replace(
+            given,
+            home=str(settings.home),
+            environments=str(settings.environments),
+            cache=str(Home(settings.home).cache) if settings.cache_bytes else None,
+            cache_bytes=settings.cache_bytes,
+            local_inputs=settings.local_inputs,
+            walls=settings.walls,
+            limits=settings.limits,
+            shm_bytes=given.shm_bytes or settings.shm_bytes,
+            gpus=tuple(int(one) for one in ray.get_gpu_ids()),
+        )
+        try:
+            self._engine.start(self._engine.prepare(run))
+        except (InternalFailure, OSError) as error:
+            return str(error)
+        return None
+
+    def probe(self, handle: str) -> Life:
+        """As the engine of a server's own machine has it, which the others below follow."""
+        return self._engine.probe(handle)
+
+    def stop(self, handle: str) -> None:
+        """Ask the runner to stop."""
+        self._engine.stop(handle)
+
+    def remains(self, handle: str, log_from: int) -> Remains:
+        """What a dead runner left behind."""
+        return self._engine.remains(handle, log_from)
+
+    def manifest(self, handle: str, start: int) -> bytes:
+        """Read on in its upload manifest."""
+        return self._engine.manifest(handle, start)
+
+    def forget(self, handle: str) -> None:
+        """Remove the run's folder."""
+        self._engine.forget(handle)
+
+    def sweep(self, keep: set[str]) -> None:
+        """Remove the folders of all runs but those to be kept, the living, and the young."""
+        youngest = time.time() - _YOUNG
+        young = {
+            f"{folder.parent.name}/{folder.name}"
+            for folder in self._folder.glob("*/*")
+            if folder.stat().st_mtime > youngest
+        }
+        self._engine.sweep(keep | young)
+
+
+def sweep(server: str, keep: set[str]) -> None:
+    """Sweep the node that this runs on."""
+    Door(server).sweep(keep)

@@ -1,0 +1,345 @@
+"""A Ray cluster as an engine: jobs get room on its nodes, and there a runner for each instance.
+
+This side holds no connection to Ray, and keeps on disk what must not be asked of it: which run is to be started, and
+on which node it has its seat. When a node is away, or the cluster down, it is not known whether runners live: they have
+a lease, report to the server by HTTP, and need nothing of Ray while they work.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from penstock.engines.base import Life, Remains, Reservation
+from penstock.engines.ray import nodes as cluster
+from penstock.engines.ray.helper import Helper, Unanswered
+from penstock.engines.ray.nodes import Node, Seat
+from penstock.errors import InternalFailure
+from penstock.job.claim import Resources, counted
+from penstock.job.run import Run
+
+_log = logging.getLogger(__name__)
+
+#: How often the nodes are looked at, how long a connection may take and an answer; a group that found no room is tried
+#: again after a while. Seconds.
+_LOOK, _CONNECT, _ANSWER, _AGAIN = 1.0, 60.0, 30.0, 2.0
+
+
+@dataclass
+class _Wish:
+    """Room that was asked for."""
+
+    answer: Future[Any]
+    group: cluster.Group
+    at: float
+    refused: str | None = None
+    """Why there was none before."""
+
+
+class RayEngine:
+    """Runs on the nodes of a Ray cluster."""
+
+    name = "ray"
+
+    def __init__(
+        self, folder: Path, server: str, address: str, reachable: bool, changed: Callable[[], None]
+    ) -> None:
+        """An engine that knows of no nodes yet.
+
+        Args:
+            folder: Where it keeps what it must not forget.
+            server: By which name this server's runs go in the cluster.
+            address: The cluster's, as `ray.init` has it.
+            reachable: Whether other machines reach the server where runners are told that it is.
+            changed: Called, from another thread, when a job may have room that had none.
+        """
+        self._folder = folder
+        self._server = server
+        self._address = address
+        self._reachable = reachable
+        self._changed = changed
+        self._helper: Helper | None = None
+        self._nodes: Sequence[Node] = ()
+        self._away: str | None = "the server is just connecting"
+        self._wishes: dict[str, _Wish] = {}
+        self._leaving: set[str] = set()
+        """The jobs that have given room back which the cluster may not have taken yet."""
+        self._fresh: set[str] = set()
+        """The jobs that have been given room since this was made."""
+        self._owed: set[str] | None = None
+        """What a sweep that could not reach the cluster is to keep."""
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="ray", daemon=True)
+
+    def warm_up(self) -> None:
+        """Connect to the cluster, and stay connected."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection. Runners go on."""
+        self._ending.set()
+        if self._helper is not None:
+            self._helper.close()
+        if self._thread.is_alive():
+            self._thread.join(_LOOK)
+
+    def capacity(self) -> Resources:
+        """Of all nodes together, as they announce it to Ray."""
+        return sum((node.total for node in self._nodes), Resources())
+
+    def lacking(self, wanted: Resources) -> str | None:
+        """Why a group of instances could not be placed on the nodes that there are."""
+        if self._away is not None:
+            return f"needs the Ray cluster at {self._address}: {self._away}"
+        if not self._reachable and not all(node.driver for node in self._nodes):
+            return (
+                "needs a server that the cluster's nodes reach: set PENSTOCK_HOST, and PENSTOCK_REPORT_URL to its "
+                "address there"
+            )
+        return cluster.lacking(cluster.group(wanted, self._nodes), self._nodes)
+
+    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:
+        """Have Ray place a group, and Penstock answer on each of its nodes."""
+        if self._seats(job_uid):
+            return Reservation()
+        if job_uid in self._leaving:
+            return Reservation(ready=False)
+        wish = self._wishes.get(job_uid)
+        if wish is None or (wish.answer.done() and wish.refused and time.monotonic() - wish.at > _AGAIN):
+            wish = self._wishes[job_uid] = self._wish(job_uid, wanted, wish.refused if wish else None)
+        if not wish.answer.done():
+            return Reservation(ready=False, lacking=wish.refused)
+        try:
+            found = wish.answer.result()
+        except Unanswered as error:
+            found = str(error)
+        if isinstance(found, list):
+            self._fresh.add(job_uid)
+            self._write(self._job(job_uid) / "seats", json.dumps([asdict(seat) for seat in found]))
+            del self._wishes[job_uid]
+            return Reservation()
+        wish.refused = (
+            cluster.refused(wish.group, self._nodes)
+            if found is None
+            else f"needs Penstock on its nodes: {found.rstrip('.')}"
+        )
+        return Reservation(ready=False, lacking=wish.refused)
+
+    def cancel(self, job_uid: str) -> None:
+        """Remove the group and its doors, once it is there; of a cluster that is away, when it is back."""
+        wish = self._wishes.pop(job_uid, None)
+        if wish is not None or self._seats(job_uid):
+            self._leaving.add(job_uid)
+        shutil.rmtree(self._job(job_uid), ignore_errors=True)
+
+        def left(_: object) -> None:
+            self._leaving.discard(job_uid)
+            self._changed()
+
+        def leave(_: object = None) -> None:
+            self._ask("cancel", job_uid).add_done_callback(left)
+
+        if wish is not None:
+            wish.answer.add_done_callback(leave)
+        elif job_uid in self._leaving:
+            leave()
+
+    def prepare(self, run: Run) -> str:
+        """Keep what the runner is to be told."""
+        handle = f"{run.job_uid}/{run.host}"
+        self._write(self._folder / handle, run.to_json())
+        return handle
+
+    def start(self, handle: str) -> None:
+        """Start the runner on its node, with the addresses of all."""
+        job_uid, _, host = handle.partition("/")
+        try:
+            run = Run.from_json((self._folder / handle).read_text())
+        except FileNotFoundError as error:
+            raise InternalFailure(f"The runner of {host} could not be started: {error}.") from error
+        seats = self._seats(job_uid)
+        seat = self._seat(handle)
+        if seat is None:
+            raise InternalFailure(
+                f"The runner of {host} could not be started: it has no place in the cluster."
+            )
+        at = {name: seats[place].address for name in run.hosts if (place := _index(name)) < len(seats)}
+        many = len({one.node for one in seats})
+        notes = run.notes
+        if 1 < len(run.hosts) != many:
+            notes += (f"{counted(len(run.hosts), 'instance')} share {counted(many, 'node')} of the cluster.",)
+        # On one node they have addresses of its loopback, as on a server's own machine.
+        run = replace(run, notes=notes, addresses=at if many > 1 else {})
+        try:
+            refused = self._call("ask", seat, "start", run.to_json())
+        except Unanswered as error:
+            refused = f"Ray says of its node {seat.address}: {error}"
+        if refused is not None:
+            raise InternalFailure(f"The runner of {host} could not be started: {refused.rstrip('.')}.")
+
+    def probe(self, handle: str) -> Life:
+        """Ask its node; unknown as long as that is away."""
+        seat = self._seat(handle)
+        if seat is None:
+            return Life.NEVER_STARTED
+        if seat.node not in {node.id for node in self._nodes}:
+            return Life.UNKNOWN
+        try:
+            life: Life = self._call("probe", seat, handle)
+        except Unanswered:
+            return Life.UNKNOWN
+        return life
+
+    def stop(self, handle: str) -> None:
+        """Have its node ask it. Where that is away it hears it with its lease."""
+        seat = self._seat(handle)
+        if seat is not None:
+            self._ask("ask", seat, "stop", handle)
+
+    def remains(self, handle: str, log_from: int) -> Remains:
+        """Read them on its node."""
+        seat = self._seat(handle)
+        if seat is None:
+            return Remains([], b"", "")
+        found: Remains = self._call("ask", seat, "remains", handle, log_from)
+        return found
+
+    def manifest(self, handle: str, start: int) -> bytes:
+        """Read on in it on its node."""
+        seat = self._seat(handle)
+        found: bytes = b"" if seat is None else self._call("ask", seat, "manifest", handle, start)
+        return found
+
+    def forget(self, handle: str) -> None:
+        """Have its node remove the run's folder, and give the job's room back with its last run.
+
+        A node that is away keeps the folder until a sweep that it is there for.
+        """
+        job_uid = handle.partition("/")[0]
+        seat = self._seat(handle)
+        if seat is not None and seat.node in {node.id for node in self._nodes}:
+            try:
+                self._call("ask", seat, "forget", handle)
+            except Unanswered as error:
+                _log.warning("The folder of run %s stays on node %s for now: %s", handle, seat.address, error)
+        (self._folder / handle).unlink(missing_ok=True)
+        if not any(self._job(job_uid).glob("algo-*")):
+            self.cancel(job_uid)
+
+    def sweep(self, keep: set[str]) -> None:
+        """Look through all runs and all nodes; as soon as the cluster can be asked."""
+        if self._away is not None:
+            self._owed = keep
+            return
+        self._owed = None
+        for handle in self._handles() - keep:
+            if self.probe(handle) is not Life.ALIVE:
+                self.forget(handle)
+        self._ask("sweep", keep | self._handles())
+
+    def _clear(self) -> None:
+        """Have groups removed that no job of ours has: what could not be asked for while the cluster was away."""
+        groups = self._call("jobs")
+        # In this order: who asks for room is among the wishes until it is in the folder.
+        known = self._leaving | set(self._wishes)
+        known |= {path.name for path in self._folder.glob("*")}
+        for job_uid in groups - known:
+            self._ask("cancel", job_uid)
+
+    def _handles(self) -> set[str]:
+        return {f"{path.parent.name}/{path.name}" for path in self._folder.glob("*/algo-*")}
+
+    def _wish(self, job_uid: str, wanted: Resources, refused: str | None) -> _Wish:
+        group = cluster.group(wanted, self._nodes)
+        answer = self._ask("reserve", job_uid, group, cluster.spreads(group, self._nodes))
+        answer.add_done_callback(lambda _: self._changed())
+        return _Wish(answer, group, time.monotonic(), refused)
+
+    def _loop(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._look()
+            except Unanswered as error:
+                if self._away != str(error) and not self._ending.is_set():
+                    _log.warning("The Ray cluster at %s can't be used: %s", self._address, error)
+                self._away = str(error)
+                self._end_helper()
+            except Exception:  # noqa: BLE001 - the loop must outlive whatever it meets
+                _log.exception("The nodes of the Ray cluster can't be looked at; it is tried again")
+            self._ending.wait(_LOOK)
+
+    def _look(self) -> None:
+        """See which nodes there are, by a helper that works."""
+        if self._helper is None:
+            self._helper = Helper("penstock.engines.ray.driver", self._address, self._server)
+            self._helper.ready(_CONNECT)
+        found = self._call("nodes")
+        before, self._nodes = self._nodes, found
+        away, self._away = self._away, None
+        if away is not None:
+            _log.info("Jobs run on the Ray cluster at %s: %s", self._address, self.capacity())
+        if away is not None:
+            self._clear()
+        if self._owed is not None:
+            # What has begun since is not for those to judge who looked before.
+            self.sweep(self._owed | {one for one in self._handles() if one.partition("/")[0] in self._fresh})
+        if away is not None or before != found:
+            self._changed()
+
+    def _end_helper(self) -> None:
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.close()
+
+    def _ask(self, what: str, *arguments: Any) -> Future[Any]:
+        helper = self._helper
+        if helper is not None:
+            return helper.ask(what, *arguments)
+        future: Future[Any] = Future()
+        future.set_exception(Unanswered(self._away or "the connection is being made again"))
+        return future
+
+    def _call(self, what: str, *arguments: Any) -> Any:
+        helper = self._helper
+        if helper is None:
+            raise Unanswered(self._away or "the connection is being made again")
+        return helper.call(what, *arguments, timeout=_ANSWER)
+
+    def _job(self, job_uid: str) -> Path:
+        return self._folder / job_uid
+
+    def _seats(self, job_uid: str) -> list[Seat]:
+        """Where a job's instances are; none when it has no room."""
+        try:
+            return [Seat(**one) for one in json.loads((self._job(job_uid) / "seats").read_text())]
+        except (FileNotFoundError, ValueError):
+            return []
+
+    def _seat(self, handle: str) -> Seat | None:
+        job_uid, _, host = handle.partition("/")
+        seats = self._seats(job_uid)
+        there = (self._folder / handle).exists() and _index(host) < len(seats)
+        return seats[_index(host)] if there else None
+
+    def _write(self, path: Path, text: str) -> None:
+        """A file of our own, with a run's token perhaps; whole or not at all."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = path.parent / f".{path.name}"
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+
+
+def _index(host: str) -> int:
+    return int(host.rpartition("-")[2]) - 1

@@ -1,0 +1,101 @@
+"""What fits on the nodes of a cluster, and the words for what does not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from penstock.job.claim import Resources, counted
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, as its head knows it."""
+
+    id: str
+    address: str
+    """Its IP address, by which other nodes reach it."""
+    total: Resources
+    """What it announces. It takes as many instances as it has processors for."""
+    free: Resources
+    """What of it is not given out, to whomever; known with a delay."""
+    driver: bool = False
+    """Whether the server's helper is on it."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where an instance of a job is."""
+
+    job: str
+    index: int
+    """From 0."""
+    node: str
+    """The node's id."""
+    address: str
+    """The node's IP address."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a job wants of the cluster: so many instances, all alike."""
+
+    each: Resources
+    count: int
+
+    def __str__(self) -> str:
+        """In words: ``2 instances with 4 CPUs, 16 GiB of memory each``."""
+        return f"{counted(self.count, 'instance')} with {self.each}{' each' if self.count > 1 else ''}"
+
+
+def group(wanted: Resources, nodes: Sequence[Node]) -> Group:
+    """What a job asks for, as `job.claim.resources_of` sums it up; an instance asks no more than a node has.
+
+    An instance larger than every node takes all of one: of that which has most of what it asks for, cards first.
+    """
+    count = max(1, wanted.instances)
+    each = Resources(wanted.cpus // count, wanted.memory // count, wanted.gpus // count, 1)
+    if nodes and not any(each.within(node.total) for node in nodes):
+        each = max(
+            (_least(each, node.total) for node in nodes), key=lambda one: (one.gpus, one.cpus, one.memory)
+        )
+    return Group(each, count)
+
+
+def lacking(wanted: Group, nodes: Sequence[Node]) -> str | None:
+    """Why a group would find no room if nothing else ran."""
+    if not nodes:
+        return "needs nodes, and the cluster has none that takes work"
+    there = room(wanted.each, (node.total for node in nodes))
+    if there >= wanted.count:
+        return None
+    return f"needs room for {wanted}; the cluster, with {counted(len(nodes), 'node')}, is large enough for {there}"
+
+
+def refused(wanted: Group, nodes: Sequence[Node]) -> str:
+    """Why a group has found no room just now."""
+    free = room(wanted.each, (node.free for node in nodes))
+    if (
+        free >= wanted.count
+    ):  # what is free is known with a delay, and counts nothing of who asks at the same time
+        return f"needs room for {wanted} at once, and the cluster has just given it to others"
+    return f"needs room for {wanted} at once, and {free} would find it on {counted(len(nodes), 'node')}"
+
+
+def spreads(wanted: Group, nodes: Sequence[Node]) -> bool:
+    """Whether each instance can have a node of its own."""
+    return sum(wanted.each.within(node.total) for node in nodes) >= wanted.count
+
+
+def room(each: Resources, rooms: Iterable[Resources]) -> int:
+    """How many instances find room. Each asks for a processor at least."""
+    return sum(
+        max(
+            0, min(there // wanted for wanted, there in zip(each.amounts, one.amounts, strict=True) if wanted)
+        )
+        for one in rooms
+    )
+
+
+def _least(one: Resources, other: Resources) -> Resources:
+    return Resources(*(min(pair) for pair in zip(one.amounts, other.amounts, strict=True)))

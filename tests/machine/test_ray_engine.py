@@ -1,0 +1,69 @@
+"""A Ray cluster as an engine, on one real node, with real runners that report to nobody: there is no server."""
+
+import os
+import threading
+
+import pytest
+from engine_runs import run_of
+from one_ray_node import OneRayNode
+from patience import until
+
+from penstock.engines.base import Life
+from penstock.engines.ray.engine import RayEngine
+from penstock.testing.engines import EngineSuite, until_dead
+
+pytestmark = pytest.mark.machine
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory, home):
+    made = OneRayNode(
+        tmp_path_factory.mktemp("ray"), PENSTOCK_ENVIRONMENTS=os.environ["PENSTOCK_ENVIRONMENTS"]
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def connect(node, tmp_path_factory):
+    """Makes an engine that is connected; all have the same folder, as those of a server that is started anew."""
+    made = []
+    folder = tmp_path_factory.mktemp("server") / "cluster"
+    os.environ.update(node.auth)  # `home` puts them back
+
+    def connect():
+        changed = threading.Event()
+        engine = RayEngine(folder, "server", node.address, reachable=False, changed=changed.set)
+        made.append(engine)
+        engine.warm_up()
+        assert changed.wait(90)
+        return engine
+
+    yield connect
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def connected(connect):
+    return connect()
+
+
+class TestRayEngine(EngineSuite):
+    @pytest.fixture
+    def engine(self, connected):
+        yield connected
+        for handle in connected._handles():
+            connected.stop(handle)
+            if connected.probe(handle) is Life.ALIVE:
+                until_dead(connected, handle)
+        connected.sweep(set())
+        until(lambda: not connected._call("jobs"))
+
+    @pytest.fixture
+    def long_run(self, settings):
+        return lambda host: run_of(settings, host, "echo begun; sleep 600")
+
+    @pytest.fixture
+    def short_run(self, settings):
+        return lambda host: run_of(settings, host, "echo hello")
