@@ -1,4 +1,4 @@
-"""A Ray cluster of one node, this machine, for tests that need no more. It is all in a space of processes of its own."""
+"""A Ray cluster of one node, this machine, for tests that need no more."""
 
 import contextlib
 import os
@@ -80,4 +80,5 @@ class OneRayNode:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
+        self.process.wait()
         subprocess.run(["rm", "-rf", "--", str(self.ray)], check=False)
