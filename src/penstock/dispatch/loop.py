@@ -21,7 +21,7 @@ from penstock.dispatch.schedule import PATIENCE_MS, plan, room
 from penstock.dispatch.settle import catch_up, moment, verdict
 from penstock.engines.base import Engine, Life
 from penstock.errors import ConfigurationError, Conflict, JobFailure
-from penstock.job.claim import Claim, Resources, claim_of, resources_of, too_large
+from penstock.job.claim import Claim, Resources, claim_of
 from penstock.job.events import Host, HostEvent, to_stop
 from penstock.job.life import Carrier, Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
@@ -194,7 +194,7 @@ class Dispatcher:
                 self._hindered[job.uid] = reserved.lacking
                 return reserved.lacking is None
             self._hindered.pop(job.uid, None)
-            return self._begin(job, by)
+            return self._begin(job, by, reserved.notes)
         except Conflict:
             self.wake()
             return False  # it was stopped in this moment, or another server was quicker
@@ -218,7 +218,7 @@ class Dispatcher:
         else:
             self._swept_at = now
 
-    def _begin(self, job: Job, by: Carrier) -> bool:
+    def _begin(self, job: Job, by: Carrier, notes: Sequence[str]) -> bool:
         """Store the intent, then start. What a crash leaves in between is found by `_carry`.
 
         Returns:
@@ -226,7 +226,7 @@ class Dispatcher:
         """
         at = self._clock()
         try:
-            hosts = self._prepare(job, at)
+            hosts = self._prepare(job, at, notes)
         except (OSError, ConfigurationError) as error:
             words = str(error).rstrip(".")
             reason = f"InternalServerError: The job could not be started on this machine: {words}."
@@ -250,11 +250,9 @@ class Dispatcher:
             self._start(self._engine, host, by)
         return True
 
-    def _prepare(self, job: Job, at: int) -> list[Host]:
+    def _prepare(self, job: Job, at: int, notes: Sequence[str]) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
         tokens = {name: secrets.token_urlsafe(32) for name in names}
-        note = too_large(resources_of(job.request), self._engine.capacity())
-        notes = (f"{note} It runs alone on all of it.",) if note else ()
         return [
             Host(
                 job_uid=job.uid,
@@ -263,7 +261,7 @@ class Dispatcher:
                 token_digest=hashlib.sha256(token.encode()).hexdigest(),
                 log_stream=f"{job.name}/{name}-{at // 1000}",
                 handle=self._engine.prepare(
-                    replace(self._make_run(job, name, tuple(sorted(names)), token), notes=notes)
+                    replace(self._make_run(job, name, tuple(sorted(names)), token), notes=tuple(notes))
                 ),
             )
             for name, token in tokens.items()

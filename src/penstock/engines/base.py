@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from penstock.job.claim import Resources
+from penstock.job.claim import Resources, too_large
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -35,6 +35,14 @@ class Reservation:
     lacking: str | None = None
     """Why there is no room just now, as a sentence without its subject and its full stop. None and not ready: room is
     being made, and the engine says when something has changed."""
+    notes: tuple[str, ...] = ()
+    """Lines that the log of each instance is to begin with."""
+
+
+def alone(wanted: Resources, capacity: Resources) -> Reservation:
+    """Room on one machine, all of it for what is larger."""
+    note = too_large(wanted, capacity)
+    return Reservation(notes=(f"{note} It runs alone on all of it.",) if note else ())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.engines.base import Life, Remains, Reservation
+from penstock.engines.base import Life, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
 from penstock.errors import InternalFailure, PenstockError
 from penstock.job.claim import Resources
@@ -67,7 +67,7 @@ class LocalEngine:
 
     def reserve(self, job_uid: str, wanted: Resources) -> Reservation:  # noqa: ARG002
         """All that runs here is planned by the queue, and what is planned has room."""
-        return Reservation()
+        return alone(wanted, self._capacity)
 
     def cancel(self, job_uid: str) -> None:
         """Nothing was taken."""

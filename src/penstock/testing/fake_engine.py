@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from penstock.engines.base import Life, Remains, Reservation
+from penstock.engines.base import Life, Remains, Reservation, alone
 from penstock.errors import InternalFailure
 from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
@@ -63,8 +63,8 @@ class FakeEngine:
         return self.lacks(wanted)
 
     def reserve(self, job_uid: str, wanted: Resources) -> Reservation:  # noqa: ARG002 - as the protocol has it
-        """What the test has set."""
-        return self.reservation
+        """What the test has set, with the notes of an engine of one machine."""
+        return replace(self.reservation, notes=alone(wanted, self.room).notes)
 
     def cancel(self, job_uid: str) -> None:
         """Note it."""

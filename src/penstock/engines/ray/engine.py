@@ -109,8 +109,8 @@ class RayEngine:
 
     def reserve(self, job_uid: str, wanted: Resources) -> Reservation:
         """Have Ray place a group, and Penstock answer on each of its nodes."""
-        if self._seats(job_uid):
-            return Reservation()
+        if seats := self._seats(job_uid):
+            return _ready(seats)
         if job_uid in self._leaving:
             return Reservation(ready=False)
         wish = self._wishes.get(job_uid)
@@ -126,7 +126,7 @@ class RayEngine:
             self._fresh.add(job_uid)
             self._write(self._job(job_uid) / "seats", json.dumps([asdict(seat) for seat in found]))
             del self._wishes[job_uid]
-            return Reservation()
+            return _ready(found)
         wish.refused = (
             cluster.refused(wish.group, self._nodes)
             if found is None
@@ -174,11 +174,8 @@ class RayEngine:
             )
         at = {name: seats[place].address for name in run.hosts if (place := _index(name)) < len(seats)}
         many = len({one.node for one in seats})
-        notes = run.notes
-        if 1 < len(run.hosts) != many:
-            notes += (f"{counted(len(run.hosts), 'instance')} share {counted(many, 'node')} of the cluster.",)
         # On one node they have addresses of its loopback, as on a server's own machine.
-        run = replace(run, notes=notes, addresses=at if many > 1 else {})
+        run = replace(run, addresses=at if many > 1 else {})
         try:
             refused = self._call("ask", seat, "start", run.to_json())
         except Unanswered as error:
@@ -339,6 +336,12 @@ class RayEngine:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
+
+
+def _ready(seats: Sequence[Seat]) -> Reservation:
+    nodes = len({seat.node for seat in seats})
+    share = f"{counted(len(seats), 'instance')} share {counted(nodes, 'node')} of the cluster."
+    return Reservation(notes=(share,) if nodes < len(seats) else ())
 
 
 def _index(host: str) -> int:
