@@ -1,6 +1,6 @@
 """``python -m penstock.engines.ray.driver FD ADDRESS SERVER``: the process that speaks to a Ray cluster.
 
-It holds nothing that matters: groups and doors are named and detached, and found again by their names. It ends when the
+It holds nothing that matters: placement groups and doors are detached, and found again by their names. It ends when the
 other end of the connection `FD` is closed, that is with its server. What it is asked and answers says `helper.py`.
 """
 
@@ -29,12 +29,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from penstock.engines.base import Life
 from penstock.engines.ray.door import Door, sweep
-from penstock.engines.ray.nodes import Group, Node, Seat
+from penstock.engines.ray.nodes import Gang, Node, Seat
 from penstock.errors import ConfigurationError
 from penstock.job.claim import Resources
 
 _NAMESPACE = "penstock"
-#: Seconds: for Ray to place a group that has room, for Penstock to be there on its nodes, for a door to answer, for a
+#: Seconds: for Ray to place a gang that has room, for Penstock to be there on its nodes, for a door to answer, for a
 #: door to tell whether a runner lives.
 _PLACED, _THERE, _ANSWERED, _GLANCE = 1.0, 60.0, 20.0, 0.5
 _ALIVE = 0  # of Ray's GcsNodeInfo.GcsNodeState
@@ -65,7 +65,7 @@ class Cluster:
             if one["Alive"] and one["Resources"].get("CPU", 0) >= 1
         ]
 
-    def reserve(self, job: str, wanted: Group, spread: bool) -> list[Seat] | str | None:
+    def reserve(self, job: str, wanted: Gang, spread: bool) -> list[Seat] | str | None:
         """Room for all instances, with a door each; a text tells why their nodes can't, None that none is free."""
         bundle = _bundle(wanted.each)
         with self._reserving:  # one after the other: of two that ask at once, one may fit
@@ -151,7 +151,7 @@ class Cluster:
                 ray.get(one)
 
     def _door(self, seat: Seat) -> Any:
-        """The door of an instance, made again on its node where it has died. The group holds the room for it."""
+        """The door of an instance, made again on its node where it has died; the placement group has the room."""
         name = self._door_name(seat.job, seat.index)
         if name not in self._doors:
             self._doors[name] = self._make(name, num_cpus=0, scheduling_strategy=_on(seat.node))
@@ -203,9 +203,11 @@ def connect(address: str) -> None:
 
 
 def _check_node(address: str) -> None:
-    from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415 - not for clients
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # noqa: PLC0415 - compiled
-
+    try:
+        from ray._private.services import canonicalize_bootstrap_address  # noqa: PLC0415 - not for everybody
+        from ray._raylet import GcsClient  # type: ignore[attr-defined]  # noqa: PLC0415 - compiled
+    except ImportError:
+        return  # a Ray that has it elsewhere: should it abort, this process alone ends
     where = canonicalize_bootstrap_address(address)
     if where is None:
         raise ConfigurationError(f"No Ray cluster is found at {address!r}. Set PENSTOCK_RAY_ADDRESS.")
@@ -219,8 +221,10 @@ def _check_node(address: str) -> None:
 
 def _free() -> dict[str, dict[str, float]]:
     """What is free on each node; nothing where this is no node: Ray's client can't tell."""
-    from ray._private.state import available_resources_per_node  # noqa: PLC0415
-
+    try:
+        from ray._private.state import available_resources_per_node  # noqa: PLC0415 - not for everybody
+    except ImportError:
+        return {}
     if ray.util.client.ray.is_connected():
         return {}
     return dict(available_resources_per_node())

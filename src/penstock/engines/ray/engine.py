@@ -29,7 +29,7 @@ from penstock.job.run import Run
 
 _log = logging.getLogger(__name__)
 
-#: How often the nodes are looked at, how long a connection may take and an answer; a group that found no room is tried
+#: How often the nodes are looked at, how long a connection may take and an answer; a gang that found no room is tried
 #: again after a while. Seconds.
 _LOOK, _CONNECT, _ANSWER, _AGAIN = 1.0, 60.0, 30.0, 2.0
 
@@ -39,7 +39,7 @@ class _Wish:
     """Room that was asked for."""
 
     answer: Future[Any]
-    group: cluster.Group
+    gang: cluster.Gang
     at: float
     refused: str | None = None
     """Why there was none before."""
@@ -97,7 +97,7 @@ class RayEngine:
         return sum((node.total for node in self._nodes), Resources())
 
     def lacking(self, wanted: Resources) -> str | None:
-        """Why a group of instances could not be placed on the nodes that there are."""
+        """Why a gang of instances could not be placed on the nodes that there are."""
         if self._away is not None:
             return f"needs the Ray cluster at {self._address}: {self._away}"
         if not self._reachable and not all(node.driver for node in self._nodes):
@@ -105,10 +105,10 @@ class RayEngine:
                 "needs a server that the cluster's nodes reach: set PENSTOCK_HOST, and PENSTOCK_REPORT_URL to its "
                 "address there"
             )
-        return cluster.lacking(cluster.group(wanted, self._nodes), self._nodes)
+        return cluster.lacking(cluster.gang(wanted, self._nodes), self._nodes)
 
     def reserve(self, job_uid: str, wanted: Resources) -> Reservation:
-        """Have Ray place a group, and Penstock answer on each of its nodes."""
+        """Have Ray place a gang, and Penstock answer on each of its nodes."""
         if seats := self._seats(job_uid):
             return _ready(seats)
         if job_uid in self._leaving:
@@ -128,14 +128,14 @@ class RayEngine:
             del self._wishes[job_uid]
             return _ready(found)
         wish.refused = (
-            cluster.refused(wish.group, self._nodes)
+            cluster.refused(wish.gang, self._nodes)
             if found is None
             else f"needs Penstock on its nodes: {found.rstrip('.')}"
         )
         return Reservation(ready=False, lacking=wish.refused)
 
     def cancel(self, job_uid: str) -> None:
-        """Remove the group and its doors, once it is there; of a cluster that is away, when it is back."""
+        """Remove the placement group and the doors, once it is there; on a cluster that is away, later."""
         wish = self._wishes.pop(job_uid, None)
         if wish is not None or self._seats(job_uid):
             self._leaving.add(job_uid)
@@ -256,10 +256,10 @@ class RayEngine:
         return {f"{path.parent.name}/{path.name}" for path in self._folder.glob("*/algo-*")}
 
     def _wish(self, job_uid: str, wanted: Resources, refused: str | None) -> _Wish:
-        group = cluster.group(wanted, self._nodes)
-        answer = self._ask("reserve", job_uid, group, cluster.spreads(group, self._nodes))
+        gang = cluster.gang(wanted, self._nodes)
+        answer = self._ask("reserve", job_uid, gang, cluster.spreads(gang, self._nodes))
         answer.add_done_callback(lambda _: self._changed())
-        return _Wish(answer, group, time.monotonic(), refused)
+        return _Wish(answer, gang, time.monotonic(), refused)
 
     def _loop(self) -> None:
         while not self._ending.is_set():

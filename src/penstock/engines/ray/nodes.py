@@ -37,7 +37,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Group:
+class Gang:
     """What a job wants of the cluster: so many instances, all alike."""
 
     each: Resources
@@ -48,7 +48,7 @@ class Group:
         return f"{counted(self.count, 'instance')} with {self.each}{' each' if self.count > 1 else ''}"
 
 
-def group(wanted: Resources, nodes: Sequence[Node]) -> Group:
+def gang(wanted: Resources, nodes: Sequence[Node]) -> Gang:
     """What a job asks for, as `job.claim.resources_of` sums it up; an instance asks no more than a node has.
 
     An instance larger than every node takes all of one: of that which has most of what it asks for, cards first.
@@ -59,11 +59,11 @@ def group(wanted: Resources, nodes: Sequence[Node]) -> Group:
         each = max(
             (_least(each, node.total) for node in nodes), key=lambda one: (one.gpus, one.cpus, one.memory)
         )
-    return Group(each, count)
+    return Gang(each, count)
 
 
-def lacking(wanted: Group, nodes: Sequence[Node]) -> str | None:
-    """Why a group would find no room if nothing else ran."""
+def lacking(wanted: Gang, nodes: Sequence[Node]) -> str | None:
+    """Why a gang would find no room if nothing else ran."""
     if not nodes:
         return "needs nodes, and the cluster has none that takes work"
     there = room(wanted.each, (node.total for node in nodes))
@@ -72,8 +72,8 @@ def lacking(wanted: Group, nodes: Sequence[Node]) -> str | None:
     return f"needs room for {wanted}; the cluster, with {counted(len(nodes), 'node')}, is large enough for {there}"
 
 
-def refused(wanted: Group, nodes: Sequence[Node]) -> str:
-    """Why a group has found no room just now."""
+def refused(wanted: Gang, nodes: Sequence[Node]) -> str:
+    """Why a gang has found no room just now."""
     free = room(wanted.each, (node.free for node in nodes))
     if (
         free >= wanted.count
@@ -82,7 +82,7 @@ def refused(wanted: Group, nodes: Sequence[Node]) -> str:
     return f"needs room for {wanted} at once, and {free} would find it on {counted(len(nodes), 'node')}"
 
 
-def spreads(wanted: Group, nodes: Sequence[Node]) -> bool:
+def spreads(wanted: Gang, nodes: Sequence[Node]) -> bool:
     """Whether each instance can have a node of its own."""
     return sum(wanted.each.within(node.total) for node in nodes) >= wanted.count
 
