@@ -14,8 +14,8 @@ import tempfile
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 from botocore.credentials import Credentials
