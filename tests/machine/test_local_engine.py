@@ -1,6 +1,9 @@
 """The engine of this machine, with real runners that report to nobody: there is no server."""
 
+import signal
+
 import pytest
+from engine_runs import run_of
 
 from penstock.engines.base import Life
 from penstock.engines.local import LocalEngine
@@ -28,6 +31,18 @@ class TestLocalEngine(EngineSuite):
         again.stop(handle)
         until_dead(again, handle)
 
+    def test_a_runner_learns_how_its_program_ends_whoever_starts_it(self, engine, short_run):
+        handle = engine.prepare(short_run("algo-1"))
+        before = signal.signal(
+            signal.SIGCHLD, signal.SIG_IGN
+        )  # as a Ray node may; what it starts inherits it
+        try:
+            engine.start(handle)
+        finally:
+            signal.signal(signal.SIGCHLD, before)
+        until_dead(engine, handle)
+        assert engine.remains(handle, 0).events[-1].data["outcome"] == "succeeded"
+
     def test_a_nursery_that_died_keeps_nobody_from_starting_and_is_replaced(self, tmp_path, short_run):
         engine = LocalEngine(tmp_path / "runs")
         engine.warm_up()
@@ -42,9 +57,9 @@ class TestLocalEngine(EngineSuite):
         engine.close()
 
     @pytest.fixture
-    def long_run(self, make):
-        return lambda host: make(host, "echo begun; sleep 600")
+    def long_run(self, settings):
+        return lambda host: run_of(settings, host, "echo begun; sleep 600")
 
     @pytest.fixture
-    def short_run(self, make):
-        return lambda host: make(host, "echo hello")
+    def short_run(self, settings):
+        return lambda host: run_of(settings, host, "echo hello")

@@ -40,22 +40,28 @@ class OneRayNode:
             f"--object-store-memory={80 << 20}", f"--temp-dir={self.ray}",
         ]  # fmt: skip
         self.log = folder / "ray.log"
+        self._command = [str(Path(sys.executable).with_name("ray")), "start", *options]
+        self._env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))},
+            **TUNED,
+            **self.auth,
+            "PENSTOCK_HOME": str(self.home),
+            "PENSTOCK_TEST_MARK": self.mark,
+            **environ,
+        }
+        self.start()
+
+    def start(self):
+        """Start it, also again, at the same address, and return when it is up."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("ray")), "start", *options],
-                env={
-                    **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PENSTOCK_"))},
-                    **TUNED,
-                    **self.auth,
-                    "PENSTOCK_HOME": str(self.home),
-                    "PENSTOCK_TEST_MARK": self.mark,
-                    **environ,
-                },
+                self._command,
+                env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                cwd=folder,
+                cwd=self.log.parent,
             )
         until(self._up)
 
@@ -73,12 +79,15 @@ class OneRayNode:
                     found.append(int(folder.name))
         return found
 
-    def close(self):
-        """End all that was started by it, and by nobody else."""
-        while left := self.processes():
+    def kill(self, spare=()):
+        """End all that was started by it, and by nobody else, but for some processes."""
+        while left := set(self.processes()) - set(spare):
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.process.wait()
         self.process.wait()
+
+    def close(self):
+        """End it all, and leave nothing."""
+        self.kill()
         subprocess.run(["rm", "-rf", "--", str(self.ray)], check=False)

@@ -30,8 +30,9 @@ def main(path: Path) -> None:
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.ask())
-    # What the server ignores or blocks must not be inherited by the program.
-    for number in (signal.SIGHUP, signal.SIGQUIT):
+    # What the server ignores or blocks must not be inherited by the program; nor what a Ray node does: who ignores
+    # SIGCHLD never learns how a child has ended.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)

@@ -2,60 +2,18 @@ import itertools
 import threading
 
 import pytest
+from dispatch_world import World
 
 from penstock.dispatch import loop
-from penstock.dispatch.loop import SWEEP_SECONDS, Dispatcher
+from penstock.dispatch.loop import SWEEP_SECONDS
 from penstock.dispatch.outlook import outlook
 from penstock.engines.base import Life
 from penstock.errors import ConfigurationError
 from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
 from penstock.job.life import Job, Phase, StopAsked, advance
-from penstock.job.run import Run, S3Access
 from penstock.job.uploads import Upload
-from penstock.store.database import open_sqlite
-from penstock.store.logbook import FileLogbook
 from penstock.testing.fake_engine import FakeEngine
-
-
-class World:
-    """A dispatcher over a real database and a fake engine, stepped by hand."""
-
-    def __init__(self, folder):
-        self.store = open_sqlite(folder / "p.db")
-        self.logbook = FileLogbook(folder / "logs")
-        self.engine = FakeEngine(Resources(cpus=64, memory=1 << 50, instances=4))
-        self.time = itertools.count(10_000, 7)
-        self.restart()
-
-    def restart(self):
-        """As after a crash: nothing survives but the store and the engine's runs."""
-        self.dispatcher = Dispatcher(
-            self.store, self.logbook, self.engine, self.make_run, lambda: next(self.time)
-        )
-
-    def make_run(self, job, host, hosts, token):
-        s3 = S3Access(None, "us-east-1")
-        return Run(
-            job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, s3, "/e"
-        )
-
-    def submit(self, name, instances=1, kind="", **more):
-        at = next(self.time)
-        cluster = {"InstanceCount": instances, "InstanceType": kind}
-        request = {"ProcessingResources": {"ClusterConfig": cluster}}
-        job = Job(name, f"{name}-uid", f"arn:{name}", request, at, at, phases={"queued": at}, **more)
-        self.store.add_job(job, {})
-        return job
-
-    def report(self, name, host="algo-1", *, kind="ended", sequence=1, **data):
-        self.store.apply_events(f"{name}-uid", host, [HostEvent(sequence, kind, next(self.time), data)])
-
-    def phase(self, name):
-        return self.store.job(name).phase
-
-    def run(self, name, host="algo-1"):
-        return self.engine.runs[f"{name}-uid/{host}"]
 
 
 @pytest.fixture

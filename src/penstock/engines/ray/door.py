@@ -2,8 +2,9 @@
 
 The runner is no part of the actor. It is a process in a session of its own with a folder below the node's
 `PENSTOCK_HOME`, exactly as on a server's own machine, so it outlives the actor and all of Ray: a door that has died is
-made anew on the same node, and asks the lock of the run. All other settings are the node's own, too: where environments
-and inputs are cached, how walls are built, which folders may be inputs.
+made anew on the same node, and asks the lock of the run. It is forked by a nursery: a worker of Ray that ends takes its
+children with it, but not theirs. All other settings are the node's own, too: where environments and inputs are cached,
+how walls are built, which folders may be inputs.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ class Door:
         Home(self._settings.home).make()
         self._folder = self._settings.home / "ray" / server
         self._engine = LocalEngine(self._folder, let_go)
+        self._warm = False
         # Ray makes its workers the kernel's first choice when memory is short, and what they start inherits it.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("0")
 
     def node(self) -> tuple[str, str]:
-        """On which node this is: its id and its address."""
+        """On which node this is: its id and its address. Until a run is started, what that needs is made ready."""
+        self._warm_up()
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def start(self, text: str) -> str | None:
@@ -58,11 +61,17 @@ class Door:
             shm_bytes=given.shm_bytes or settings.shm_bytes,
             gpus=tuple(int(one) for one in ray.get_gpu_ids()),
         )
+        self._warm_up()
         try:
             self._engine.start(self._engine.prepare(run))
         except (InternalFailure, OSError) as error:
             return str(error)
         return None
+
+    def _warm_up(self) -> None:
+        if not self._warm:
+            self._engine.warm_up()
+            self._warm = True
 
     def probe(self, handle: str) -> Life:
         """As the engine of a server's own machine has it, which the others below follow."""

@@ -44,6 +44,8 @@ class Helper:
         self._ready: Future[Any] = Future()
         self._waiting: dict[int, Future[Any]] = {0: self._ready}
         self._ended: str | None = None
+        self.ended = threading.Event()
+        """Set when it is gone and all have their answers."""
         threading.Thread(target=self._listen, name=f"answers of {module}", daemon=True).start()
 
     def ready(self, timeout: float) -> None:
@@ -106,3 +108,4 @@ class Helper:
             self._connection.close()
         for future in waiting.values():
             future.set_exception(Unanswered(self._ended))
+        self.ended.set()
