@@ -10,7 +10,7 @@ from patience import until
 
 from penstock.engines.base import Life
 from penstock.engines.ray.engine import RayEngine
-from penstock.testing.engines import EngineSuite, until_dead
+from penstock.testing.engines import EngineSuite, prepared, until_dead
 
 pytestmark = pytest.mark.machine
 
@@ -31,9 +31,9 @@ def connect(node, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server") / "cluster"
     os.environ.update(node.auth)  # `home` puts them back
 
-    def connect():
+    def connect(address=node.address):
         changed = threading.Event()
-        engine = RayEngine(folder, "server", node.address, reachable=False, changed=changed.set)
+        engine = RayEngine(folder, "server", address, reachable=False, changed=changed.set)
         made.append(engine)
         engine.warm_up()
         assert changed.wait(90)
@@ -59,6 +59,18 @@ class TestRayEngine(EngineSuite):
                 until_dead(connected, handle)
         connected.sweep(set())
         until(lambda: not connected._call("jobs"))
+
+    def test_a_server_that_is_no_node_of_the_cluster_joins_by_its_client_server(
+        self, engine, connect, node, short_run
+    ):
+        other = connect(node.client_address)
+        assert other.capacity() == engine.capacity()
+        handle = prepared(other, short_run("algo-1"))
+        other.start(handle)
+        until_dead(other, handle)
+        assert other.remains(handle, 0).events[-1].data["outcome"] == "succeeded"
+        assert engine.probe(handle) is Life.DEAD
+        other.close()
 
     @pytest.fixture
     def long_run(self, settings):

@@ -29,13 +29,12 @@ class OneRayNode:
         self.home = folder / "node"
         self.ray = Path("/tmp", f"ray-{secrets.token_hex(3)}")
         self.mark = secrets.token_hex(16)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port, client_port = _free_ports(2)
         self.auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.address = f"127.0.0.1:{self.port}"
+        self.client_address = f"ray://127.0.0.1:{client_port}"
         options = [
-            "--head", "--block", "--disable-usage-stats", "--include-dashboard=false", f"--port={self.port}",
+            "--head", "--block", "--disable-usage-stats", "--include-dashboard=false", f"--port={self.port}", f"--ray-client-server-port={client_port}",
             "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--memory={16 << 30}",
             f"--object-store-memory={80 << 20}", f"--temp-dir={self.ray}",
         ]  # fmt: skip
@@ -79,6 +78,11 @@ class OneRayNode:
                     found.append(int(folder.name))
         return found
 
+    def runner(self, name, host="algo-1"):
+        """The process of a runner of a job."""
+        (file,) = self.home.glob(f"ray/*/{name}-*/{host}/pid")
+        return int(file.read_text())
+
     def kill(self, spare=()):
         """End all that was started by it, and by nobody else, but for some processes."""
         while left := set(self.processes()) - set(spare):
@@ -91,3 +95,11 @@ class OneRayNode:
         """End it all, and leave nothing."""
         self.kill()
         subprocess.run(["rm", "-rf", "--", str(self.ray)], check=False)
+
+
+def _free_ports(count):
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]

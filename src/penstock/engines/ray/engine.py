@@ -29,9 +29,9 @@ from penstock.job.run import Run
 
 _log = logging.getLogger(__name__)
 
-#: How often the nodes are looked at, how long a connection may take and an answer; a gang that found no room is tried
-#: again after a while. Seconds.
-_LOOK, _CONNECT, _ANSWER, _AGAIN = 1.0, 60.0, 30.0, 2.0
+#: Seconds: how often the nodes are looked at; how long a connection may take, and an answer; how long the cluster may be
+#: silent before nobody waits for it; when a gang that found no room is tried again.
+_LOOK, _CONNECT, _ANSWER, _SILENCE, _AGAIN = 1.0, 60.0, 30.0, 5.0, 2.0
 
 
 @dataclass
@@ -69,6 +69,7 @@ class RayEngine:
         self._changed = changed
         self._helper: Helper | None = None
         self._nodes: Sequence[Node] = ()
+        self._heard_at = time.monotonic()
         self._away: str | None = "the server is just connecting"
         self._wishes: dict[str, _Wish] = {}
         self._leaving: set[str] = set()
@@ -177,7 +178,7 @@ class RayEngine:
         # On one node they have addresses of its loopback, as on a server's own machine.
         run = replace(run, addresses=at if many > 1 else {})
         try:
-            refused = self._call("ask", seat, "start", run.to_json())
+            refused = self._call("ask", seat, "start", run.to_json(), patient=True)
         except Unanswered as error:
             refused = f"Ray says of its node {seat.address}: {error}"
         if refused is not None:
@@ -277,18 +278,25 @@ class RayEngine:
     def _look(self) -> None:
         """See which nodes there are, by a helper that works."""
         if self._helper is None:
-            self._helper = Helper("penstock.engines.ray.driver", self._address, self._server)
-            self._helper.ready(_CONNECT)
-        found = self._call("nodes")
+            helper = Helper("penstock.engines.ray.driver", self._address, self._server)
+            try:
+                helper.ready(_CONNECT)
+            except Unanswered:
+                helper.close()
+                raise
+            self._helper = helper
+        found = self._helper.call("nodes", timeout=_ANSWER)
+        self._heard_at = time.monotonic()
         before, self._nodes = self._nodes, found
         away, self._away = self._away, None
         if away is not None:
             _log.info("Jobs run on the Ray cluster at %s: %s", self._address, self.capacity())
-        if away is not None:
             self._clear()
         if self._owed is not None:
             # What has begun since is not for those to judge who looked before.
             self.sweep(self._owed | {one for one in self._handles() if one.partition("/")[0] in self._fresh})
+        elif {node.id for node in found} - {node.id for node in before}:
+            self._ask("sweep", self._handles())  # one that was away may have what was to be removed meanwhile
         if away is not None or before != found:
             self._changed()
 
@@ -305,8 +313,12 @@ class RayEngine:
         future.set_exception(Unanswered(self._away or "the connection is being made again"))
         return future
 
-    def _call(self, what: str, *arguments: Any) -> Any:
+    def _call(self, what: str, *arguments: Any, patient: bool = False) -> Any:
+        """Ask, and wait; where it can be asked again later, only of a cluster that has answered a moment ago."""
         helper = self._helper
+        silent = time.monotonic() - self._heard_at
+        if helper is not None and not patient and silent > _SILENCE:
+            raise Unanswered(f"it has not answered for {silent:.0f} s")
         if helper is None:
             raise Unanswered(self._away or "the connection is being made again")
         return helper.call(what, *arguments, timeout=_ANSWER)
