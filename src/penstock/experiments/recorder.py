@@ -153,7 +153,7 @@ class Recorder:
         try:
             component.save()
             while self._made:
-                self._make_artifact(*self._made.pop())
+                self._make_artifact(*self._made.pop(0))
         finally:  # whatever of the component was refused, what was measured is kept
             self._send_metrics()
 
@@ -199,11 +199,15 @@ class Recorder:
         except ClientError as error:
             if not is_there_already(error):
                 raise
-            return  # the same file of the same component was told before, and so was what it has to do with it
+            artifact = client.list_artifacts(SourceUri=uri)["ArtifactSummaries"][0]["ArtifactArn"]
         source, destination, how = (
             (component, artifact, "Produced") if is_output else (artifact, component, "ContributedTo")
         )
-        client.add_association(SourceArn=source, DestinationArn=destination, AssociationType=how)
+        try:
+            client.add_association(SourceArn=source, DestinationArn=destination, AssociationType=how)
+        except ClientError as error:
+            if not is_there_already(error):
+                raise
 
 
 def _is_valid(kind: str, name: str, value: Any) -> bool:

@@ -123,6 +123,7 @@ class Run:
     ) -> None:
         self._component = component
         self._recorder = Recorder(component, bucket, prefix)
+        self._is_loaded = False
 
     @classmethod
     def _of(cls, experiment_name: str, component: TrialComponent) -> Self:
@@ -229,7 +230,12 @@ class Run:
         self._recorder.save()
 
     def __enter__(self) -> Self:
-        if not any(run is self for run in ENTERED):
+        if not self._is_entered:
+            if ENTERED and not self._is_loaded:
+                raise RuntimeError(
+                    f"It is not allowed to use nested 'with' statements on the Run: {ENTERED[-1]!r} is open. "
+                    "load_run(run_name=..., experiment_name=...) may be used within it."
+                )
             component = self._component
             component.start_time = component.start_time or datetime.now(UTC)
             component.status = TrialComponentStatus("InProgress", "Within a run context")
@@ -240,13 +246,17 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ENTERED.remove(self)
-        if not any(run is self for run in ENTERED):  # else `load_run` within the run's own block
+        ENTERED.pop()
+        if not self._is_entered:  # else `load_run` within the run's own block
             end(self._component, error)
         self.close()
 
+    @property
+    def _is_entered(self) -> bool:
+        return any(run is self for run in ENTERED)
+
     def _entered(self) -> Recorder:
-        if not any(run is self for run in ENTERED):
+        if not self._is_entered:
             raise RuntimeError("This method should be called inside context of 'with' statement.")
         return self._recorder
 
@@ -285,7 +295,7 @@ def load_run(
     session = session_of(sagemaker_session)
     if not run_name or not experiment_name:
         experiment_name, run_name = _of_the_job(session)
-    return Run(
+    run = Run(
         experiment_name,
         run_name,
         tags=tags,
@@ -293,6 +303,8 @@ def load_run(
         artifact_bucket=artifact_bucket,
         artifact_prefix=artifact_prefix,
     )
+    run._is_loaded = True  # noqa: SLF001 - of this module
+    return run
 
 
 def _of_the_job(session: Any) -> tuple[str, str]:
