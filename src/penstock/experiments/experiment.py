@@ -193,3 +193,8 @@ class Experiment(Entity):
         for one in (*self.list_trials(),):
             Trial(self.sagemaker_session, trial_name=one.trial_name).delete_all(action)
         self.delete()
+
+    def _repr_html_(self) -> str:
+        from penstock.client import experiment_look  # noqa: PLC0415 - for notebooks
+
+        return experiment_look.experiment(self.sagemaker_boto_client, self.experiment_name)

@@ -263,6 +263,9 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.run_name} of {self.experiment_name}>"
 
+    def _repr_html_(self) -> str:
+        return self._component._repr_html_()
+
 
 def load_run(
     run_name: str | None = None,

@@ -210,6 +210,11 @@ class Trial(Entity):
             )
         self.delete()
 
+    def _repr_html_(self) -> str:
+        from penstock.client import experiment_look  # noqa: PLC0415 - for notebooks
+
+        return experiment_look.trial(self.sagemaker_boto_client, self.trial_name)
+
 
 def must_force(action: str, what: str) -> None:
     """Refuse to remove a whole tree by accident.

@@ -239,3 +239,8 @@ class TrialComponent(Entity):
         if "Status" in request:
             request["Status"] = ApiObject.to_boto(request["Status"])
         return request
+
+    def _repr_html_(self) -> str:
+        from penstock.client import experiment_look  # noqa: PLC0415 - for notebooks
+
+        return experiment_look.component(self.sagemaker_boto_client, self.trial_component_name)

@@ -524,6 +524,25 @@ def test_charts_are_as_studio_reads_them() -> None:
         charts.confusion_matrix("T", [1, 2], [1])
 
 
+def test_a_notebook_is_shown_what_the_server_knows() -> None:
+    experiment = Experiment.create("e")
+    trial = experiment.create_trial("filled")
+    experiment.create_trial("bare")
+    with Tracker.create("c", display_name="first-step") as told:
+        told.log_parameter("depth", 3)
+        told.log_metric("mse", 0.25)
+        trial.add_trial_component(told)
+    for shown in (experiment, trial):
+        html = shown._repr_html_()
+        for said in ("first-step", ">Completed<", ">depth<", ">0.25<", "1 component,"):
+            assert said in html, said
+    assert "2 trials" in experiment._repr_html_()
+    assert ">bare<" in experiment._repr_html_()
+    assert "mse = 0.25" in told.trial_component._repr_html_()
+    assert "does not exist" in Trial(trial_name="none")._repr_html_()
+    assert "e-r" in Run("e", "r")._repr_html_()
+
+
 def test_the_older_package_is_these_modules() -> None:
     from penstock.client import alias
 
