@@ -129,7 +129,8 @@ class Recorder:
         if step is not None and not isinstance(step, int):
             raise ValueError(f"The step of a metric is an int: {name} has {step!r}.")
         now = time.time()
-        at = timestamp.timestamp() if isinstance(timestamp, datetime) else float(timestamp or now)
+        timestamp = now if timestamp is None else timestamp
+        at = timestamp.timestamp() if isinstance(timestamp, datetime) else float(timestamp)
         if not now - _OLDEST <= at <= now + _NEWEST:
             raise ValueError(
                 f"Supplied timestamp {at} of {name} is invalid. "
