@@ -132,7 +132,7 @@ class Settings:
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
             report_url=_url(env, "PENSTOCK_REPORT_URL"),
             server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
-            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 5, 86400),
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 10, 86400),
         )
 
 
