@@ -186,7 +186,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
-    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a shared database may run without any server (default 600)",
+    "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a shared database is given up (default 600)",
 }
 
 

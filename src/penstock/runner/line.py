@@ -80,9 +80,7 @@ class Line:
             self.close()
         sealed = seal(self._digest, nonce, response.status, content)
         if not hmac.compare_digest(sealed.encode(), response.getheader(SEAL, "").encode()):
-            # The home's own server holds the home's lock, so it is nobody else; what it does not know can't go on.
-            # With a lease the run ends by itself, unless a server that knows it is found.
-            if response.status in {403, 404} and self._run.home is not None and not self._run.leased:
+            if response.status in {403, 404} and self._unknown():
                 raise Refused
             raise http.client.HTTPException("the answer is none of a server's that knows this run")
         if response.status == 410:
@@ -91,6 +89,12 @@ class Line:
             raise http.client.HTTPException(f"the server answered {response.status}")
         reply: dict[str, Any] = json.loads(content)
         return reply
+
+    def _unknown(self) -> bool:
+        """Whether one who does not know the run is right, though he can't prove it. Else its lease ends it in time."""
+        # The home's own server holds the home's lock, so it is nobody else, and nobody shares its record.
+        alone = self._run.home is not None and not self._run.leased
+        return alone or not self._folder.run.exists()  # removed after the job's end
 
     def _connected(self, timeout: float) -> http.client.HTTPConnection:
         if self._connection is None:

@@ -215,6 +215,7 @@ class TestLine:
     def line(self, tmp_path, servers):
         folder = RunFolder(tmp_path / "runs" / "job-1" / "algo-1")
         folder.path.mkdir(parents=True)
+        folder.run.touch()
         (tmp_path / "runs" / "servers").write_text("".join(f"{url}\n" for url in servers))
         run = Run(
             "j", "job-1", "arn", "algo-1", ("algo-1",), {}, "r", "token", "http://x", str(tmp_path / "home"),
@@ -245,6 +246,16 @@ class TestLine:
             with pytest.raises(http.client.HTTPException, match="none of a server's that knows this run"):
                 line.post("lease", b"")
             assert line.post("lease", b"") == {"milliseconds": 5, "stop": False}
+            line.close()
+
+    def test_a_run_whose_folder_was_removed_is_known_no_more(self, tmp_path):
+        """Its job has ended, and may be gone from the record before the runner has heard that its end was taken."""
+        line = self.line(tmp_path, [])
+        with stranger(404, b"{}") as url:
+            (tmp_path / "runs" / "servers").write_text(url)
+            line._folder.run.unlink()
+            with pytest.raises(Refused):
+                line.post("events", b"")
             line.close()
 
     def test_only_a_server_that_knows_the_run_says_that_it_has_ended(self, tmp_path, answering):
