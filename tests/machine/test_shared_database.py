@@ -33,7 +33,8 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def fleet(tmp_path, postgres, store):
-    made = Fleet(tmp_path, postgres.new_database(), store, ENVIRONMENTS, 22550)
+    # Below the ports that object stores choose for their parts: some of them live as long as all tests.
+    made = Fleet(tmp_path, postgres.new_database(), store, ENVIRONMENTS, 10350)
     yield made
     made.close()
 
@@ -265,6 +266,14 @@ def test_a_stranger_at_the_address_of_a_dead_server_stops_no_job(fleet):
     one.start()  # at once, though the lease of its earlier life may still run
     client = fleet.client("sagemaker", one.url)
     assert all_ended(client, ["goes-on"]) == {"goes-on": ("Completed", None)}
+
+
+def test_a_taken_port_is_refused_where_others_were_told_the_address(fleet):
+    """Else runners of other machines would look for the server where it is not."""
+    one = fleet.add("one", PENSTOCK_REPORT_URL="http://127.0.0.1")
+    with socket.create_server(("127.0.0.1", one.port)):
+        assert f"With PENSTOCK_REPORT_URL no port but {one.port} will do" in one.start(code=1)
+    one.start()
 
 
 @needs_namespaces
