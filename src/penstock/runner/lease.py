@@ -58,13 +58,13 @@ class Lease:
     def hold(self) -> None:
         """Return when a server has said that the run may begin, or that it must end."""
         pause, began = 0.05, self._elapsed()
-        self.beat()
         while self._heard is None and not self._stop.due():
-            if self._elapsed() - began > self._patience:
-                self._end(EXIT_CODE)  # nothing has been done: whoever sees it may begin anew
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_BEAT)
             self.beat()
+            if self._heard is None and not self._stop.due():
+                if self._elapsed() - began > self._patience:
+                    self._end(EXIT_CODE)  # nothing has been done: whoever sees it may begin anew
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_BEAT)
         self.judge()
         for thread in self._threads:
             thread.start()

@@ -95,12 +95,12 @@ class Servers:
         with self._engine.begin() as c:
             self._queue_up(c)  # of two that enter at once with different settings, one sees the other
             at = c.execute(select(self._now)).scalar_one()
-            for row in c.execute(select(servers).where(servers.c.lease_until > at)):
-                other = _server(row)
+            for known in c.execute(select(servers).where(servers.c.lease_until > at)):
+                other = _server(known)
                 if other.id != server.id:
                     _check_shared(server, other)
                 elif (other.machine, other.home) != (server.machine, server.home):
-                    raise Occupied(server, other, row.lease_until - at)
+                    raise Occupied(server, other, known.lease_until - at)
             epoch = c.execute(again.returning(servers.c.epoch)).scalar_one()
             carrier = Carrier(server.id, epoch)
             # Those without a place were begun before servers shared a database, by the only one.
