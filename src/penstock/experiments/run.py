@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, Self
 
+from penstock.client import own_job
 from penstock.client.current_run import ENTERED
 from penstock.client.entity import session_of
 from penstock.client.names import job_name, tag_list
@@ -18,7 +18,7 @@ from penstock.experiments.api_types import TrialComponentStatus
 from penstock.experiments.experiment import Experiment
 from penstock.experiments.recorder import Recorder
 from penstock.experiments.search_expression import Filter, SearchExpression
-from penstock.experiments.tracker import JOB_CONFIG, end
+from penstock.experiments.tracker import end
 from penstock.experiments.trial import Trial
 from penstock.experiments.trial_component import TrialComponent
 
@@ -312,12 +312,13 @@ def load_run(
 
 def _of_the_job(session: Any) -> tuple[str, str]:
     """Experiment and run of the job in which this program runs."""
-    if not JOB_CONFIG.exists():
+    arn = own_job.arn()
+    if arn is None:
         raise RuntimeError(
             "Failed to load a Run object: this is neither within a run's `with` block nor in a job. "
             "Name it: load_run(run_name=..., experiment_name=...)."
         )
-    name = json.loads(JOB_CONFIG.read_text())["ProcessingJobArn"].rpartition("/")[2]
+    name = arn.rpartition("/")[2]
     config = session.describe_processing_job(name).get("ExperimentConfig", {})
     if not config.get("RunName"):
         raise RuntimeError(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from penstock.client import own_job
 from penstock.client.entity import unique_name
 from penstock.experiments import charts
 from penstock.experiments.api_types import TrialComponentStatus
 from penstock.experiments.recorder import Recorder
 from penstock.experiments.trial_component import TrialComponent
 from penstock.session import Session
-
-#: What a processing job finds about itself.
-JOB_CONFIG = Path("/opt/ml/config/processingjobconfig.json")
 
 
 class Tracker:
@@ -65,7 +62,6 @@ class Tracker:
             botocore.exceptions.ClientError: There is no such component.
         """
         session = _session(sagemaker_session, boto3_session, sagemaker_boto_client)
-        in_job = JOB_CONFIG.exists()
         name = trial_component_name
         if not name and training_job_name:
             name = f"{training_job_name}-aws-training-job"
@@ -74,7 +70,9 @@ class Tracker:
         if not name:
             name = _own_component(session)
         component = TrialComponent.load(name, sagemaker_session=session)
-        return cls(component, Recorder(component, artifact_bucket, artifact_prefix), in_job=in_job)
+        return cls(
+            component, Recorder(component, artifact_bucket, artifact_prefix), in_job=own_job.arn() is not None
+        )
 
     @classmethod
     def create(
@@ -238,9 +236,9 @@ def _session(given: Any, boto_session: Any, client: Any) -> Session:
 
 def _own_component(session: Session) -> str:
     """The name of the component of the job in which this program runs."""
-    if not JOB_CONFIG.exists():
+    arn = own_job.arn()
+    if arn is None:
         raise ValueError("Could not load TrialComponent. Specify a trial_component_name or invoke create().")
-    arn = json.loads(JOB_CONFIG.read_text())["ProcessingJobArn"]
     found = next(TrialComponent.list(source_arn=arn, sagemaker_session=session), None)
     if found is None or found.trial_component_name is None:
         raise ValueError(f"The job {arn} has no trial component: start it with an experiment_config.")
