@@ -15,12 +15,9 @@ LOCK_NOTE = "lock"
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
-    carried = {**carrier_row(job.carrier), "place": job.place}
-    return {**_claim_row(job), **move_row(job), **_lasting_row(job), **carried}
-
-
-def _lasting_row(job: Job) -> dict[str, Any]:
+    wanted = resources_of(job.request)
     return {
+        **move_row(job),
         "name": job.name,
         "uid": job.uid,
         "arn": job.arn,
@@ -28,18 +25,15 @@ def _lasting_row(job: Job) -> dict[str, Any]:
         "created_at": job.created_at,
         "lock": job.lock,
         "logs_removed_at": job.logs_removed_at,
-    }
-
-
-def _claim_row(job: Job) -> dict[str, Any]:
-    wanted = resources_of(job.request)
-    return {
         "owner": job.owner,
         "priority": job.priority,
         "cpus": wanted.cpus,
         "memory": wanted.memory,
         "gpus": wanted.gpus,
         "instances": wanted.instances,
+        "server": job.carrier.server,
+        "epoch": job.carrier.epoch,
+        "place": job.place,
     }
 
 
