@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from penstock.wire import faults, model
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 
 
 #: Made once: `json.dumps` with an option makes one for each call.
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ASCII = json.JSONEncoder(separators=(",", ":"))
 #: S3 names the machine that answered beside the request; here it is always the same one.
 _HOST_ID = "penstock"
 
@@ -136,8 +138,12 @@ def _json(status: int, body: bytes, request_id: str, media: bytes = _JSON) -> Re
 
 
 def _dumps(value: Any) -> bytes:
-    # In ASCII: half a surrogate pair in a program's output can be escaped, but not be written as UTF-8.
-    return _ENCODER.encode(value).encode()
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:  # half a surrogate pair in a program's output, say
+        written = None
+    # In ASCII, also what orjson can't escape or can't write.
+    return written if written and written.isascii() else _ASCII.encode(value).encode()
 
 
 @cache
