@@ -140,4 +140,3 @@ class Callers:
     def _running(self, uid: str) -> Job | None:
         job = self.job_of_uid(uid)
         return None if job is None or job.phase.final else job
-

@@ -124,9 +124,7 @@ def _structure(service: str, shape: Shape) -> Reader:
     @cache
     def members() -> dict[str, tuple[str, Reader]]:
         # Made at the first reading: a shape that contains itself would never be ready otherwise.
-        return {
-            name: (step(name), _reader(service, member.name)) for name, member in shape.members.items()
-        }
+        return {name: (step(name), _reader(service, member.name)) for name, member in shape.members.items()}
 
     def read(value: Any, path: str) -> dict[str, Any]:
         if type(value) is not dict:
