@@ -138,7 +138,7 @@ class Settings:
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
             report_url=_url(env, "PENSTOCK_REPORT_URL"),
             server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
-            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", _RUNNER_LEASE[engine], 5, 86400),
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", _RUNNER_LEASE[engine], 10, 86400),
             engine=engine,
             ray_address=env.get("PENSTOCK_RAY_ADDRESS") or "auto",
         )
@@ -195,7 +195,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
-    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a cluster (120) or a shared database (600) go on without a server",
+    "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a cluster (120) or shared database (600) is given up",
     "PENSTOCK_ENGINE": "where jobs run: `local`, this machine, or `ray`, a Ray cluster (default `local`)",
     "PENSTOCK_RAY_ADDRESS": "where the cluster is, as `ray.init` has it (default `auto`: this machine is a node of it)",
 }

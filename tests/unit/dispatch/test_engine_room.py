@@ -5,6 +5,7 @@ import time
 import pytest
 from dispatch_world import World
 
+from penstock.dispatch.lease import Alone
 from penstock.dispatch.outlook import outlook
 from penstock.engines.base import Life, Reservation
 from penstock.job.claim import Resources
@@ -126,3 +127,24 @@ def test_the_queue_gives_out_what_the_engine_has_at_that_moment(world):
     world.engine.room = Resources(4, 1 << 40, 0, 4)
     world.dispatcher.step()
     assert world.phase("a") is Phase.PREPARING
+
+
+def test_a_server_that_is_just_back_first_hears_whom_it_missed():
+    time = 0.0
+    right = Alone(600_000, lambda: time)
+    for at, settled in (
+        (0, False),
+        (10, False),
+        (25, False),
+        (31, True),
+        (100, False),
+        (114, False),
+        (131, True),
+    ):
+        time = at
+        right.held()
+        assert right.settled() is settled
+        for between in range(1, 4) if at == 114 else ():
+            time = at + between * 5
+            right.held()
+    assert Alone().settled()

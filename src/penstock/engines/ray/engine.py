@@ -29,8 +29,8 @@ from penstock.job.run import Run
 
 _log = logging.getLogger(__name__)
 
-#: Seconds: how often the nodes are looked at; how long a connection may take, and an answer; how long the cluster may be
-#: silent before nobody waits for it; when a gang that found no room is tried again.
+#: Seconds: how often the nodes are looked at; how long a connection may take, and an answer; how long the cluster may
+#: be silent before nobody waits for it; when a gang that found no room is tried again.
 _LOOK, _CONNECT, _ANSWER, _SILENCE, _AGAIN = 1.0, 60.0, 30.0, 5.0, 2.0
 
 
