@@ -195,7 +195,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
-    "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a cluster (120) or shared database (600) is given up",
+    "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a cluster (120) or shared database (600) ends",
     "PENSTOCK_ENGINE": "where jobs run: `local`, this machine, or `ray`, a Ray cluster (default `local`)",
     "PENSTOCK_RAY_ADDRESS": "where the cluster is, as `ray.init` has it (default `auto`: this machine is a node of it)",
 }
