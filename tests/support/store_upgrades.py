@@ -17,10 +17,10 @@ from penstock.errors import ConfigurationError
 from penstock.job.claim import claim_of
 from penstock.job.experiments import Component
 from penstock.job.life import Phase, StopAsked, advance
+from penstock.job.metrics import Metric
 from penstock.job.uploads import Upload
 from penstock.store import schema
 from penstock.store.database import JobQuery
-from penstock.store.metrics import Metric
 from penstock.store.tables import metadata
 from penstock.testing.stores import StoreBase, new_job, open_store
 

@@ -17,7 +17,7 @@ from penstock.images import kinds
 from penstock.images.contents import contents
 from penstock.images.references import is_reference
 from penstock.images.uris import parse
-from penstock.job import local_inputs
+from penstock.job import local_inputs, metrics
 from penstock.job.claim import PRIORITY, priority_of
 from penstock.job.lock import VARIABLE
 
@@ -49,6 +49,7 @@ def broken_rules(
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request, runtime, no_engine),
         *_size(request),
+        *metrics.broken_rules(request.get("Environment") or {}),
         *_inputs(inputs),
         *local_inputs.broken_rules(inputs, local),
         *_outputs(outputs),

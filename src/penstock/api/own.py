@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 
-from penstock.api import locks, permissions, processing, prune, translate
+from penstock.api import locks, metrics, permissions, processing, prune, translate
 from penstock.api.context import Context
 from penstock.job.life import Job, Phase
 from penstock.wire import faults
@@ -99,7 +99,14 @@ def _record(context: Context, name: str) -> Mapping[str, Any]:
     place = _place(context, job) if job.phase is Phase.QUEUED else None
     server = context.server_urls().get(job.carrier.server)
     return translate.record(
-        job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place, server
+        job,
+        hosts,
+        store.tags(job.arn),
+        store.uploads.totals(job.uid),
+        transfers,
+        place,
+        server,
+        metrics.of_job(context, job),
     )
 
 

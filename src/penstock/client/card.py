@@ -13,7 +13,7 @@ from datetime import datetime
 from html import escape
 
 from penstock import units
-from penstock.client.view import Data, View, facts
+from penstock.client.view import Data, View, facts, metrics
 
 #: White on these has a contrast of 4.5 or more.
 _STATUS_COLOURS = {
@@ -79,7 +79,7 @@ def job(view: View, *, shows_log: bool = False) -> str:
     parts.append(_table(_row(name, text) for name, text in facts(view) if text))
     data = [("input", one) for one in view.inputs] + [("output", one) for one in view.outputs]
     parts.append(_table(_data(kind, one) for kind, one in data))
-    ends = [("metric", f"{name} = {value:g}") for name, value in view.metrics]
+    ends = [("metric", text) for text in metrics(view)]
     ends += [("note", text) for text in view.deviations]
     parts.append(_table(_row(name, text) for name, text in ends))
     if view.lines:

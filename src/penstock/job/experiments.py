@@ -1,7 +1,8 @@
 """What experiments are made of: experiments, their trials, and the components of trials.
 
-A component is a step with its parameters, artifacts and metrics. Some are made by hand; a job with an
-ExperimentConfig makes one of its own, which follows the job as long as it is there and stays behind when the job goes.
+A component is a step with its parameters, artifacts and metrics. Some are made by hand; a job makes one of its own,
+at once when it has an ExperimentConfig and else with its first metric, which follows the job as long as it is there and
+stays behind when the job goes.
 """
 
 from __future__ import annotations
@@ -99,13 +100,12 @@ def entity_arn(job_arn: str, kind: type[Any], name: str) -> str:
 
 
 def component_of(job: Job) -> Component:
-    """The component that a job with an ExperimentConfig makes.
+    """The component that a job makes.
 
     The job's arguments and variables are parameters of it, so far as a parameter can be so long.
     """
-    name = job.trial_component
-    assert name is not None  # the caller has asked
-    config = job.request["ExperimentConfig"]
+    name = job.component_name
+    config = job.request.get("ExperimentConfig") or {}
     outputs = (job.request.get("ProcessingOutputConfig") or {}).get("Outputs")
     return Component(
         name=name,

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, delete, func, select, update
 
 from penstock.errors import Conflict, Missing
 from penstock.job.claim import PRIORITY, Claim, priority_of
-from penstock.job.events import Host, HostEvent, apply
+from penstock.job.events import Host, HostEvent
 from penstock.job.life import ALONE, Carrier, Job
 from penstock.store import (
     ended,
@@ -34,6 +34,7 @@ from penstock.store import (
 from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
+from penstock.store.host_events import HostEvents
 from penstock.store.lineage import Lineage
 from penstock.store.listing import JobQuery
 from penstock.store.logbook import DatabaseLogbook, Logbook
@@ -41,7 +42,6 @@ from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs
 from penstock.store.rows import (
     carrier_row,
-    host_move_row,
     host_row,
     move_row,
     to_claim,
@@ -77,6 +77,7 @@ class Store:
         self.servers = servers.Servers(dialect)
         self.ended = ended.Ended(dialect)
         self._new_jobs = NewJobs(dialect, self._cursors, self._say, self.locks, self._stretches)
+        self._host_events = HostEvents(dialect, self._cursors, self._say, self.locks)
         self._heads = queue.heads(lateral=dialect.lateral)
 
     def logbook(self) -> Logbook:
@@ -284,6 +285,8 @@ class Store:
     ) -> Host | None:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host.
 
+        Values of metrics among them go to the job's trial component, which a job without one is given then.
+
         Args:
             job_uid: The job.
             name: The host.
@@ -293,18 +296,7 @@ class Store:
         Raises:
             Conflict: Somebody else has taken the job over meanwhile.
         """
-        one = {"of_uid": job_uid, "of_name": name}
-        with self._cursors.write() as cursor:
-            if by is not None:
-                self._check_carrier(cursor, job_uid, by)
-            rows = self._say.host_locked.rows(cursor, **one)
-            if not rows:
-                return None
-            host = to_host(rows[0])
-            for happened in self.locks.shortened(cursor, events):
-                host = apply(host, happened)
-            self._say.move_host.run(cursor, **one, **host_move_row(host))
-        return host
+        return self._host_events.apply(job_uid, name, events, by)
 
     def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
         """Apply the end of a host whose runner's lease is over; False: it runs, and nothing has changed.
@@ -312,19 +304,7 @@ class Store:
         Raises:
             Conflict: Somebody else has taken the job over meanwhile.
         """
-        one = {"of_uid": job_uid, "of_name": name}
-        with self._cursors.write() as cursor:
-            self._check_carrier(cursor, job_uid, by)
-            rows = self._say.host_lapsed.rows(cursor, **one)
-            if not rows:
-                return False
-            self._say.move_host.run(cursor, **one, **host_move_row(apply(to_host(rows[0]), ended)))
-        return True
-
-    def _check_carrier(self, cursor: Any, job_uid: str, by: Carrier) -> None:
-        # Locked, so that nobody takes it over before this transaction has ended.
-        if not self._say.carried_locked.rows(cursor, of_uid=job_uid, **_by(by)):
-            raise Conflict(f"The job {job_uid} is carried on by somebody else.")
+        return self._host_events.end_lapsed(job_uid, name, ended, by)
 
     # Tags
 

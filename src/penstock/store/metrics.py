@@ -15,18 +15,9 @@ from itertools import groupby
 from sqlalchemy import Connection, delete, insert, select
 
 from penstock.errors import Conflict
+from penstock.job.metrics import Metric
 from penstock.store.dialect import Dialect
 from penstock.store.tables import components, metric_summaries, metrics
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One value. `at` is milliseconds since the epoch."""
-
-    name: str
-    at: int
-    step: int | None
-    value: float
 
 
 @dataclass(frozen=True)
@@ -64,19 +55,7 @@ class Metrics:
             locked = select(components.c.key).where(components.c.key == component).with_for_update()
             if c.execute(locked).first() is None:
                 raise Conflict(f"There is no trial component {component}.")
-            if not new:
-                return
-            c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
-            added = summarize(new)
-            there = _summaries(c, [component], list(added)).get(component, {})
-            rows = [
-                {"component": component, **asdict(_merged(there[name], more) if name in there else more)}
-                for name, more in added.items()
-            ]
-            statement = self._dialect.insert(metric_summaries)
-            keys = ["component", "name"]
-            changed = {col: statement.excluded[col] for col in rows[0] if col not in keys}
-            c.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+            add(c, self._dialect, component, new)
 
     def of(self, component: str, name: str) -> list[Metric]:
         """A component's values of one name, by time; of one time, as they came."""
@@ -89,6 +68,23 @@ class Metrics:
         """What the values of components (or of all) come to, by their names in lower case; of each by name."""
         with self._reader.connect() as c:
             return {component: list(found.values()) for component, found in _summaries(c, of).items()}
+
+
+def add(c: Connection, dialect: Dialect, component: str, new: Sequence[Metric]) -> None:
+    """Add values to a component that is locked."""
+    if not new:
+        return
+    c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
+    added = summarize(new)
+    there = _summaries(c, [component], list(added)).get(component, {})
+    rows = [
+        {"component": component, **asdict(_merged(there[name], more) if name in there else more)}
+        for name, more in added.items()
+    ]
+    statement = dialect.insert(metric_summaries)
+    keys = ["component", "name"]
+    changed = {col: statement.excluded[col] for col in rows[0] if col not in keys}
+    c.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
 def _summaries(

@@ -14,9 +14,10 @@ import pytest
 from penstock.errors import Conflict, InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, component_of, key_of
 from penstock.job.life import Failed, Job, Phase, Started, advance
+from penstock.job.metrics import Metric
 from penstock.store.database import Store
 from penstock.store.finding import Condition, Operator, Order, Value
-from penstock.store.metrics import Metric, Summary
+from penstock.store.metrics import Summary
 from penstock.testing.stores import UNUSUAL, StoreBase, in_threads, new_host, new_job
 
 NEWEST = Order(Value("created_at"), descending=True)
