@@ -13,6 +13,7 @@ from penstock.errors import ConfigurationError
 from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_job_metrics import JobMetricsSuite
 from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
@@ -61,6 +62,10 @@ class TestParts(OnPostgres, PartsSuite):
 
 
 class TestExperiments(OnPostgres, ExperimentSuite):
+    pass
+
+
+class TestJobMetrics(OnPostgres, JobMetricsSuite):
     pass
 
 

@@ -159,8 +159,7 @@ class ProcessingJob:
         connection = self.sagemaker_session._connection  # noqa: SLF001 - of this package
         if not connection.is_local:
             raise PenstockError(
-                f"The metrics of {self.job_name} are not on the local server: BatchGetMetrics of sagemaker-metrics tells "
-                "those of other servers."
+                f"The job {self.job_name} is on another server: BatchGetMetrics of sagemaker-metrics tells its metrics."
             )
         return {
             one["name"]: one["last"] for one in record.fetch(connection.address, self.job_name)["metrics"]

@@ -162,7 +162,7 @@ def test_a_query_that_makes_no_sense_says_so_and_spoils_no_other(context):
         ({**good, "ResourceArn": arn_of(context, Component, "nobody")}, "does not exist"),
         ({**good, "ResourceArn": good["ResourceArn"].replace("1111", "9999")}, "does not exist"),
         ({**good, "ResourceArn": context.job_arn("nobody")}, "does not exist"),
-        ({**good, "ResourceArn": context.job_arn("plain")}, "no ExperimentConfig"),
+        ({**good, "ResourceArn": context.job_arn("plain")}, "neither an ExperimentConfig nor metrics"),
     ]
     results = metrics.get(context, {"MetricQueries": [*(query for query, _ in bad), good]})[
         "MetricQueryResults"

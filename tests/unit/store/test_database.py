@@ -9,6 +9,7 @@ from store_upgrades import UpgradeSuite
 
 from penstock.job.life import Phase
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_job_metrics import JobMetricsSuite
 from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
@@ -36,6 +37,10 @@ class TestParts(PartsSuite):
 
 
 class TestExperiments(ExperimentSuite):
+    pass
+
+
+class TestJobMetrics(JobMetricsSuite):
     pass
 
 
