@@ -23,7 +23,7 @@ _LOOKED_AT = 4096
 #: So many values of a run's log are kept, shared evenly among its metrics.
 _MOST_VALUES = 10_000
 #: A note has so many: well below what a journal takes as one.
-_AT_ONCE = 500
+_AT_ONCE = 300
 _LARGEST_FILE = 1 << 20
 _MOST_OF_A_FILE = 200
 #: The note that tells which files were read, so that another runner of the run does not read them again.

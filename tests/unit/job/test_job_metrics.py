@@ -44,7 +44,9 @@ def test_a_model_quality_report_gives_its_scalars_alone():
         },
     }
     assert read(told) == {"recall": 1.0, "auc": 0.5, "auc:standard_deviation": 0.1}
-    assert read({"multiclass_classification_metrics": {"accuracy": {"value": 1, "standard_deviation": 0}}}) == {
+    assert read(
+        {"multiclass_classification_metrics": {"accuracy": {"value": 1, "standard_deviation": 0}}}
+    ) == {
         "accuracy": 1.0,
         "accuracy:standard_deviation": 0.0,
     }
@@ -79,16 +81,30 @@ def test_what_is_no_finite_number_or_has_no_name_is_no_metric():
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[1]", b"1", b"\xff\xff", b"[" * 100_000, b'{"a":' * 100_000, b'{"a": ' + b"1" * 9000 + b"}"]
+    "text",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"1",
+        b"\xff\xff",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"a": ' + b"1" * 9000 + b"}",
+    ],
 )
 def test_what_is_no_object_says_so(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         metrics_of(text)
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
-NAMES = st.text(max_size=4) | st.sampled_from(["value", "standard_deviation", "a_metrics", "confusion_matrix"])
-JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4))
+NAMES = st.text(max_size=4) | st.sampled_from(
+    ["value", "standard_deviation", "a_metrics", "confusion_matrix"]
+)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4)
+)
 
 
 @given(told=st.dictionaries(NAMES, JSON, max_size=5))
