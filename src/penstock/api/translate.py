@@ -98,7 +98,7 @@ def record(
         "tags": dict(tags),
         "progress": moved and moved.to_json(),
         "uploads": list(uploads),
-        "metrics": [asdict(one) for one in metrics],
+        "metrics": [one._asdict() for one in metrics],
         "owner": job.owner,
         "priority": job.priority,
         "server": server,

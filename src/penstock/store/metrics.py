@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -20,9 +21,11 @@ from penstock.store.dialect import Dialect
 from penstock.store.tables import components, metric_summaries, metrics
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What values of one name come to. Mean and deviation are None where a value is infinite."""
+class Summary(NamedTuple):
+    """What values of one name come to. Mean and deviation are None where a value is infinite.
+
+    A tuple, as its row is: a page of components has thousands.
+    """
 
     name: str
     at: int
@@ -78,7 +81,7 @@ def add(c: Connection, dialect: Dialect, component: str, new: Sequence[Metric]) 
     added = summarize(new)
     there = _summaries(c, [component], list(added)).get(component, {})
     rows = [
-        {"component": component, **asdict(_merged(there[name], more) if name in there else more)}
+        {"component": component, **(_merged(there[name], more) if name in there else more)._asdict()}
         for name, more in added.items()
     ]
     statement = dialect.insert(metric_summaries)
@@ -98,8 +101,9 @@ def _summaries(
     if names is not None:
         statement = statement.where(table.c.name.in_(names))
     found: dict[str, dict[str, Summary]] = {}
-    for row in c.execute(statement):
-        found.setdefault(row.component, {})[row.name] = Summary(*row[1:])
+    for component, *values in c.execute(statement).all():
+        summary = Summary._make(values)
+        found.setdefault(component, {})[summary.name] = summary
     return found
 
 

@@ -348,7 +348,7 @@ class ExperimentSuite(StoreBase):
                 "m", max(m.at for m in metrics), 40, min(values), max(values), values[-1],
                 statistics.mean(values), statistics.pstdev(values),
             )  # fmt: skip
-            assert told == replace(exact, mean=told.mean, deviation=told.deviation)
+            assert told == exact._replace(mean=told.mean, deviation=told.deviation)
             assert told.mean == pytest.approx(exact.mean, rel=1e-9, abs=scale * 1e-12)
             assert told.deviation == pytest.approx(exact.deviation, rel=1e-9)
 

@@ -147,15 +147,16 @@ def _writer(service: str, shape_name: str) -> Writer | None:
 
 
 def _structure(service: str, shape: Shape) -> Writer:
-    # Writers of members are looked up at use: a shape that contains itself would never be ready otherwise.
-    members = [(name, member.name) for name, member in shape.members.items()]
+    members: list[tuple[str, Writer | None]] = []
 
     def write(value: Any) -> Any:
+        if not members:
+            # Looked up at the first use: a shape that contains itself would never be ready otherwise.
+            members[:] = [(name, _writer(service, member.name)) for name, member in shape.members.items()]
         written = {}
-        for name, shape_name in members:
+        for name, inner in members:
             item = value.get(name)
             if item is not None:
-                inner = _writer(service, shape_name)
                 written[name] = item if inner is None else inner(item)
         return written
 
