@@ -14,14 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 
 from bench.table import machine, show
 from bench.wire import one, penstock, request
 from penstock.job.experiments import Component, Experiment, Trial
 from penstock.store.database import open_postgres, open_sqlite
-from penstock.store.entities import TABLES, to_row
-from penstock.store.tables import members, metric_summaries
+from penstock.store.entities import TABLES, parameter_rows, to_entity, to_row
+from penstock.store.tables import members, metric_summaries, parameters
 
 COUNT = int(os.environ.get("COMPONENTS", "10000"))
 METRICS = 20
@@ -82,13 +82,16 @@ def searches():
     yield "a trial's, of a list, by name", "ListTrialComponents", {"TrialName": "large-3", "SortBy": "Name"}
     yield "one, described", "DescribeTrialComponent", {"TrialComponentName": "component-04321"}
     parameter = {"Name": "Parameters.rate", "Operator": "LessThan", "Value": "0.5"}
-    yield "a trial and a parameter (judged one by one)", "Search", {**every, **expression(trial, parameter)}
+    yield "a trial and a parameter", "Search", {**every, **expression(trial, parameter)}
+    yield "an experiment and a parameter", "Search", {**every, **expression(experiment, parameter)}
+    yield "a parameter of all", "Search", {**every, **expression(parameter)}
+    input_ = {"Name": "InputArtifacts.train", "Operator": "Contains", "Value": "component-0432"}
+    yield "a trial and an artifact (judged one by one)", "Search", {**every, **expression(trial, input_)}
     yield (
-        "an experiment and a parameter (judged one by one)",
+        "an experiment and an artifact (judged one by one)",
         "Search",
-        {**every, **expression(experiment, parameter)},
+        {**every, **expression(experiment, input_)},
     )
-    yield "a parameter of all (judged one by one)", "Search", {**every, **expression(parameter)}
 
 
 def fill(store):
@@ -112,6 +115,15 @@ def fill(store):
             c,
             TABLES[Component],
             (to_row(component(number, name, drawn)) for number, name in enumerate(components)),
+        )
+        batch(
+            c,
+            parameters,
+            (
+                row
+                for values in c.execute(select(TABLES[Component]))
+                for row in parameter_rows(to_entity(Component, values))
+            ),
         )
         batch(c, members, (member(number, name, trials) for number, name in enumerate(components)))
         batch(c, metric_summaries, (summary(name, n, drawn) for name in components for n in range(METRICS)))

@@ -13,6 +13,7 @@ from penstock.errors import ConfigurationError
 from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_finding import FindingSuite
 from penstock.testing.store_job_metrics import JobMetricsSuite
 from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
@@ -48,7 +49,7 @@ class OnPostgres:
         with psycopg.connect(database) as c:
             c.execute(
                 "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads, locks, servers, log_pieces,"
-                " experiments, trials, components, members, artifacts, associations"
+                " experiments, trials, components, parameters, members, artifacts, associations"
             )
         return database
 
@@ -62,6 +63,10 @@ class TestParts(OnPostgres, PartsSuite):
 
 
 class TestExperiments(OnPostgres, ExperimentSuite):
+    pass
+
+
+class TestFinding(OnPostgres, FindingSuite):
     pass
 
 

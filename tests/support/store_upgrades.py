@@ -21,6 +21,7 @@ from penstock.job.metrics import Metric
 from penstock.job.uploads import Upload
 from penstock.store import schema
 from penstock.store.database import JobQuery
+from penstock.store.finding import Condition, Value
 from penstock.store.tables import metadata
 from penstock.testing.stores import StoreBase, new_job, open_store
 
@@ -143,6 +144,8 @@ class UpgradeSuite(StoreBase):
             assert (component.job_uid, component.source, component.run_name) == ("Part-u", "arn:Part", "r")
             assert (component.status, component.modified_at) == ("InProgress", 7)
             assert component.parameters["SageMaker.InstanceCount"] == {"NumberValue": 2.0}
+            two = Condition(Value("number", "parameter", "SageMaker.InstanceCount"), "=", 2.0)
+            assert store.experiments.count(Component, [two]) == 1
             assert store.experiments.parents() == {_COMPONENT: [("T", "E")]}
             assert store.tags(component.arn) == {"part": "v"}
             kept = [Metric("m", 1, None, 2.5)] if revision >= "0002" else []

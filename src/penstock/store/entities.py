@@ -44,6 +44,19 @@ def to_row(entity: Experiment | Trial | Component | Artifact) -> dict[str, Any]:
     return row
 
 
+def parameter_rows(component: Component) -> list[dict[str, Any]]:
+    """The rows of a component's parameters."""
+    return [
+        {
+            "component": key_of(component.name),
+            "name": name,
+            "number": value.get("NumberValue"),
+            "text": value.get("StringValue"),
+        }
+        for name, value in component.parameters.items()
+    ]
+
+
 def to_entity(kind: type[Entity], row: Any) -> Entity:
     """The entity of a row that `entities` selects."""
     return kind(

@@ -16,9 +16,9 @@ from penstock.job.experiments import Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact
 from penstock.store import finding, lineage, metrics, tagging
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, Entity, entities, to_entity, to_row
+from penstock.store.entities import TABLES, Entity, entities, parameter_rows, to_entity, to_row
 from penstock.store.finding import Condition, Order
-from penstock.store.tables import associations, components, experiments, members, tags, trials
+from penstock.store.tables import associations, components, experiments, members, parameters, tags, trials
 
 
 class Experiments:
@@ -75,6 +75,8 @@ class Experiments:
             row = c.execute(entities(kind).where(table.c.key == key_of(name))).one()
             changed = change(to_entity(kind, row))
             c.execute(update(table).where(table.c.key == key_of(name)).values(to_row(changed)))
+            if isinstance(changed, Component):
+                _put_parameters(c, self._dialect, changed)
         return changed
 
     def delete(self, kind: type[Any], name: str) -> None:
@@ -199,8 +201,18 @@ def put(
     added = dialect.insert(table).values(to_row(new)).on_conflict_do_nothing().returning(table.c.key)
     if c.execute(added).first() is None:
         raise InUse(f"There is {new.arn} among the {table.name} already.")
+    if isinstance(new, Component):
+        _put_parameters(c, dialect, new)
     if its_tags:
         c.execute(insert(tags), [{"arn": new.arn, "key": k, "value": v} for k, v in its_tags.items()])
+
+
+def _put_parameters(c: Connection, dialect: Dialect, component: Component) -> None:
+    """Have the rows of a component's parameters be those that it has now."""
+    c.execute(delete(parameters).where(parameters.c.component == key_of(component.name)))
+    if rows := parameter_rows(component):
+        # Of names that are the same in a database without the character 0 one is enough: searches pass them by.
+        c.execute(dialect.insert(parameters).on_conflict_do_nothing(), rows)
 
 
 def put_into(c: Connection, dialect: Dialect, component: str, trial: str) -> None:
@@ -218,4 +230,5 @@ def remove(c: Connection, table: Any, key: str, arn: str) -> None:
     c.execute(delete(associations).where(lineage.of(arn)))
     if table is components:
         c.execute(delete(members).where(members.c.component == key))
+        c.execute(delete(parameters).where(parameters.c.component == key))
         metrics.forget(c, key)

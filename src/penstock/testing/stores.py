@@ -2,7 +2,7 @@
 
 It holds a database to all that the server relies on. Beside it stand `store_parts.PartsSuite` (tags, uploads),
 `store_experiments.ExperimentSuite` (experiments and their metrics), `store_job_metrics.JobMetricsSuite` (those that
-runners tell), `store_lineage.LineageSuite`,
+runners tell), `store_finding.FindingSuite` (how they are found), `store_lineage.LineageSuite`,
 `store_lists.ListSuite` (the order and completeness of lists), `store_retention.RetentionSuite` (what goes when it is
 old) and `store_crashes.CrashSuite` (what is left when a writer dies).
 """

@@ -9,6 +9,7 @@ from store_upgrades import UpgradeSuite
 
 from penstock.job.life import Phase
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_finding import FindingSuite
 from penstock.testing.store_job_metrics import JobMetricsSuite
 from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
@@ -37,6 +38,10 @@ class TestParts(PartsSuite):
 
 
 class TestExperiments(ExperimentSuite):
+    pass
+
+
+class TestFinding(FindingSuite):
     pass
 
 
