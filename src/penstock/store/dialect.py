@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ class Dialect:
     """For writing. Of two transactions that lock the same rows (or, in SQLite, that write at all) one waits."""
     reader: Engine
     """The same connections for transactions that only read: nobody waits for them."""
+    searching: Callable[[], AbstractContextManager[Connection]]
+    """The same for searches, whose best plan depends on the values in question."""
     in_process: bool
     """Whether a row by its key is read without a network between: quicker than a hop to a thread."""
     insert: Callable[[Table], Any]

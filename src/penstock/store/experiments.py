@@ -55,12 +55,12 @@ class Experiments:
         after: Sequence[Any] | None = None,
     ) -> tuple[list[Entity], list[Any] | None]:
         """A page of those that fulfil all conditions (all of them without `limit`), and the place after it."""
-        with self._dialect.reader.connect() as c:
+        with self._dialect.searching() as c:
             return finding.find(c, kind, conditions, order, limit, after)
 
     def count(self, kind: type[Any], conditions: Sequence[Condition]) -> int:
         """How many fulfil all conditions."""
-        with self._dialect.reader.connect() as c:
+        with self._dialect.searching() as c:
             return finding.count(c, kind, conditions)
 
     def change(self, kind: type[Entity], name: str, change: Callable[[Entity], Entity]) -> Entity:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
@@ -63,9 +65,11 @@ def connect(address: str) -> Dialect:
     )
     event.listen(engine, "connect", _prepare)
     _check(engine, url)
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
     return Dialect(
         engine=engine,
-        reader=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        reader=reader,
+        searching=lambda: _searching(reader),
         in_process=False,
         insert=insert,
         lock_schema=_lock_schema,
@@ -77,6 +81,19 @@ def connect(address: str) -> Dialect:
         give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
+
+
+@contextmanager
+def _searching(reader: Engine) -> Iterator[Connection]:
+    """A connection without prepared statements: their plans are made for any values, and cost four times as much."""
+    with reader.connect() as c:
+        driver = c.connection.driver_connection
+        assert driver is not None  # it is open
+        before, driver.prepare_threshold = driver.prepare_threshold, None
+        try:
+            yield c
+        finally:
+            driver.prepare_threshold = before
 
 
 class _Texts(StrDumperUnknown):

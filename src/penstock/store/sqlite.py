@@ -71,9 +71,11 @@ def connect(path: Path) -> Dialect:
             "BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE"
         )
 
+    reader = engine.execution_options(reading=True)
     return Dialect(
         engine=engine,
-        reader=engine.execution_options(reading=True),
+        reader=reader,
+        searching=reader.connect,
         in_process=True,
         insert=insert,
         lock_schema=lambda _: None,  # whoever writes has locked all of it
