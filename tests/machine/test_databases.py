@@ -10,6 +10,7 @@ from store_plans import PlanSuite
 from store_upgrades import StartSuite, UpgradeSuite
 
 from penstock.errors import ConfigurationError
+from penstock.job.experiments import Component
 from penstock.testing.logbooks import LogbookSuite
 from penstock.testing.store_crashes import CrashSuite, check_all_are_there, told, writer
 from penstock.testing.store_experiments import ExperimentSuite
@@ -141,6 +142,17 @@ def test_commits_wait_for_the_disk_whatever_the_servers_default(postgres):
     more = f"{url}?options=-csynchronous_commit=remote_apply"
     with closing(open_store(more)) as store, store._engine.connect() as c:
         assert c.exec_driver_sql("SHOW synchronous_commit").scalar() == "remote_apply"
+
+
+def test_searches_are_planned_for_their_values_and_other_statements_once(postgres):
+    with closing(open_store(postgres.new_database())) as store:
+        prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE %s"
+        for _ in range(20):
+            store.experiments.count(Component, [])
+            store.experiments.get(Component, "none")
+        with store._dialect.reader.connect() as c:  # the pool's only one
+            assert c.exec_driver_sql(prepared, ("%count(*) AS count%components%",)).scalar() == 0
+            assert c.exec_driver_sql(prepared, ("%components.key = %",)).scalar() == 1
 
 
 def test_a_database_without_fsync_is_told(postgres, caplog):
