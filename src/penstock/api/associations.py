@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.api import entities
+from penstock.api import entities, permissions
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import SOURCE_TYPE, Component, Trial, key_of
+from penstock.job.life import Job
 from penstock.job.lineage import Artifact, Association
 from penstock.store.lineage import AssociationQuery
 from penstock.wire.faults import not_found
@@ -29,6 +30,8 @@ def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     ends = [_end(context, params[name]) for name in ("SourceArn", "DestinationArn")]
     if not any(isinstance(one, Artifact) for one in ends):
         raise invalid("An association needs an artifact at one of its ends.")
+    if context.caller is not None:
+        _check_its_own(context, context.caller, ends)
     source, destination = ends
     new = Association(
         source.arn,
@@ -111,6 +114,17 @@ def _end(context: Context, arn: str) -> Any:
     if named is None or named[0] is Trial:
         raise not_found(f"The resource '{arn}' does not exist.")
     return entities.find(context, *named)
+
+
+def _check_its_own(context: Context, job: Job, ends: Sequence[Any]) -> None:
+    """See that a job's program speaks of artifacts of its own making alone.
+
+    Raises:
+        Fault: AccessDeniedException.
+    """
+    for one in ends:
+        if isinstance(one, Artifact) and one.created_by != entities.who(context):
+            raise permissions.denied(context.account, job, "sagemaker:AddAssociation", one.arn)
 
 
 def _type(one: Any) -> str:

@@ -117,14 +117,16 @@ def tags_of(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def who(context: Context) -> str:
-    """The ARN of whoever calls."""
-    return str(caller(context, {})["Arn"])
+    """Who calls, to be kept: an ARN, and of a job's program, whose ARN others have as well, the job's uid after it."""
+    arn = str(caller(context, {})["Arn"])
+    return arn if context.caller is None else f"{arn} {context.caller.uid}"
 
 
-def user(arn: str | None) -> dict[str, Any] | None:
+def user(by: str | None) -> dict[str, Any] | None:
     """A UserContext: the identity of whoever has made or changed something; there are no profiles and domains."""
-    if arn is None:
+    if by is None:
         return None
+    arn = by.partition(" ")[0]
     return {"IamIdentity": {"Arn": arn, "PrincipalId": f"AROAPENSTOCK00000000:{arn.rpartition('/')[2]}"}}
 
 

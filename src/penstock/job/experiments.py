@@ -38,7 +38,7 @@ class Experiment:
     modified_at: int
     description: str | None = None
     created_by: str | None = None
-    """The ARN of whoever made it; None for what a job has made."""
+    """The ARN of whoever made it, a job's program with the job's uid after a blank; None for what a job has made."""
     modified_by: str | None = None
 
 
@@ -96,6 +96,14 @@ ARN_KINDS: Mapping[type[Any], str] = {
 def entity_arn(job_arn: str, kind: type[Any], name: str) -> str:
     """The ARN of something in the account and region of a job. Its name is in lower case there."""
     return f"{job_arn.partition(':processing-job/')[0]}:{ARN_KINDS[kind]}/{key_of(name)}"
+
+
+def trial_of(job: Job) -> str | None:
+    """The trial that a job's component is in: the one named by its ExperimentConfig, or a new one of the experiment."""
+    config = job.request.get("ExperimentConfig") or {}
+    # By the uid: a trial of the job's name may have been left by one before it.
+    new = f"{job.uid}-aws-trial" if config.get("ExperimentName") is not None else None
+    return config.get("TrialName") or new
 
 
 def component_of(job: Job) -> Component:
