@@ -143,7 +143,7 @@ class UpgradeSuite(StoreBase):
             assert (component.job_uid, component.source, component.run_name) == ("Part-u", "arn:Part", "r")
             assert (component.status, component.modified_at) == ("InProgress", 7)
             assert component.parameters["SageMaker.InstanceCount"] == {"NumberValue": 2.0}
-            assert store.experiments.parents() == {_COMPONENT: [("T", "E")]}
+            assert store.experiments.parents([_COMPONENT]) == {_COMPONENT: [("T", "E")]}
             assert store.tags(component.arn) == {"part": "v"}
             kept = [Metric("m", 1, None, 2.5)] if revision >= "0002" else []
             assert store.metrics.of(_COMPONENT, "m") == kept

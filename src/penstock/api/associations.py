@@ -9,7 +9,7 @@ from penstock.api import entities, permissions
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import SOURCE_TYPE, Component, Trial, key_of
+from penstock.job.experiments import SOURCE_TYPE, Component, Trial
 from penstock.job.life import Job
 from penstock.job.lineage import Artifact, Association
 from penstock.store.lineage import AssociationQuery
@@ -134,14 +134,9 @@ def _type(one: Any) -> str:
 
 
 def _names(context: Context, found: Sequence[Association]) -> dict[str, str]:
-    """The names of all ends, by their ARNs."""
-    names: dict[str, str] = {}
-    for arn in {end for one in found for end in (one.source, one.destination)}:
-        named = entities.named_by_arn(context, arn)
-        one = named and context.store.experiments.get(named[0], key_of(named[1]))
-        if one and one.name:
-            names[arn] = one.name
-    return names
+    """The names of all ends that have one, by their ARNs."""
+    ends = {end for one in found for end in (one.source, one.destination)}
+    return {arn: one.name for arn, one in entities.at_arns(context, ends).items() if one.name}
 
 
 def _lower(arn: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.api.checks import broken_tags
@@ -42,6 +42,19 @@ def named_by_arn(context: Context, arn: str) -> tuple[type[Any], str] | None:
         if arn.lower().startswith(start) and len(arn) > len(start):
             return kind, arn[len(start) :]
     return None
+
+
+def at_arns(context: Context, arns: Iterable[str]) -> dict[str, Any]:
+    """What there is of these ARNs, which are in lower case, by them."""
+    keys: dict[type[Any], dict[str, str]] = {}
+    for arn in arns:
+        if named := named_by_arn(context, arn):
+            keys.setdefault(named[0], {})[named[1]] = arn
+    return {
+        of_kind[key]: one
+        for kind, of_kind in keys.items()
+        for key, one in context.store.experiments.named(kind, of_kind).items()
+    }
 
 
 def find(context: Context, kind: type[Entity], name: str) -> Entity:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from penstock.errors import Conflict
 from penstock.store.dialect import Dialect
+from penstock.store.portions import portions
 from penstock.store.tables import components, metric_summaries, metrics
 
 
@@ -97,13 +98,13 @@ def _summaries(
     """By component and name, in their order; of all components and names, where none are given."""
     table = metric_summaries
     statement = select(table).order_by(table.c.component, table.c.name)
-    if of is not None:
-        statement = statement.where(table.c.component.in_(of))
     if names is not None:
         statement = statement.where(table.c.name.in_(names))
+    wanted = [statement] if of is None else [statement.where(table.c.component.in_(p)) for p in portions(of)]
     found: dict[str, dict[str, Summary]] = {}
-    for row in c.execute(statement):
-        found.setdefault(row.component, {})[row.name] = Summary(*row[1:])
+    for one in wanted:
+        for row in c.execute(one):
+            found.setdefault(row.component, {})[row.name] = Summary(*row[1:])
     return found
 
 

@@ -130,7 +130,7 @@ class ExperimentSuite(StoreBase):
         fill(store, {"E": {"T": ["c", "d"], "U": ["C"]}, "F": {"V": ["c"]}})
         store.experiments.associate("c", "t")
         assert store.experiments.parents(["c", "none"]) == {"c": [("T", "E"), ("U", "E"), ("V", "F")]}
-        assert set(store.experiments.parents()) == {"c", "d"}
+        assert set(store.experiments.parents(["c", "d", "e"])) == {"c", "d"}
         assert {t: [c.name for c in cs] for t, cs in store.experiments.members(["t", "v"]).items()} == {
             "t": ["c", "d"],
             "v": ["c"],
@@ -267,10 +267,10 @@ class ExperimentSuite(StoreBase):
         store.delete_job(ended)
         assert store.experiments.get(Component, name) == told
         store.add_job(a_part("b", {"ExperimentName": "E"}), {})
-        [(trial, experiment)] = store.experiments.parents()["b-aws-processing-job"]
+        [(trial, experiment)] = store.experiments.parents(["b-aws-processing-job"])["b-aws-processing-job"]
         assert (trial, experiment) == ("b-u-aws-trial", "E")
         store.add_job(a_part("c", {"RunName": "r"}), {})
-        assert "c-aws-processing-job" not in store.experiments.parents()
+        assert store.experiments.parents(["c-aws-processing-job"]) == {}
         store.add_job(new_job("d"), {})
         assert store.experiments.get(Component, "d-aws-processing-job") is None
 
