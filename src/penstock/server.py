@@ -115,7 +115,7 @@ class _Server:
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
         self._keeper = Keeper(policy, records, settings.home, shelves, now)
-        self._news = News()
+        self._news = News(others=not self._store.in_process)
         self._dispatcher = Dispatcher(
             self._store,
             self._logbook,

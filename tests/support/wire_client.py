@@ -77,8 +77,17 @@ class WireClient:
         """Sign a request and send it. See `signed` for what else may be given."""
         return self.deliver(*signed(method, path, body, target, **how))
 
-    def deliver(self, method, path, headers, body, *, cut=None):
-        """Hand a request over as it is; with `cut`, the client leaves after so many bytes of the body."""
+    def deliver(self, method, path, headers, body, *, cut=None, leaves=None):
+        """Hand a request over as it is.
+
+        Args:
+            method: And the others: as `signed` gives them.
+            path: With the query.
+            headers: Raw.
+            body: All of it.
+            cut: The client leaves after so many bytes of the body.
+            leaves: Awaited when all is sent; then the client leaves. By default it stays.
+        """
         path, _, query = path.partition("?")
         scope = {
             "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
@@ -88,7 +97,11 @@ class WireClient:
         got = []
 
         async def receive():
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+            if messages:
+                return messages.pop(0)
+            if cut is None:
+                await (leaves or asyncio.Event().wait)()
+            return {"type": "http.disconnect"}
 
         async def answer(message):
             got.append(message)
