@@ -22,6 +22,7 @@ import uvicorn
 
 from penstock import machine
 from penstock._version import __version__
+from penstock.api.admission import Admission
 from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
@@ -137,6 +138,7 @@ class _Server:
             account=settings.account,
             clock=now,
             wake=self._dispatcher.wake,
+            admission=Admission(self._store.add_jobs),
             news=self._news,
             local_inputs=settings.local_inputs,
             signer=self._keys.access_key_id,

@@ -12,6 +12,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from penstock.api.admission import Admission
 from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
@@ -51,7 +52,13 @@ class WireClient:
         """With `access`, the real gateway passes S3's requests on there; `own`: as to a store of Penstock's own."""
         self.store = open_sqlite(folder / "p.db")
         self.context = Context(
-            self.store, FileLogbook(folder / "logs"), REGION, ACCOUNT, now, lambda **_: None
+            self.store,
+            FileLogbook(folder / "logs"),
+            REGION,
+            ACCOUNT,
+            now,
+            lambda **_: None,
+            Admission(self.store.add_jobs),
         )
         callers = Callers(Key(KEY.access_key, KEY.secret_key), LENDER, self.store.job_of_uid, now)
         if access is not None:

@@ -9,9 +9,9 @@ from penstock.api import entities, permissions
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import SOURCE_TYPE, Component, Trial
+from penstock.job.experiments import Trial
 from penstock.job.life import Job
-from penstock.job.lineage import Artifact, Association
+from penstock.job.lineage import Artifact, Association, type_of
 from penstock.store.lineage import AssociationQuery
 from penstock.wire.faults import not_found
 
@@ -39,15 +39,15 @@ def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         params.get("AssociationType"),
         context.clock(),
         entities.who(context),
-        _type(source),
-        _type(destination),
+        type_of(source) or "",
+        type_of(destination) or "",
     )
     if source.arn == destination.arn:
         raise invalid("Nothing can be associated with itself.")
     try:
         context.store.lineage.add(new, [(type(one), one.arn.rpartition("/")[2]) for one in ends])
     except Missing as error:  # deleted between reading and writing
-        raise not_found(f"An end of the association does not exist: {error}.") from error
+        raise not_found(f"An end of the association does not exist: {error}") from error
     except InUse as error:
         raise invalid(f"Association from '{source.arn}' to '{destination.arn}' already exists.") from error
     return {"SourceArn": source.arn, "DestinationArn": destination.arn}
@@ -125,12 +125,6 @@ def _check_its_own(context: Context, job: Job, ends: Sequence[Any]) -> None:
     for one in ends:
         if isinstance(one, Artifact) and one.created_by != entities.who(context):
             raise permissions.denied(context.account, job, "sagemaker:AddAssociation", one.arn)
-
-
-def _type(one: Any) -> str:
-    if isinstance(one, Artifact):
-        return one.type
-    return SOURCE_TYPE if isinstance(one, Component) and one.source is not None else ""
 
 
 def _names(context: Context, found: Sequence[Association]) -> dict[str, str]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from penstock.api.checks import broken_tags
 from penstock.api.context import Context
-from penstock.api.identity import caller
+from penstock.api.identity import caller, user_id
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import ARN_KINDS, Component, Experiment, Trial, key_of
+from penstock.job.experiments import Component, Experiment, Trial, entity_arn
 from penstock.job.lineage import Artifact
 from penstock.store.entities import Entity
 from penstock.store.finding import Condition, Order, Value
@@ -19,8 +19,6 @@ from penstock.wire.faults import Fault, not_found
 #: The API reference of all three lists.
 _PAGE = 10
 
-#: Kind -> how ARNs name it.
-_KINDS: Mapping[type[Any], str] = {**ARN_KINDS, Artifact: "artifact"}
 #: Kind -> how AWS's messages name it, in one word and otherwise, and several of what it is linked to.
 _WORDS: Mapping[type[Any], tuple[str, str, str]] = {
     Experiment: ("Experiment", "Experiment", "trials"),
@@ -32,12 +30,12 @@ _WORDS: Mapping[type[Any], tuple[str, str, str]] = {
 
 def arn_of(context: Context, kind: type[Any], name: str) -> str:
     """The ARN of the one of that name; names in ARNs are in lower case."""
-    return f"arn:aws:sagemaker:{context.region}:{context.account}:{_KINDS[kind]}/{key_of(name)}"
+    return entity_arn(context.job_arn(""), kind, name)
 
 
 def named_by_arn(context: Context, arn: str) -> tuple[type[Any], str] | None:
     """What an ARN of this account and region names; None for one of anything else."""
-    for kind in _KINDS:
+    for kind in _WORDS:
         start = arn_of(context, kind, "")
         if arn.lower().startswith(start) and len(arn) > len(start):
             return kind, arn[len(start) :]
@@ -118,7 +116,7 @@ def delete(context: Context, kind: type[Any], name: str) -> str:
 
 
 def tags_of(params: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a Create.
+    """The tags that a call gives.
 
     Raises:
         Fault: They can't be.
@@ -140,7 +138,7 @@ def user(by: str | None) -> dict[str, Any] | None:
     if by is None:
         return None
     arn = by.partition(" ")[0]
-    return {"IamIdentity": {"Arn": arn, "PrincipalId": f"AROAPENSTOCK00000000:{arn.rpartition('/')[2]}"}}
+    return {"IamIdentity": {"Arn": arn, "PrincipalId": user_id(arn)}}
 
 
 def listed(

@@ -8,8 +8,8 @@ from typing import Any
 from penstock.api import entities
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
-from penstock.job.experiments import SOURCE_TYPE, Component
-from penstock.job.lineage import Artifact, Association
+from penstock.job.experiments import Component
+from penstock.job.lineage import Artifact, Association, type_of
 from penstock.wire.faults import not_found
 
 #: The API reference: the deepest that can be asked for, and the largest page; also where nothing is said.
@@ -55,7 +55,7 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "Vertices": [
             {
                 "Arn": arn,
-                "Type": _type(things[arn]),
+                "Type": type_of(things[arn]),
                 "LineageType": _LINEAGE_TYPES.get(type(things[arn])),
             }
             for _, arn in page
@@ -112,17 +112,11 @@ def _things(context: Context, arns: Iterable[str]) -> dict[str, Artifact | Compo
     return {arn: one for arn, one in entities.at_arns(context, arns).items() if type(one) in _LINEAGE_TYPES}
 
 
-def _type(one: Any) -> str | None:
-    if isinstance(one, Artifact):
-        return one.type
-    return SOURCE_TYPE if one.source is not None else None
-
-
 def _fits(one: Any, filters: Mapping[str, Any]) -> bool:
     properties = filters.get("Properties") or {}
     has: Mapping[str, Any] = one.properties if isinstance(one, Artifact) else {}
     return (
-        ("Types" not in filters or _type(one) in filters["Types"])
+        ("Types" not in filters or type_of(one) in filters["Types"])
         and ("LineageTypes" not in filters or _LINEAGE_TYPES.get(type(one)) in filters["LineageTypes"])
         and one.created_at <= filters.get("CreatedBefore", one.created_at)
         and one.created_at >= filters.get("CreatedAfter", one.created_at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from penstock.job.life import Job
 
@@ -31,6 +31,9 @@ def key_of(name: str) -> str:
 class Experiment:
     """A collection of trials. Times are milliseconds since the epoch, here and below."""
 
+    ARN_KIND: ClassVar = "experiment"
+    """How ARNs name it."""
+
     name: str
     arn: str
     display_name: str
@@ -45,6 +48,8 @@ class Experiment:
 @dataclass(frozen=True)
 class Trial:
     """A part of an experiment: components that belong together."""
+
+    ARN_KIND: ClassVar = "experiment-trial"
 
     name: str
     arn: str
@@ -62,6 +67,8 @@ class Trial:
 @dataclass(frozen=True)
 class Component:
     """A step, by AWS's names where those are only kept: Parameters, InputArtifacts, OutputArtifacts."""
+
+    ARN_KIND: ClassVar = "experiment-trial-component"
 
     name: str
     arn: str
@@ -85,17 +92,15 @@ class Component:
     modified_by: str | None = None
 
 
-#: Kind -> how ARNs name it.
-ARN_KINDS: Mapping[type[Any], str] = {
-    Experiment: "experiment",
-    Trial: "experiment-trial",
-    Component: "experiment-trial-component",
-}
+def entity_arn(beside: str, kind: type[Any], name: str) -> str:
+    """The ARN of something in the account and region of another ARN. Its name is in lower case there.
 
-
-def entity_arn(job_arn: str, kind: type[Any], name: str) -> str:
-    """The ARN of something in the account and region of a job. Its name is in lower case there."""
-    return f"{job_arn.partition(':processing-job/')[0]}:{ARN_KINDS[kind]}/{key_of(name)}"
+    Args:
+        beside: The other ARN, as that of a job.
+        kind: Experiment, Trial, Component or Artifact.
+        name: In whatever letters; of an artifact its key.
+    """
+    return f"{':'.join(beside.split(':')[:5])}:{kind.ARN_KIND}/{key_of(name)}"
 
 
 def trial_of(job: Job) -> str | None:

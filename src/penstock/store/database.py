@@ -176,14 +176,8 @@ class Store:
             c.execute(delete(tags).where(tags.c.arn == job.arn))
             uploads.forget(c, job.uid)
 
-    def active_jobs(self) -> list[Job]:
-        """All jobs that have not ended, oldest first."""
-        query = select(jobs).where(ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
-
     def begun_jobs(self) -> list[Job]:
-        """Those of them that have been started, oldest first. Few, however long the queue."""
+        """The jobs that have been started and have not ended, oldest first. Few, however long the queue."""
         with self._cursors.read() as cursor:
             return [to_job(row) for row in self._say.begun.rows(cursor)]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from penstock.errors import InUse, Missing
+from penstock.errors import InUse
 from penstock.job.experiments import Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact
 from penstock.store import finding, lineage, metrics, tagging
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, Entity, entities, to_entity, to_row
+from penstock.store.entities import TABLES, Entity, entities, lock, to_entity, to_row
 from penstock.store.finding import Condition, Order
 from penstock.store.portions import portions
 from penstock.store.tables import associations, components, experiments, members, tags, trials
@@ -176,18 +176,6 @@ class Experiments:
         """
         with self._dialect.engine.begin() as c:
             return tagging.put(c, lock(c, TABLES[kind], name), new, most)
-
-
-def lock(c: Connection, table: Any, name: str) -> str:
-    """Keep a row from being removed or changed until the transaction ends; its ARN.
-
-    Raises:
-        Missing: It is not there.
-    """
-    row = c.execute(select(table.c.arn).where(table.c.key == key_of(name)).with_for_update()).first()
-    if row is None:
-        raise Missing(f"There is no {name} among the {table.name}.")
-    return str(row.arn)
 
 
 def put(

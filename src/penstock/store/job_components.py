@@ -13,7 +13,8 @@ from penstock.job.life import Job
 from penstock.job.lineage import lineage_of
 from penstock.store import lineage
 from penstock.store.dialect import Dialect
-from penstock.store.experiments import lock, put, put_into, remove
+from penstock.store.entities import lock
+from penstock.store.experiments import put, put_into, remove
 from penstock.store.statements import Statements
 from penstock.store.tables import components, experiments, jobs, trials
 

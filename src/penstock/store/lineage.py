@@ -12,7 +12,7 @@ from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment
 from penstock.job.lineage import Artifact, Association
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, to_row
+from penstock.store.entities import TABLES, lock, to_row
 from penstock.store.portions import portions
 from penstock.store.tables import artifacts, associations
 
@@ -45,14 +45,12 @@ class Lineage:
         """Put an association on record; `ends` are the kinds and keys of both its ends.
 
         Raises:
-            Missing: One of them is not there; the text is its key.
+            Missing: One of them is not there.
             InUse: There is one between them, in this direction.
         """
         with self._dialect.engine.begin() as c:
             for kind, key in sorted(ends, key=lambda end: (_RANKS[end[0]], end[1])):
-                table = TABLES[kind]
-                if c.execute(select(table.c.key).where(table.c.key == key).with_for_update()).first() is None:
-                    raise Missing(key)
+                lock(c, TABLES[kind], key)
             if not _insert(c, self._dialect, new):
                 raise InUse(f"{new.source} and {new.destination} are associated.")
 

@@ -328,10 +328,10 @@ class ExperimentSuite(StoreBase):
             *(Metric("m", 5, n, value) for n, value in enumerate(values)),
         ]
         assert store.metrics.of("none", "m") == []
-        with pytest.raises(Conflict):
+        with pytest.raises(Missing):
             store.metrics.put("none", [])
-        with pytest.raises(Conflict):
-            store.metrics.put("A", [Metric("m", 1, None, 1.0)])  # by its key only
+        store.metrics.put("A", [Metric("n", 1, None, 1.0)])
+        assert store.metrics.of("a", "n") == [Metric("n", 1, None, 1.0)]
 
     def test_summaries_are_those_of_all_values_whatever_the_batches(self, store: Store) -> None:
         """The last is the latest, and of one time the one that came last."""
