@@ -147,7 +147,8 @@ def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, hea
     level = "object" if key else "bucket" if bucket else "service"
     names = {unquote(pair.partition("=")[0]) for pair in query.decode("latin-1").split("&")} - {""}
     telling = sorted(name for name in names if not _REFINING.fullmatch(name)) or [""]
-    known = S3.get((method, level), {})
+    makes_its_own = (method, level, bucket) == ("PUT", "bucket", _default_bucket(job))
+    known = {"": "CreateBucket"} if makes_its_own else S3.get((method, level), {})
     fits = level == "service" or (
         _BUCKET.fullmatch(bucket) is not None
         # Where a store tidies paths up, these would lead from an object to its bucket, or to another one.
@@ -162,6 +163,12 @@ def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, hea
 
 
 _Headers = Sequence[tuple[bytes, bytes]]
+
+
+def _default_bucket(job: Job) -> str:
+    """The bucket that the official clients make before they put something there: it is there, and they are told so."""
+    region, account = job.arn.split(":")[3:5]
+    return f"sagemaker-{region}-{account}"
 
 
 def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
