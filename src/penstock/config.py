@@ -132,7 +132,7 @@ class Settings:
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
             report_url=_url(env, "PENSTOCK_REPORT_URL"),
             server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
-            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 5, 86400),
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", 600, 10, 86400),
         )
 
 
@@ -147,7 +147,8 @@ def home_folder(environ: Mapping[str, str] | None = None) -> Path:
 SETTINGS: Mapping[str, str] = {
     "PENSTOCK_HOME": "where all state lies (default `~/.penstock`)",
     "PENSTOCK_HOST": "address to listen on (default `127.0.0.1`)",
-    "PENSTOCK_PORT": f"port to listen on (default {DEFAULT_PORT}; the next free one when it is taken)",
+    "PENSTOCK_PORT": f"port to listen on (default {DEFAULT_PORT}; the next free one when it is taken, "
+    "unless `PENSTOCK_REPORT_URL` is set)",
     "PENSTOCK_REGION": "region in ARNs and bucket names (default `us-east-1`)",
     "PENSTOCK_ACCOUNT": "the 12-digit account id in ARNs and bucket names (default `000000000000`)",
     "PENSTOCK_S3_ENDPOINT": "an S3 endpoint of your own instead of the embedded store",
@@ -186,7 +187,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
-    "PENSTOCK_RUNNER_LEASE": "seconds that jobs on a shared database may run without any server (default 600)",
+    "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a shared database is given up (default 600)",
 }
 
 
