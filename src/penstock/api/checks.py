@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -48,10 +49,7 @@ def broken_rules(
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request, runtime, no_engine),
         *_size(request),
-        *_inputs(inputs),
-        *local_inputs.broken_rules(inputs, local),
-        *_outputs(outputs),
-        *_paths(inputs, outputs),
+        *(_data(inputs, outputs, local) if inputs or outputs else ()),
         *broken_tags(request.get("Tags") or []),
     ]
 
@@ -150,6 +148,7 @@ def _application(
         )
 
 
+@lru_cache(maxsize=1024)
 def _unknown(image: str) -> str | None:
     try:
         contents(parse(image))
@@ -171,6 +170,15 @@ def _size(request: Mapping[str, Any]) -> Iterator[str]:
             f"Entrypoint, arguments and environment have {size} bytes together, {size - _PROGRAM} more than a "
             f"program can be started with ({_PROGRAM}); put what is long into an input."
         )
+
+
+def _data(
+    inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]], local: Sequence[str]
+) -> Iterator[str]:
+    yield from _inputs(inputs)
+    yield from local_inputs.broken_rules(inputs, local)
+    yield from _outputs(outputs)
+    yield from _paths(inputs, outputs)
 
 
 def _inputs(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -15,7 +15,7 @@ One check is not the model's: no text may hold a NUL character, which passes AWS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -61,15 +61,30 @@ def check(call: Call, *, relaxed: bool = False) -> None:
             asked = (call.service, shape.name, call.params)
             more = ("" if relaxed else limits.exceeded(*asked)) + nearest.meant(*asked)
         raise faults.validation(f"{len(found)} validation {errors} detected: {'; '.join(found)}{more}")
-    if nul := list(islice(_nul(call.params, ""), _MOST)):
-        raise faults.validation(" ".join(nul))
+    if _has_nul(call.params):
+        raise faults.validation(" ".join(islice(_nul(call.params, ""), _MOST)))
+
+
+def _has_nul(params: Mapping[str, Any]) -> bool:
+    """Whether `_nul` has anything to say, which almost never is so: told without the places."""
+    values: list[Any] = [params]
+    for value in values:  # which grows by what is found within
+        if isinstance(value, str):
+            if "\0" in value:
+                return True
+        elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
+            values += value
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return False
 
 
 def _nul(value: Any, where: str) -> Iterator[str]:
     """Where a NUL character is. No argument, variable or path can have one, and no text in PostgreSQL."""
     if isinstance(value, str) and "\0" in value:
         yield f"{where} holds a NUL character, which no argument, variable, path or text on record can have."
-    elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
+    elif isinstance(value, dict):
         for name, inner in value.items():
             yield from _nul(name, where)
             yield from _nul(inner, f"{where}.{name}" if where else str(name))
@@ -104,13 +119,20 @@ def _checker(service: str, shape_name: str, relaxed: bool) -> Check:
 
 def _structure(service: str, shape: Shape, relaxed: bool) -> Check:
     required = set(shape.required_members)
-    members = [(name, step(name), name in required, member.name) for name, member in shape.members.items()]
+
+    @cache
+    def members() -> list[tuple[str, str, bool, Check]]:
+        # Made at the first look: a shape that contains itself would never be ready otherwise.
+        return [
+            (name, step(name), name in required, _checker(service, member.name, relaxed))
+            for name, member in shape.members.items()
+        ]
 
     def look(value: Any, path: str, found: list[str]) -> None:
-        for name, label, needed, shape_name in members:
+        for name, label, needed, check_member in members():
             item = value.get(name)
             if item is not None:
-                _checker(service, shape_name, relaxed)(item, f"{path}.{label}" if path else label, found)
+                check_member(item, f"{path}.{label}" if path else label, found)
             elif needed:
                 found.append(_missing(f"{path}.{label}" if path else label))
 
@@ -184,7 +206,8 @@ def _scalar(service: str, shape: Shape, relaxed: bool) -> Check:
     sensitive = bool(shape.metadata.get("sensitive"))
 
     def look(value: Any, path: str, found: list[str]) -> None:
-        found.extend(_violation(value, path, constraint, sensitive=sensitive) for constraint in broken(value))
+        if bad := broken(value):
+            found.extend(_violation(value, path, constraint, sensitive=sensitive) for constraint in bad)
 
     return look
 
@@ -204,12 +227,15 @@ def _size(service: str, shape: Shape, relaxed: bool) -> Callable[[Any, str, list
     return look
 
 
-def _broken(service: str, shape: Shape, relaxed: bool) -> Callable[[Any], list[str]]:
+def _broken(service: str, shape: Shape, relaxed: bool) -> Callable[[Any], Sequence[str]]:
     """What tells which constraints of a scalar shape a value breaks."""
     tests = _tests(service, shape, relaxed)
 
-    def look(value: Any) -> list[str]:
-        return [constraint for constraint, holds in tests if not holds(value)]
+    def look(value: Any) -> Sequence[str]:
+        for _, holds in tests:
+            if not holds(value):
+                return [constraint for constraint, keeps in tests if not keeps(value)]
+        return ()
 
     return look
 
