@@ -66,7 +66,7 @@ class JobMetricsSuite(StoreBase):
         assert made == component_of(job)
         assert made.status == "InProgress"
         assert store.tags(made.arn) == {"k": "v"}
-        assert store.experiments.parents() == {}
+        assert store.experiments.parents([COMPONENT]) == {}
         stopping = advance(job, StopAsked(), 3000)
         store.save_job(stopping)
         assert followed(store).status == "Stopping"
@@ -82,7 +82,7 @@ class JobMetricsSuite(StoreBase):
         fill(store, {"E": {"T": []}})
         begin(store, a_part("a", {"TrialName": "T"}))
         store.apply_events("a-u", "algo-1", [values_of(1, Metric("m", 1, None, 1.0))])
-        assert store.experiments.parents() == {COMPONENT: [("T", "E")]}
+        assert store.experiments.parents([COMPONENT]) == {COMPONENT: [("T", "E")]}
         assert len(store.metrics.of(COMPONENT, "m")) == 1
         store.experiments.disassociate(COMPONENT, "T")
         store.experiments.delete(Component, COMPONENT)
