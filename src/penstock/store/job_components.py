@@ -91,8 +91,7 @@ def put_metrics(c: Connection, dialect: Dialect, job: Job, events: Sequence[Host
 
 def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:
     """The trial that the job's component goes into, locked; None without one."""
-    config: Mapping[str, Any] = job.request.get("ExperimentConfig") or {}
-    name = trial_of(job)
+    config, name = job.request.get("ExperimentConfig", {}), trial_of(job)
     experiment = config.get("ExperimentName")
     if name is None:
         return None
