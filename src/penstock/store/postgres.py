@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -11,11 +13,14 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
+    and_,
     create_engine,
     event,
     func,
     literal_column,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -37,6 +42,11 @@ except ImportError:
 _log = logging.getLogger(__name__)
 
 _OLDEST = 15
+
+#: So many of the letters that a stretch must have are asked for.
+_ASKED = 8
+#: A part of a name is looked for by its trigrams when it has a word of so many letters.
+_WORD = 5
 
 #: Advisory locks are numbers that all users of a database share: these are the letters PENS and what they are for.
 _SCHEMA_LOCK = 0x50454E53_00000001
@@ -71,9 +81,9 @@ def connect(address: str) -> Dialect:
         lock_schema=_lock_schema,
         # Not now(), which is when the transaction began: it may have waited for a lock since.
         now=literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)", BigInteger),
-        name_holds=_name_holds,
-        names_with=lambda _: None,
-        byte=func.get_byte,
+        names_with=_names_with,
+        position=func.strpos,
+        has_bits=_has_bits,
         give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
@@ -144,5 +154,14 @@ def _lock_schema(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 
-def _name_holds(part: str) -> ColumnElement[bool] | None:
-    return jobs.c.name.contains(part, autoescape=True) if len(part) >= 3 else None
+def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnElement[bool]:
+    # Not each of many, but from all over them: to ask costs SQLAlchemy more than PostgreSQL.
+    some = list(wanted.items())[:: -(-len(wanted) // _ASKED)]
+    return and_(*(func.get_byte(value, at).op("&")(bits) == bits for at, bits in some))
+
+
+def _names_with(part: str) -> Select[Any] | None:
+    # Its trigrams are those of whole words: of short ones, as in dates, so many jobs have each that to walk is quicker.
+    if max(map(len, re.findall(r"[^\W_]+", part)), default=0) < _WORD:
+        return None
+    return select(jobs.c.name).where(jobs.c.name.contains(part, autoescape=True))
