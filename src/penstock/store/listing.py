@@ -208,21 +208,22 @@ def _skip(
         found = found.where(jobs.c.status == query.status)
     if after is not None:
         found = found.where(_beyond(query, after, _VEILED))
-    row = jobs.alias() if dialect.lateral and query.name_contains else jobs
-    times = _modified(query, _veiled(row))
+    apart = dialect.lateral and bool(query.name_contains)
+    veiled = _VEILED_ROW if apart else _VEILED
+    times = _modified(query, veiled)
     if query.sort_by == "CreationTime":
         found = found.where(*_created(query, _VEILED))
     else:
-        times += _created(query, _veiled(row))
+        times += _created(query, veiled)
     if not dialect.lateral:
         found = found.select_from(stretches.join(jobs, within)).where(*times, *passing)
         found = found.order_by(*_directed(query, [begins]), *_order(query, jobs.c)).limit(count)
         return _whole(query, _hinted(found, _index(query)))
     each = found.where(within).order_by(*_order(query, jobs.c))
-    if times and row is not jobs:
+    if times and apart:
         # All that the names need is in the index. PostgreSQL would read each row for its time first.
         named = each.correlate(stretches).lateral()
-        each = select(named).join(row, row.c.name == named.c.name).order_by(*_order(query, named.c))
+        each = select(named).join(_ROW, _ROW.c.name == named.c.name).order_by(*_order(query, named.c))
     # Each stretch has a limit of its own: else PostgreSQL may sort all of them.
     some = each.where(*times).limit(count).lateral()
     merged = select(some.c.name).select_from(stretches.join(some, true()))
@@ -316,6 +317,9 @@ def _veiled(table: FromClause) -> Columns:
 
 
 _VEILED = _veiled(jobs)
+#: Jobs whose names were found, looked at once more.
+_ROW = jobs.alias()
+_VEILED_ROW = _veiled(_ROW)
 
 
 def _order(query: JobQuery, columns: Columns) -> list[Any]:
