@@ -126,9 +126,9 @@ def _ended(
     named = dialect.names_with(query.name_contains) if query.name_contains else None
     first: Sequence[Any] | None = None
     for part, place in _parts(query, after, _ENDED) if query.sort_by == "Status" else [(query, after)]:
-        passing = _passing(dialect, part, place)
-        begins = _stretched(part).begins
-        if named is not None:
+        begins, passing = _stretched(part).begins, _passing(dialect, part, place)
+        rest = True
+        if query.name_contains:
             if first is None or after is not None:
                 first = c.execute(_first(part, passing)).scalars().all()
             these = first[: _tried(part)]
@@ -136,13 +136,15 @@ def _ended(
                 last = begins >= these[-1] if part.descending else begins <= these[-1]
                 within = [*passing, last]
                 found += c.execute(_skip(dialect, part, place, count - len(found), within)).all()
-            if len(found) < count and len(these) == _tried(part):
-                few = c.execute(named.limit(FEW + 1)).scalars().all()
-                if len(few) <= FEW:
-                    return _Way([jobs.c.name.in_(few)], "sqlite_autoindex_jobs_1")
-                named = None
+            rest = len(found) < count and len(these) == _tried(part)
+            if rest:
+                if named is not None:
+                    few = c.execute(named.limit(FEW + 1)).scalars().all()
+                    if len(few) <= FEW:
+                        return _Way([jobs.c.name.in_(few)], "sqlite_autoindex_jobs_1")
+                    named = None
                 passing.append(_later(part, begins, these[-1]))
-        if len(found) < count and named is None:
+        if rest:
             found += c.execute(_skip(dialect, part, place, count - len(found), passing)).all()
         if len(found) == count:
             break

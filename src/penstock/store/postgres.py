@@ -44,9 +44,9 @@ _log = logging.getLogger(__name__)
 _OLDEST = 15
 
 #: So many of the letters that a stretch must have are asked for.
-_ASKED = 8
-#: A part of a name is looked for by its trigrams when it has a word of so many letters.
-_WORD = 5
+_ASKED = 16
+#: Parts of names that are looked for by their trigrams.
+_WORD = re.compile(r"[^\W_]{5,}")
 
 #: Advisory locks are numbers that all users of a database share: these are the letters PENS and what they are for.
 _SCHEMA_LOCK = 0x50454E53_00000001
@@ -107,7 +107,9 @@ def _prepare(connection: psycopg.Connection[Any], _: object) -> None:
         # The locks of a server whose machine is gone without a word are let go of within half a minute.
         cursor.execute(
             "SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),"
-            " set_config('tcp_keepalives_count', '3', false)"
+            " set_config('tcp_keepalives_count', '3', false),"
+            # Compiled are statements of which many rows are expected: here the page is full after a few.
+            " set_config('jit', 'off', false)"
         )
     connection.commit()
 
@@ -161,7 +163,8 @@ def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnE
 
 
 def _names_with(part: str) -> Select[Any] | None:
-    # Its trigrams are those of whole words: of short ones, as in dates, so many jobs have each that to walk is quicker.
-    if max(map(len, re.findall(r"[^\W_]+", part)), default=0) < _WORD:
+    # Its trigrams are those of words. Many jobs have each word of a date, and to read all of these takes longer than to
+    # walk; what has several words, the letters of stretches tell apart.
+    if _WORD.fullmatch(part) is None:
         return None
     return select(jobs.c.name).where(jobs.c.name.contains(part, autoescape=True))
