@@ -13,33 +13,32 @@ from types import SimpleNamespace
 
 from botocore.exceptions import ClientError
 from sagemaker import get_execution_role
-from sagemaker.session import Session
 from sagemaker.xgboost import XGBoost
+from smexperiments.experiment import Experiment
+from smexperiments.trial import Trial
 
 # What the sample leaves open: its source lies beside this file, and names and places are arguments.
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
 bucket, model_data, data_path, experiment_name = sys.argv[1:5]
 role = get_execution_role()
 estimator = SimpleNamespace(model_data=model_data)
-client = Session().sagemaker_client
 
 
 def create_experiment(experiment_name):
     """Unless it is there."""
     try:
-        client.create_experiment(ExperimentName=experiment_name)
-    except ClientError as error:
-        if "already exists" not in str(error):
-            raise
+        Experiment.load(experiment_name)
+    except ClientError:
+        Experiment.create(experiment_name=experiment_name)
     print(f"experiment: {experiment_name}")
 
 
 def create_trial(experiment_name):
     """A name of its own for each trial."""
     trial_name = f"{experiment_name}-{time.strftime('%Y-%m-%d-%H-%M-%S')}-{time.time_ns() // 1_000_000 % 1000:03}"
-    client.create_trial(TrialName=trial_name, ExperimentName=experiment_name)
-    print(f"trial: {trial_name}")
-    return trial_name
+    trial = Trial.create(trial_name=trial_name, experiment_name=experiment_name)
+    print(f"trial: {trial.trial_name}")
+    return trial.trial_name
 
 
 # The sample, as it stands (but for the instance type, which may be chosen, and the place of local data):

@@ -35,7 +35,17 @@ _HOMES = {
 }
 
 #: Modules that `import sagemaker` makes available as attributes (`sagemaker.image_uris.retrieve(...)`).
-_MODULES = ("exceptions", "image_uris", "local", "network", "processing", "s3", "session")
+_MODULES = (
+    "analytics",
+    "exceptions",
+    "experiments",
+    "image_uris",
+    "local",
+    "network",
+    "processing",
+    "s3",
+    "session",
+)
 
 
 def as_sagemaker() -> None:

@@ -315,7 +315,7 @@ class FrameworkProcessor(ScriptProcessor):
             wait: Return only when the job has ended.
             logs: Print the log meanwhile.
             job_name: The job's name.
-            experiment_config: The experiment it belongs to.
+            experiment_config: The experiment it belongs to; as for `Processor.run`.
             kms_key: The key that encrypts what is uploaded.
             codeartifact_repo_arn: The CodeArtifact repository that pip shall use.
             requirements: The requirements file's path in the source folder, in the place of

@@ -28,7 +28,7 @@ class Session:
         default_bucket: The bucket for what has no place of its own; made when missing. Otherwise
             `sagemaker-<region>-<account>`.
         settings: A `SessionSettings`.
-        sagemaker_metrics_client: Kept as an attribute.
+        sagemaker_metrics_client: A client for metrics.
         sagemaker_config: Default values, as a dict in the layout of SageMaker's configuration files.
         default_bucket_prefix: Put before all keys in the default bucket.
 
@@ -51,12 +51,11 @@ class Session:
         sagemaker_config: Mapping[str, Any] | None = None,
         default_bucket_prefix: str | None = None,
     ) -> None:
-        self._connection = Connection(boto_session, sagemaker_client)
+        self._connection = Connection(boto_session, sagemaker_client, sagemaker_metrics_client)
         self._wanted_bucket = defaults.lookup(sagemaker_config, defaults.BUCKET, default_bucket)
         self._default_bucket: str | None = None
         self.sagemaker_runtime_client = sagemaker_runtime_client
         self.sagemaker_featurestore_runtime_client = sagemaker_featurestore_runtime_client
-        self.sagemaker_metrics_client = sagemaker_metrics_client
         self.settings = settings
         self.sagemaker_config = sagemaker_config or {}
         self.default_bucket_prefix = defaults.lookup(
@@ -92,6 +91,11 @@ class Session:
     @sagemaker_client.setter
     def sagemaker_client(self, client: Any) -> None:
         self._connection.sagemaker_client = client
+
+    @property
+    def sagemaker_metrics_client(self) -> Any:
+        """The boto3 client for metrics."""
+        return self._connection.metrics
 
     @property
     def s3_client(self) -> Any:

@@ -28,6 +28,11 @@ CASES = {
     "checksums": "Checksums: CRC32 in headers, aws-chunked bodies with a trailer",
     "multipart": "Uploads in parts, ranges",
     "presigned": "Presigned URLs",
+    "experiments": "An experiment, a trial and a job in it, as in the tutorials",
+    "trackers": "A tracker: parameters, files, tables, the lineage",
+    "searches": "Experiments found and removed",
+    "runs": "Runs: metrics, files, jobs that belong to one; their DataFrame",
+    "run_in_job": "The run of a job, loaded by the job's own script",
     "identity": "get_execution_role, roles by name, the account's number",
 }
 
@@ -36,9 +41,22 @@ CLIENTS = {
     "boto3-oldest": ("boto3", ("boto3_jobs.py", "boto3_logs.py", "boto3_storage.py")),
     "boto3-latest": ("boto3", ("boto3_jobs.py", "boto3_logs.py", "boto3_storage.py")),
     "awscli": ("awscli", ("awscli_jobs.py", "awscli_storage.py")),
-    "sagemaker-v2": ("sagemaker", ("sdk2_processors.py", "sdk2_jobs.py", "sdk_session.py")),
+    "smexperiments": ("sagemaker-experiments", ("smexperiments_tracking.py",)),
+    "sagemaker-v2": (
+        "sagemaker",
+        ("sdk2_processors.py", "sdk2_jobs.py", "sdk2_experiments.py", "sdk_session.py"),
+    ),
     "sagemaker-v3": ("sagemaker", ("sdk3_processors.py", "sdk3_jobs.py", "sdk_session.py")),
-    "penstock": ("penstock", ("sdk2_processors.py", "sdk2_jobs.py", "sdk_session.py")),
+    "penstock": (
+        "penstock",
+        (
+            "sdk2_processors.py",
+            "sdk2_jobs.py",
+            "sdk2_experiments.py",
+            "smexperiments_tracking.py",
+            "sdk_session.py",
+        ),
+    ),
 }
 
 

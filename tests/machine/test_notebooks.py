@@ -74,6 +74,22 @@ def cell_with(cells, text):
     return found
 
 
+def cell_that_is(cells, text):
+    (found,) = [cell for cell in cells if cell.source == text]
+    return found
+
+
+def assert_that_an_experiment_is_shown(cells, name):
+    """Its card has the job as a component of its trial; its DataFrame has a row for it."""
+    card = html(cell_that_is(cells, "experiment"))
+    assert "1 trial, 1 component," in card
+    assert ">Completed<" in card
+    (job,) = set(re.findall(rf">({name}-[\d-]+)</td>", card))
+    frame = html(cell_that_is(cells, "experiment.dataframe()"))
+    assert f"{job}-aws" in frame  # pandas cuts long texts
+    assert "SageMaker.InstanceCount" in frame
+
+
 def test_the_preprocessing_notebook(example):
     cells = example("processing.ipynb")
     waited = cell_with(cells, "processor.run(")
@@ -85,6 +101,7 @@ def test_the_preprocessing_notebook(example):
     assert "320" in html(cell_with(cells, "describe()"))
     assert "cleaned: (402, 3) -&gt; (400, 3)" in html(waited)
     assert "cleaned: (402, 3) -> (400, 3)" in streams(cell_with(cells, "job.logs()"))
+    assert_that_an_experiment_is_shown(cells, "preprocessing-sample")
 
 
 def test_the_evaluation_notebook(example):
@@ -96,6 +113,7 @@ def test_the_evaluation_notebook(example):
     said = cell_with(cells, "read_json()").outputs[-1]["data"]["text/plain"]
     # The target spreads over 1.1 around its mean; the noise alone is 0.01.
     assert 0.005 < float(re.search(r"'value': ([\d.]+)", said)[1]) < 0.2
+    assert_that_an_experiment_is_shown(cells, "evaluation-sample")
 
 
 START = """

@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -32,6 +32,7 @@ from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.api.operations import OPERATIONS
 from penstock.job.local_inputs import as_s3
+from penstock.job.seal import NONCE, SEAL, seal
 from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
 
@@ -50,6 +51,8 @@ _JSON_TYPES = {_JSON, "application/x-amz-json-1.0", "application/json"}
 #: answer, so they are not sent on one.
 QUICK = {("sagemaker", "DescribeProcessingJob")}
 
+#: Whether an operation is a coroutine function. Asked of each once: it takes as long as reading its JSON.
+_waits = cache(iscoroutinefunction)
 
 #: What runners post besides log bytes.
 _REPORTS = {
@@ -180,9 +183,19 @@ class Application:
         try:
             # Before its body is taken.
             if context.store.in_process:
-                reports.known(context, uid, host, token)
+                known = reports.known(context, uid, host, token)
             else:
-                await run_in_threadpool(reports.known, context, uid, host, token)
+                known = await run_in_threadpool(reports.known, context, uid, host, token)
+        except reports.ReportRefused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status)
+        answer = await self._take_report(request, uid, host, token, what)
+        nonce = request.headers.get(NONCE, "")
+        answer.headers[SEAL] = seal(known.token_digest, nonce, answer.status_code, bytes(answer.body))
+        return answer
+
+    async def _take_report(self, request: Request, uid: str, host: str, token: str, what: str) -> Response:
+        context = self._context
+        try:
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))
@@ -224,7 +237,7 @@ async def _carry_out(context: Context, call: parse.Call) -> Mapping[str, Any] | 
     name = call.service, call.operation
     operate = OPERATIONS[name]
     result: Mapping[str, Any] | None
-    if iscoroutinefunction(operate):
+    if _waits(operate):
         result = await operate(context, call.params)
     elif name in QUICK and context.store.in_process:
         result = operate(context, call.params)
@@ -279,8 +292,10 @@ def _parse(service: str, scope: Scope, claimed: claims.Claim, body: bytes) -> pa
 
 
 def _request_id() -> str:
-    # It names a request in the log and is no secret: the kernel's randomness costs a switch to another thread.
-    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+    # As AWS has them, a random UUID. It names a request in the log and is no secret: the kernel's randomness costs a
+    # switch to another thread.
+    digits = f"{random.getrandbits(120):030x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-{digits[18:]}"
 
 
 async def _send(send: Send, answer: reply.Reply) -> None:

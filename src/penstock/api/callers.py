@@ -119,16 +119,16 @@ class Callers:
                 raise faults.expired_token()
         else:  # any other key, and any other token, is refused below
             key = self.key
-        signature.secret_for(claim, _only(key), at, token=key.token)
+        signature.secret_for(claim, {key.access_key_id: key.secret}.get, at, token=key.token)
         return Known(key, job, at)
 
     def verify(self, request: signature.SignedRequest, claim: Claim, known: Known) -> signature.Caller:
         """See that whom `know` has found has signed `request`.
 
         Raises:
-            Fault: As `signature.verify`.
+            Fault: As `signature.compare`.
         """
-        return signature.verify(request, _only(known.key), known.at, claimed=claim, token=known.key.token)
+        return signature.compare(request, claim, known.key.secret)
 
     def lend(self, uid: str, token: str) -> Lent | None:
         """Credentials for the job `uid`; None when the token is not its own, or when it has ended."""
@@ -140,7 +140,3 @@ class Callers:
     def _running(self, uid: str) -> Job | None:
         job = self.job_of_uid(uid)
         return None if job is None or job.phase.final else job
-
-
-def _only(key: signature.Key) -> Callable[[str], str | None]:
-    return {key.access_key_id: key.secret}.get

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -45,14 +46,11 @@ def broken_rules(
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
-        *_texts(request, ""),
+        *(_texts(request, "") if _has_nul(request) else ()),
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request, runtime, no_engine),
         *_size(request),
-        *_inputs(inputs),
-        *local_inputs.broken_rules(inputs, local),
-        *_outputs(outputs),
-        *_paths(inputs, outputs),
+        *(_data(inputs, outputs, local) if inputs or outputs else ()),
         *broken_tags(request.get("Tags") or []),
     ]
 
@@ -71,11 +69,26 @@ def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
                 yield f"tags: {PRIORITY}: {error}."
 
 
+def _has_nul(request: Mapping[str, Any]) -> bool:
+    """Whether `_texts` has anything to say, which almost never is so: told without the places."""
+    values: list[Any] = [request]
+    for value in values:  # which grows by what is found within
+        if isinstance(value, str):
+            if "\0" in value:
+                return True
+        elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
+            values += value
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return False
+
+
 def _texts(value: Any, where: str) -> Iterator[str]:
     """NUL passes AWS's patterns, but no argument, variable or path can hold it."""
     if isinstance(value, str) and "\0" in value:
         yield f"{where} holds a NUL character, which no argument, variable or path can have."
-    elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
+    elif isinstance(value, dict):
         for name, inner in value.items():
             yield from _texts(name, where)
             yield from _texts(inner, f"{where}.{name}" if where else str(name))
@@ -164,6 +177,7 @@ def _application(
         )
 
 
+@lru_cache(maxsize=1024)
 def _unknown(image: str) -> str | None:
     try:
         contents(parse(image))
@@ -185,6 +199,15 @@ def _size(request: Mapping[str, Any]) -> Iterator[str]:
             f"Entrypoint, arguments and environment have {size} bytes together, {size - _PROGRAM} more than a "
             f"program can be started with ({_PROGRAM}); put what is long into an input."
         )
+
+
+def _data(
+    inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]], local: Sequence[str]
+) -> Iterator[str]:
+    yield from _inputs(inputs)
+    yield from local_inputs.broken_rules(inputs, local)
+    yield from _outputs(outputs)
+    yield from _paths(inputs, outputs)
 
 
 def _inputs(inputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -32,7 +32,7 @@ _AMAZONS_IMAGES = (
 )
 _RECORDS = (
     "keeps its records in services of AWS's that Penstock has not",
-    "A job's experiment_config=, its tags and its metrics (sagemaker-metrics) are kept here too.",
+    "Experiments, runs, their metrics and artifacts are kept here too: sagemaker.experiments, and boto3 for lineage.",
 )
 _SPARK = (
     "runs images with Spark",
@@ -56,7 +56,7 @@ MODULES = {
     ),
     "workflow": _PIPELINES,
     **dict.fromkeys(("clarify", "model_monitor", "wrangler"), _AMAZONS_IMAGES),
-    **dict.fromkeys(("experiments", "feature_store", "lineage", "mlflow", "model_card", "model_metrics"), _RECORDS),
+    **dict.fromkeys(("feature_store", "lineage", "mlflow", "model_card", "model_metrics"), _RECORDS),
     "spark": _SPARK,
     "remote_function": _REMOTE,
     **dict.fromkeys(("core", "mlops", "serve", "train"), _V3),

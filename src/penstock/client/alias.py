@@ -26,10 +26,16 @@ HOOK = Path(__file__).parent / "hook"
 MODULES = frozenset(
     {
         "",
+        "analytics",
         "dataset_definition",
         "dataset_definition.inputs",
         "estimator",
         "exceptions",
+        "experiments",
+        "experiments.experiment",
+        "experiments.run",
+        "experiments.trial",
+        "experiments.trial_component",
         "huggingface",
         "huggingface.estimator",
         "huggingface.processing",
@@ -59,9 +65,18 @@ MODULES = frozenset(
     }
 )
 
+#: The older package of experiments, whose names are Penstock's too -> those of its modules that Penstock has.
+EXPERIMENTS = "smexperiments"
+_OF_EXPERIMENTS = frozenset(
+    {"", "api_types", "experiment", "search_expression", "tracker", "trial", "trial_component"}
+)
+
 
 def install() -> None:
-    """From now on `import sagemaker...` gives Penstock's modules: the same objects as `import penstock...`."""
+    """From now on `import sagemaker...` gives Penstock's modules: the same objects as `import penstock...`.
+
+    And so does `import smexperiments...`: those of `penstock.experiments`.
+    """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -206,13 +221,15 @@ def hooked_path() -> str:
 
 
 class _Finder(MetaPathFinder):
-    """Finds `sagemaker.x` as `penstock.x`."""
+    """Finds `sagemaker.x` as `penstock.x`, and `smexperiments.x` as `penstock.experiments.x`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         del path, target
         top, _, name = fullname.partition(".")
+        if top == EXPERIMENTS and name in _OF_EXPERIMENTS:
+            return ModuleSpec(fullname, _Loader(f"penstock.experiments.{name}".rstrip(".")), is_package=True)
         if top != OFFICIAL:
             return None
         if name not in MODULES:
@@ -223,14 +240,18 @@ class _Finder(MetaPathFinder):
                 f"{', '.join(f'sagemaker.{name}' for name in sorted(MODULES) if name and '.' not in name)}.",
                 name=fullname,
             )
-        return ModuleSpec(fullname, _Loader(), is_package=True)
+        return ModuleSpec(fullname, _Loader(f"penstock.{name}".rstrip(".")), is_package=True)
 
 
 class _Loader(Loader):
-    """Hands out a module of Penstock's under its second name."""
+    """Hands out a module of Penstock's, by its own name, under its second name."""
+
+    def __init__(self, own: str) -> None:
+        self._name = own
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(f"penstock{spec.name.removeprefix(OFFICIAL)}")
+        del spec
+        module = importlib.import_module(self._name)
         self._own = module.__spec__
         return module
 

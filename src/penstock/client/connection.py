@@ -29,6 +29,7 @@ class Connection:
     Args:
         boto_session: The user's boto3 session.
         sagemaker_client: The user's client for the SageMaker API.
+        metrics_client: The user's client for metrics.
         environment: Whether an endpoint in the environment counts.
 
     Attributes:
@@ -37,10 +38,16 @@ class Connection:
     """
 
     def __init__(
-        self, boto_session: Any = None, sagemaker_client: Any = None, *, environment: bool = True
+        self,
+        boto_session: Any = None,
+        sagemaker_client: Any = None,
+        metrics_client: Any = None,
+        *,
+        environment: bool = True,
     ) -> None:
         self.given_session = boto_session
         self.sagemaker_client = sagemaker_client
+        self._metrics_client = metrics_client
         self.s3_endpoint: str | None = None
         self.is_local = (
             boto_session is None and sagemaker_client is None and not (environment and _endpoint_elsewhere())
@@ -90,6 +97,11 @@ class Connection:
         if self.sagemaker_client is None:
             self.sagemaker_client = self.boto_session.client("sagemaker")
         return self.sagemaker_client
+
+    @cached_property
+    def metrics(self) -> Any:
+        """The client for metrics."""
+        return self._metrics_client or self.quick_session.client("sagemaker-metrics")
 
     @cached_property
     def logs(self) -> Any:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from penstock.client import defaults, roles
+from penstock.client import current_run, defaults, roles
 from penstock.client.io import ProcessingInput, ProcessingOutput, name_inputs
 from penstock.client.job import ProcessingJob
 from penstock.client.names import image_base, is_s3, job_name, local_path, s3_path_join, tag_list
@@ -131,7 +131,8 @@ class Processor:
             wait: Return only when the job has ended.
             logs: Print the log meanwhile.
             job_name: Its name, at most 63 letters, digits and `-`; made from `base_job_name` when None.
-            experiment_config: The experiment it belongs to.
+            experiment_config: The experiment it belongs to, by `ExperimentName`, `TrialName`,
+                `TrialComponentDisplayName` and `RunName`; within the `with` block of a `Run`, that run when None.
             kms_key: The key that encrypts what is uploaded.
 
         Raises:
@@ -160,7 +161,7 @@ class Processor:
         kms_key: str | None,
     ) -> None:
         inputs, outputs = self._normalize_args(job_name, arguments, inputs, outputs, code, kms_key)
-        job = _StartedJob.start_new(self, inputs, outputs, experiment_config)
+        job = _StartedJob.start_new(self, inputs, outputs, current_run.experiment_config(experiment_config))
         job.folders = {
             uri: self._folders[uri] for uri in (o.destination or "" for o in outputs) if uri in self._folders
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, overload
 
 
 class ApiObject:
@@ -19,6 +19,14 @@ class ApiObject:
     def __init__(self, **kwargs: Any) -> None:
         self.__dict__.update(kwargs)
 
+    @overload
+    @classmethod
+    def from_boto(cls, boto_dict: Mapping[str, Any], **kwargs: Any) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_boto(cls, boto_dict: None, **kwargs: Any) -> None: ...
+
     @classmethod
     def from_boto(cls, boto_dict: Mapping[str, Any] | None, **kwargs: Any) -> Self | None:
         """The object for a structure of a response; None for None. `kwargs` win over the structure."""
@@ -28,7 +36,7 @@ class ApiObject:
         for name, value in boto_dict.items():
             if name == "ResponseMetadata":
                 continue
-            attribute = _snake(name)
+            attribute = snake(name)
             nested = cls._nested.get(attribute)
             members[attribute] = nested.from_boto(value) if nested else value
         return cls(**(members | kwargs))
@@ -38,7 +46,7 @@ class ApiObject:
         """The structure for a request: PascalCase members, without those that are None."""
         members = obj if isinstance(obj, Mapping) else vars(obj)
         return {
-            _pascal(name): cls.to_boto(value) if isinstance(value, ApiObject) else value
+            pascal(name): cls.to_boto(value) if isinstance(value, ApiObject) else value
             for name, value in members.items()
             if value is not None
         }
@@ -54,9 +62,11 @@ class ApiObject:
         return f"{type(self).__name__}({members})"
 
 
-def _pascal(name: str) -> str:
+def pascal(name: str) -> str:
+    """`trial_name` -> `TrialName`."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """`TrialName` -> `trial_name`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

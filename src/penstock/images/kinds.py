@@ -36,4 +36,7 @@ def in_container(request: Mapping[str, Any], setting: str) -> bool:
 
 def wanted(request: Mapping[str, Any]) -> str | None:
     """What the job's own tag says; None: nothing."""
-    return next((str(tag["Value"]) for tag in request.get("Tags") or [] if tag["Key"] == TAG), None)
+    for tag in request.get("Tags") or ():
+        if tag["Key"] == TAG:
+            return str(tag["Value"])
+    return None

@@ -52,7 +52,7 @@ class Resources:
         return ", ".join(part for part in parts if part) or "nothing"
 
     def __mul__(self, count: int) -> Resources:
-        return Resources(*(count * one for one in self.amounts))
+        return Resources(count * self.cpus, count * self.memory, count * self.gpus, count * self.instances)
 
     @property
     def amounts(self) -> tuple[int, int, int, int]:

@@ -31,6 +31,9 @@ BATCH = 4
 _REST, _LONGEST_REST = 3, 2.0
 #: Room is made until a quarter more than the floor is there, so that the next job does not find it below again.
 _AMPLE = 4
+#: For so long it holds that there is room: what is written in it is far less than the floor, and a flood of new jobs
+#: need not ask the kernel for each, which is a switch to another thread.
+_AMPLE_SECONDS = 0.02
 
 
 class Keeper:
@@ -55,6 +58,7 @@ class Keeper:
         self._free = free
         self._told = False
         self._next_pass = 0.0
+        self._ample_until = 0.0
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="keeper", daemon=True)
@@ -73,8 +77,12 @@ class Keeper:
 
     def lacking(self) -> str | None:
         """Why no new job is taken: the disk is below its floor, and what to do. None: there is room."""
+        now = time.monotonic()
+        if now < self._ample_until:
+            return None
         left = self._free(self._home)
         if left >= self._policy.floor:
+            self._ample_until = now + _AMPLE_SECONDS
             return None
         self._wake.set()
         return (

@@ -8,8 +8,9 @@ once, for every database, in SQLAlchemy's terms.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,23 +30,32 @@ class Bare:
         """`sets`: the columns that an UPDATE sets, each by the parameter of its name."""
         compiled = statement.compile(engine, column_keys=sets)  # type: ignore[attr-defined] # every Executable has it
         self.sql = str(compiled)
-        self._order: list[str] | None = compiled.positiontup
+        self._take = _taker(compiled.positiontup)
         self._columns = statement.selected_columns.keys() if isinstance(statement, Select) else []
 
     def parameters(self, **values: Any) -> Parameters:
         """The values, as the driver wants them. Names are those of the bind parameters or columns."""
-        return values if self._order is None else tuple(values[name] for name in self._order)
+        return self._take(values)
 
     def run(self, cursor: Any, **values: Any) -> int:
         """Run it; how many rows it has written."""
-        cursor.execute(self.sql, self.parameters(**values))
+        cursor.execute(self.sql, self._take(values))
         return int(cursor.rowcount)
 
     def rows(self, cursor: Any, **values: Any) -> list[SimpleNamespace]:
         """Run a SELECT; its rows, with the columns as attributes."""
-        cursor.execute(self.sql, self.parameters(**values))
+        cursor.execute(self.sql, self._take(values))
         names = self._columns
         return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+
+
+def _taker(order: Sequence[str] | None) -> Callable[[Mapping[str, Any]], Parameters]:
+    """What makes parameters of values by name: in `order`, or as they are where there is none."""
+    if order is None:
+        return lambda values: values
+    if len(order) < 2:  # of one name `itemgetter` gives the value alone
+        return lambda values: tuple(values[name] for name in order)
+    return itemgetter(*order)
 
 
 class Cursors:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
 from penstock.job.life import Carrier, Job, Phase
@@ -15,32 +17,31 @@ LOCK_NOTE = "lock"
 
 def job_row(job: Job) -> dict[str, Any]:
     """The columns of a job."""
-    carried = {**carrier_row(job.carrier), "place": job.place}
-    return {**_claim_row(job), **move_row(job), **_lasting_row(job), **carried}
-
-
-def _lasting_row(job: Job) -> dict[str, Any]:
+    wanted = resources_of(job.request)
     return {
+        **move_row(job),
         "name": job.name,
         "uid": job.uid,
         "arn": job.arn,
-        "request": json.dumps(job.request),
+        "request": _text(job.request),
         "created_at": job.created_at,
         "lock": job.lock,
         "logs_removed_at": job.logs_removed_at,
-    }
-
-
-def _claim_row(job: Job) -> dict[str, Any]:
-    wanted = resources_of(job.request)
-    return {
         "owner": job.owner,
         "priority": job.priority,
         "cpus": wanted.cpus,
         "memory": wanted.memory,
         "gpus": wanted.gpus,
         "instances": wanted.instances,
+        "server": job.carrier.server,
+        "epoch": job.carrier.epoch,
+        "place": job.place,
     }
+
+
+def _text(value: Any) -> str:
+    """JSON of what a job holds, which has been checked. What a runner says of a host may be more than orjson takes."""
+    return orjson.dumps(value).decode()
 
 
 def move_row(job: Job) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def move_row(job: Job) -> dict[str, Any]:
         "phase": job.phase.value,
         "status": job.status,
         "version": job.version,
-        "phases": json.dumps(job.phases),
+        "phases": _text(job.phases),
         "started_at": job.started_at,
         "ended_at": job.ended_at,
         "failure_reason": job.failure_reason,
@@ -78,12 +79,12 @@ def to_job(row: Any) -> Job:
         name=row.name,
         uid=row.uid,
         arn=row.arn,
-        request=json.loads(row.request),
+        request=orjson.loads(row.request),
         created_at=row.created_at,
         modified_at=row.modified_at,
         phase=Phase(row.phase),
         version=row.version,
-        phases=json.loads(row.phases),
+        phases=orjson.loads(row.phases),
         started_at=row.started_at,
         ended_at=row.ended_at,
         failure_reason=row.failure_reason,

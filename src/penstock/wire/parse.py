@@ -121,17 +121,19 @@ def _reader(service: str, shape_name: str) -> Reader:
 
 
 def _structure(service: str, shape: Shape) -> Reader:
-    # Readers of members are looked up at use: a shape that contains itself would never be ready otherwise.
-    members = {name: (step(name), member.name) for name, member in shape.members.items()}
+    @cache
+    def members() -> dict[str, tuple[str, Reader]]:
+        # Made at the first reading: a shape that contains itself would never be ready otherwise.
+        return {name: (step(name), _reader(service, member.name)) for name, member in shape.members.items()}
 
     def read(value: Any, path: str) -> dict[str, Any]:
         if type(value) is not dict:
             raise _mistyped(path, "an object", value)
-        known = {}
+        known, readers = {}, members()
         for name, item in value.items():
-            if item is not None and name in members:
-                label, shape_name = members[name]
-                known[name] = _reader(service, shape_name)(item, f"{path}.{label}" if path else label)
+            if item is not None and name in readers:
+                label, read_member = readers[name]
+                known[name] = read_member(item, f"{path}.{label}" if path else label)
         return known
 
     return read

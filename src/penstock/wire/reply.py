@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from penstock.wire import faults, model
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
 
+#: Made once: `json.dumps` with an option makes one for each call.
+_ASCII = json.JSONEncoder(separators=(",", ":"))
 #: S3 names the machine that answered beside the request; here it is always the same one.
 _HOST_ID = "penstock"
 
@@ -134,8 +138,12 @@ def _json(status: int, body: bytes, request_id: str, media: bytes = _JSON) -> Re
 
 
 def _dumps(value: Any) -> bytes:
-    # In ASCII: half a surrogate pair in a program's output can be escaped, but not be written as UTF-8.
-    return json.dumps(value, separators=(",", ":")).encode()
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:  # half a surrogate pair in a program's output, say
+        written = None
+    # In ASCII, also what orjson can't escape or can't write.
+    return written if written and written.isascii() else _ASCII.encode(value).encode()
 
 
 @cache
@@ -147,16 +155,17 @@ def _writer(service: str, shape_name: str) -> Writer | None:
 
 
 def _structure(service: str, shape: Shape) -> Writer:
-    # Writers of members are looked up at use: a shape that contains itself would never be ready otherwise.
-    members = [(name, member.name) for name, member in shape.members.items()]
+    @cache
+    def members() -> list[tuple[str, Writer | None]]:
+        # Made at the first writing: a shape that contains itself would never be ready otherwise.
+        return [(name, _writer(service, member.name)) for name, member in shape.members.items()]
 
     def write(value: Any) -> Any:
         written = {}
-        for name, shape_name in members:
+        for name, write_member in members():
             item = value.get(name)
             if item is not None:
-                inner = _writer(service, shape_name)
-                written[name] = item if inner is None else inner(item)
+                written[name] = item if write_member is None else write_member(item)
         return written
 
     return write

@@ -73,7 +73,6 @@ def verify(
     secret_of: Callable[[str], str | None],
     now_ms: int,
     *,
-    claimed: Claim | None = None,
     token: str | None = None,
     skew_ms: int = SKEW,
 ) -> Caller:
@@ -86,7 +85,6 @@ def verify(
         request: The request; the body may be missing for S3 only.
         secret_of: The secret of an access key id; None when there is no such key.
         now_ms: The time, in milliseconds since the epoch.
-        claimed: What `claim` read of this request, so that it is not read twice.
         token: The session token that belongs to the keys. A request may leave it out, but have no other one.
         skew_ms: How far the client's clock may be from that.
 
@@ -94,9 +92,17 @@ def verify(
         Fault: What `read_claim` raises, UnrecognizedClientException,
             InvalidToken, InvalidSignatureException, RequestTimeTooSkewed or XAmzContentSHA256Mismatch.
     """
-    claim = claimed or read_claim(request.headers, request.query)
+    claim = read_claim(request.headers, request.query)
+    return compare(request, claim, secret_for(claim, secret_of, now_ms, token=token, skew_ms=skew_ms))
+
+
+def compare(request: SignedRequest, claim: Claim, secret: str) -> Caller:
+    """See that what `request` claims was signed with `secret`: the rest of `verify`, after `secret_for`.
+
+    Raises:
+        Fault: InvalidSignatureException or XAmzContentSHA256Mismatch.
+    """
     headers = claim.headers
-    secret = secret_for(claim, secret_of, now_ms, token=token, skew_ms=skew_ms)
     s3 = claim.scope.service == "s3"
     payload = _s3_payload(claim, headers, request.body) if s3 else _payload(headers, request.body)
     canonical = _canonical(

@@ -13,7 +13,7 @@ break more constraints than anybody reads, so looking ends after `_MOST` violati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -87,13 +87,20 @@ def _checker(service: str, shape_name: str, relaxed: bool) -> Check:
 
 def _structure(service: str, shape: Shape, relaxed: bool) -> Check:
     required = set(shape.required_members)
-    members = [(name, step(name), name in required, member.name) for name, member in shape.members.items()]
+
+    @cache
+    def members() -> list[tuple[str, str, bool, Check]]:
+        # Made at the first look: a shape that contains itself would never be ready otherwise.
+        return [
+            (name, step(name), name in required, _checker(service, member.name, relaxed))
+            for name, member in shape.members.items()
+        ]
 
     def look(value: Any, path: str, found: list[str]) -> None:
-        for name, label, needed, shape_name in members:
+        for name, label, needed, check_member in members():
             item = value.get(name)
             if item is not None:
-                _checker(service, shape_name, relaxed)(item, f"{path}.{label}" if path else label, found)
+                check_member(item, f"{path}.{label}" if path else label, found)
             elif needed:
                 found.append(_missing(f"{path}.{label}" if path else label))
 
@@ -167,7 +174,8 @@ def _scalar(service: str, shape: Shape, relaxed: bool) -> Check:
     sensitive = bool(shape.metadata.get("sensitive"))
 
     def look(value: Any, path: str, found: list[str]) -> None:
-        found.extend(_violation(value, path, constraint, sensitive=sensitive) for constraint in broken(value))
+        if bad := broken(value):
+            found.extend(_violation(value, path, constraint, sensitive=sensitive) for constraint in bad)
 
     return look
 
@@ -187,12 +195,15 @@ def _size(service: str, shape: Shape, relaxed: bool) -> Callable[[Any, str, list
     return look
 
 
-def _broken(service: str, shape: Shape, relaxed: bool) -> Callable[[Any], list[str]]:
+def _broken(service: str, shape: Shape, relaxed: bool) -> Callable[[Any], Sequence[str]]:
     """What tells which constraints of a scalar shape a value breaks."""
     tests = _tests(service, shape, relaxed)
 
-    def look(value: Any) -> list[str]:
-        return [constraint for constraint, holds in tests if not holds(value)]
+    def look(value: Any) -> Sequence[str]:
+        for _, holds in tests:
+            if not holds(value):
+                return [constraint for constraint, keeps in tests if not keeps(value)]
+        return ()
 
     return look
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from kept_things import SIZE, inputs_of, put_environment, put_input
+from patience import until
 
 from penstock.environments.uses import Uses
 from penstock.job.life import Phase
@@ -87,6 +88,17 @@ def test_a_job_is_taken_while_there_is_room(keeper):
     assert "disk that Penstock's home lies on is full" in told
     assert "100.0 MiB on (PENSTOCK_DISK_FLOOR)" in told
     assert "penstock prune" in told
+
+
+def test_that_there_is_room_is_looked_for_anew_soon(tmp_path, records):
+    shelves = files.inputs(tmp_path / "cache"), files.environments(tmp_path / "environments")
+    left = [FLOOR]
+    keeper = Keeper(EVER, records, tmp_path, shelves, lambda: NOW, lambda _: left[0])
+    assert keeper.lacking() is None
+    left[0] -= 1
+    until(lambda: keeper.lacking() is not None)
+    left[0] += 1
+    assert keeper.lacking() is None  # of what is lacking nothing is kept
 
 
 def test_below_the_floor_inputs_go_before_their_time_the_oldest_first_and_no_more_than_need_be(

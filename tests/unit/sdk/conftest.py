@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sdk_fakes import FakeBoto, FakeNews
+from wire_client import WireClient
+from wired_boto import WiredBoto
 
 from penstock.client import local_server, record
 from penstock.session import Session
@@ -74,3 +78,36 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Iterator[WireClient]:
+    """The server's own code, over a store of its own."""
+    made = WireClient(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def _wired_boto() -> WiredBoto:
+    return WiredBoto()
+
+
+@pytest.fixture
+def wired(_wired_boto: WiredBoto, wire: WireClient) -> WiredBoto:
+    """A boto3 session whose clients call that code."""
+    _wired_boto.wire, _wired_boto.asked, _wired_boto.objects = wire, [], {}
+    return _wired_boto
+
+
+@pytest.fixture
+def wired_session(wired: WiredBoto, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A session with these clients; who names none has this one."""
+    session = Session(boto_session=wired, default_bucket="bucket")
+
+    def find(*given: Any, **named: Any) -> Session:
+        return Session(*given, **named) if any(given) or named else session
+
+    for place in ("penstock.session.Session", "penstock.experiments.tracker.Session"):
+        monkeypatch.setattr(place, find)
+    return session

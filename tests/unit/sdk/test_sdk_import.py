@@ -13,7 +13,7 @@ from penstock.client import absent, alias
 
 HEAVY = (
     "boto3", "botocore", "starlette", "sqlalchemy", "uvicorn", "obstore", "rich", "typer", "httptools", "alembic",
-    "IPython", "pandas", "html",
+    "IPython", "pandas", "sklearn", "html",
 )  # fmt: skip
 
 
@@ -25,7 +25,15 @@ def python(code: str, *args: str) -> str:
 
 @pytest.mark.parametrize(
     "module",
-    ["penstock", "penstock.processing", "penstock.sklearn.processing", "penstock.pytorch", "penstock.local"],
+    [
+        "penstock",
+        "penstock.processing",
+        "penstock.sklearn.processing",
+        "penstock.pytorch",
+        "penstock.local",
+        "penstock.experiments",
+        "penstock.analytics",
+    ],
 )
 def test_importing_loads_nothing_heavy(module: str) -> None:
     loaded = set(python(f"import sys, {module}; print(*sys.modules)").split())

@@ -1,0 +1,101 @@
+"""SageMaker's SDK v2, and Penstock's own, which has the same names: runs, inside of jobs and outside."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from case import main, raised, unique
+from sagemaker.analytics import ExperimentAnalytics
+from sagemaker.experiments import Experiment, Run, SortByType, SortOrderType, list_runs, load_run
+from sagemaker.processing import FrameworkProcessor, Processor
+from sagemaker.sklearn.estimator import SKLearn
+
+ROLE = "arn:aws:iam::000000000000:role/any"
+ONE = {"instance_count": 1, "instance_type": "ml.m5.xlarge"}
+CLIENTS = Path(__file__).parents[1]
+
+
+def runs():
+    """Run: parameters, metrics, files; load_run, list_runs; a job that is started within; a run that fails"""
+    experiment = unique("runs")
+    Path("made.csv").write_text("1,2\n")
+    with Run(experiment_name=experiment, run_name="first", tags=[{"Key": "team", "Value": "a"}]) as run:
+        run.log_parameters({"rate": 0.1, "text": "a"})
+        for step in range(12):
+            run.log_metric("loss", 1 / (step + 1), step=step)
+        run.log_file("made.csv", name="made", is_output=False)
+        run.log_artifact("model", "s3://bucket/model")
+        with load_run() as same:
+            assert same is run
+        processor = Processor(
+            role=ROLE, image_uri="python:3.11", entrypoint=["true"], base_job_name=unique("job"), **ONE
+        )
+        processor.run(logs=False)
+        told = processor.latest_job.describe()["ExperimentConfig"]
+        assert told == run.experiment_config
+    raised(ZeroDivisionError, lambda: _fail(experiment))
+    listed = list_runs(experiment, sort_by=SortByType.NAME, sort_order=SortOrderType.ASCENDING)
+    assert [one.run_name for one in listed] == ["first", "second"]
+    with load_run(run_name="first", experiment_name=experiment) as again:
+        again.log_parameter("added", 1)
+    found = ExperimentAnalytics(experiment, sort_by="TrialComponentName", sort_order="Ascending").dataframe()
+    rows = found.set_index("TrialComponentName").to_dict("index")
+    first = rows[f"{experiment}-first"]
+    assert (first["rate"], first["text"], first["added"]) == (0.1, "a", 1.0)
+    assert (first["loss - Count"], first["loss - Max"], first["loss - Last"]) == (12, 1.0, 1 / 12)
+    assert first["made - MediaType"] == "text/csv"
+    assert first["Trials"] == [run.experiment_config["TrialName"]]
+    assert f"{processor.latest_job.job_name}-aws-processing-job" in rows
+    assert Experiment.load(experiment).experiment_name == experiment
+
+
+def _fail(experiment):
+    with Run(experiment_name=experiment, run_name="second"):
+        _ = 1 / 0
+
+
+def run_in_job():
+    """load_run in a job's script, which has this SDK by its requirements.txt: metrics and parameters"""
+    source = Path("source")
+    source.mkdir()
+    (source / "train.py").write_text(_IN_JOB)
+    _require_this_sdk(source)
+    made = FrameworkProcessor(
+        estimator_cls=SKLearn,
+        framework_version="1.2-1",
+        image_uri="python:3.11",
+        role=ROLE,
+        base_job_name=unique("job"),
+        **ONE,
+    )
+    with Run(experiment_name=unique("in"), run_name="job") as run:
+        run.log_parameter("outside", 1)
+    # Not within the block: its end would say once more what it knows of the run.
+    made.run(code="train.py", source_dir="source", experiment_config=run.experiment_config)
+    found = ExperimentAnalytics(unique("in")).dataframe()
+    row = found.set_index("TrialComponentName").loc[f"{unique('in')}-job"]
+    assert (row["outside"], row["inside"], row["score - Last"]) == (1.0, "yes", 0.5)
+
+
+_IN_JOB = """
+try:
+    from sagemaker.experiments import load_run
+except ImportError:
+    from penstock.experiments import load_run
+with load_run() as run:
+    run.log_parameter("inside", "yes")
+    run.log_metric("score", 0.5)
+"""
+
+
+def _require_this_sdk(folder):
+    """What the client's own environment has, so that nothing new is fetched."""
+    own = importlib.util.find_spec("penstock")
+    client = "sagemaker-v2" if own is None else "penstock"
+    shutil.copy(CLIENTS / "locks" / f"{client}.lock", folder / "requirements.txt")
+    if own is not None:  # no index has it, so it lies beside the script
+        shutil.copytree(Path(own.origin).parent, folder / "penstock")
+
+
+if __name__ == "__main__":
+    main(globals())
