@@ -11,7 +11,7 @@ import pytest
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.store import listing, stretches
 from penstock.store.database import Store
-from penstock.store.listing import JobQuery, SortKey
+from penstock.store.job_query import JobQuery, SortKey
 from penstock.testing.stores import StoreBase, found, new_job
 
 SORTS: tuple[SortKey, ...] = ("Name", "CreationTime", "Status")
