@@ -14,7 +14,7 @@ from penstock.api.context import Context
 from penstock.api.entities import named_by_arn
 from penstock.api.processing import find_by_arn, no_resource
 from penstock.api.translate import invalid
-from penstock.errors import Conflict
+from penstock.errors import Missing
 from penstock.job.experiments import Component, key_of
 from penstock.store.metrics import Metric
 from penstock.wire.faults import Fault
@@ -49,7 +49,7 @@ def put(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
     try:
         context.store.metrics.put(component, good)
-    except Conflict as error:
+    except Missing as error:
         raise invalid(
             f"The trial component {component} does not exist. CreateTrialComponent makes one; a processing job with an "
             "ExperimentConfig has one named <job>-aws-processing-job. Name it in lower case here."

@@ -8,7 +8,7 @@ database to the same; what differs between them is in `dialect.py`.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from penstock.store.lineage import Lineage
 from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs
+from penstock.store.portions import portions
 from penstock.store.rows import (
     carrier_row,
     host_move_row,
@@ -130,10 +131,14 @@ class Store:
         rows.sort(key=lambda row: row.arn != arn)
         return to_job(rows[0]) if rows else None
 
-    def jobs_of_uids(self, uids: Sequence[str]) -> dict[str, Job]:
+    def jobs_of_uids(self, uids: Iterable[str]) -> dict[str, Job]:
         """The jobs with these uids, by them."""
         with self._reading() as c:
-            return {row.uid: to_job(row) for row in c.execute(select(jobs).where(jobs.c.uid.in_(uids)))}
+            return {
+                row.uid: to_job(row)
+                for some in portions(uids)
+                for row in c.execute(select(jobs).where(jobs.c.uid.in_(some)))
+            }
 
     def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.
@@ -171,14 +176,8 @@ class Store:
             c.execute(delete(tags).where(tags.c.arn == job.arn))
             uploads.forget(c, job.uid)
 
-    def active_jobs(self) -> list[Job]:
-        """All jobs that have not ended, oldest first."""
-        query = select(jobs).where(ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
-
     def begun_jobs(self) -> list[Job]:
-        """Those of them that have been started, oldest first. Few, however long the queue."""
+        """The jobs that have been started and have not ended, oldest first. Few, however long the queue."""
         with self._cursors.read() as cursor:
             return [to_job(row) for row in self._say.begun.rows(cursor)]
 

@@ -6,18 +6,19 @@ what is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from penstock.errors import InUse, Missing
+from penstock.errors import InUse
 from penstock.job.experiments import Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact
 from penstock.store import finding, lineage, metrics, tagging
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, Entity, entities, to_entity, to_row
+from penstock.store.entities import TABLES, Entity, entities, lock, to_entity, to_row
 from penstock.store.finding import Condition, Order
+from penstock.store.portions import portions
 from penstock.store.tables import associations, components, experiments, members, tags, trials
 
 
@@ -45,6 +46,11 @@ class Experiments:
         with self._dialect.reader.connect() as c:
             row = c.execute(statement).first()
         return None if row is None else to_entity(kind, row)
+
+    def named(self, kind: type[Entity], keys: Iterable[str]) -> dict[str, Entity]:
+        """Those with these keys that there are, by them."""
+        with self._dialect.reader.connect() as c:
+            return finding.named(c, kind, keys)
 
     def find(
         self,
@@ -121,43 +127,43 @@ class Experiments:
             one = members.c.trial == key_of(trial), members.c.component == key_of(component)
             c.execute(delete(members).where(*one))
 
-    def parents(self, of: Sequence[str] | None = None) -> dict[str, list[tuple[str, str]]]:
-        """The trials that components (or all of them) are in, each with its experiment, by the component's key."""
+    def parents(self, of: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """The trials that components are in, each with its experiment, by the component's key."""
         statement = (
             select(members.c.component, trials.c.name, experiments.c.name)
             .join(trials, trials.c.key == members.c.trial)
             .join(experiments, experiments.c.key == members.c.experiment)
             .order_by(members.c.component, members.c.trial)
         )
-        if of is not None:
-            statement = statement.where(members.c.component.in_(of))
         found: dict[str, list[tuple[str, str]]] = {}
         with self._dialect.reader.connect() as c:
-            for component, trial, experiment in c.execute(statement):
-                found.setdefault(component, []).append((trial, experiment))
+            for some in portions(of):
+                for component, trial, experiment in c.execute(statement.where(members.c.component.in_(some))):
+                    found.setdefault(component, []).append((trial, experiment))
         return found
 
-    def members(self, of: Sequence[str]) -> dict[str, list[Component]]:
+    def members(self, of: Iterable[str]) -> dict[str, list[Component]]:
         """The components of trials, by the trials' keys."""
         statement = (
             select(components, members.c.trial)
             .join(members, members.c.component == components.c.key)
-            .where(members.c.trial.in_(of))
             .order_by(members.c.trial, components.c.created_at, components.c.key)
         )
         found: dict[str, list[Component]] = {}
         with self._dialect.reader.connect() as c:
-            for row in c.execute(statement):
-                found.setdefault(row.trial, []).append(to_entity(Component, row))
+            for some in portions(of):
+                for row in c.execute(statement.where(members.c.trial.in_(some))):
+                    found.setdefault(row.trial, []).append(to_entity(Component, row))
         return found
 
-    def tags(self, arns: Sequence[str]) -> dict[str, dict[str, str]]:
+    def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
         """The tags of many, by their ARNs."""
-        statement = select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)
+        statement = select(tags).order_by(tags.c.key)
         found: dict[str, dict[str, str]] = {}
         with self._dialect.reader.connect() as c:
-            for row in c.execute(statement):
-                found.setdefault(row.arn, {})[row.key] = row.value
+            for some in portions(arns):
+                for row in c.execute(statement.where(tags.c.arn.in_(some))):
+                    found.setdefault(row.arn, {})[row.key] = row.value
         return found
 
     def put_tags(
@@ -170,18 +176,6 @@ class Experiments:
         """
         with self._dialect.engine.begin() as c:
             return tagging.put(c, lock(c, TABLES[kind], name), new, most)
-
-
-def lock(c: Connection, table: Any, name: str) -> str:
-    """Keep a row from being removed or changed until the transaction ends; its ARN.
-
-    Raises:
-        Missing: It is not there.
-    """
-    row = c.execute(select(table.c.arn).where(table.c.key == key_of(name)).with_for_update()).first()
-    if row is None:
-        raise Missing(f"There is no {name} among the {table.name}.")
-    return str(row.arn)
 
 
 def put(

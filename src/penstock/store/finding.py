@@ -5,13 +5,14 @@ What can't be asked so (a parameter, a part of a job) is for the caller to judge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, or_, select, tuple_
 
 from penstock.store.entities import TABLES, Entity, entities, to_entity
+from penstock.store.portions import portions
 from penstock.store.tables import members, metric_summaries, tags
 
 Operator = Literal["=", "!=", ">", ">=", "<", "<=", "in", "contains"]
@@ -60,13 +61,19 @@ def find(
     keys = _keys(kind, conditions, order, after)
     rows = c.execute(keys if limit is None else keys.limit(limit + 1)).all()
     page = rows if limit is None else rows[:limit]
-    statement = entities(kind)
-    if limit is not None or conditions:
-        statement = statement.where(TABLES[kind].c.key.in_([row.key for row in page]))
-    by_key = {row.key: row for row in c.execute(statement)}
-    found = [to_entity(kind, by_key[row.key]) for row in page if row.key in by_key]
+    by_key = named(c, kind, [row.key for row in page])
+    found = [by_key[row.key] for row in page if row.key in by_key]
     more = len(rows) > len(page)
     return found, [page[-1].value, page[-1].key] if more else None
+
+
+def named(c: Connection, kind: type[Entity], keys: Iterable[str]) -> dict[str, Entity]:
+    """Those with these keys that there are, by them."""
+    return {
+        row.key: to_entity(kind, row)
+        for some in portions(keys)
+        for row in c.execute(entities(kind).where(TABLES[kind].c.key.in_(some)))
+    }
 
 
 def count(c: Connection, kind: type[Any], conditions: Sequence[Condition]) -> int:

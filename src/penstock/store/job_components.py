@@ -8,12 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of
+from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of, trial_of
 from penstock.job.life import Job
 from penstock.job.lineage import lineage_of
 from penstock.store import lineage
 from penstock.store.dialect import Dialect
-from penstock.store.experiments import lock, put, put_into, remove
+from penstock.store.entities import lock
+from penstock.store.experiments import put, put_into, remove
 from penstock.store.statements import Statements
 from penstock.store.tables import components, experiments, jobs, trials
 
@@ -47,23 +48,21 @@ def follow(cursor: Any, say: Statements, job: Job) -> None:
 
 def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:
     """The trial that the job's component goes into, locked; None without one."""
-    config = job.request["ExperimentConfig"]
-    experiment, name = config.get("ExperimentName"), config.get("TrialName")
-    if name is not None:
+    config, name = job.request["ExperimentConfig"], trial_of(job)
+    experiment = config.get("ExperimentName")
+    if name is None:
+        return None
+    if "TrialName" in config:
         lock(c, trials, name)
         its_own = c.execute(select(trials.c.experiment_key).where(trials.c.key == key_of(name))).scalar_one()
         if experiment is not None and key_of(experiment) != its_own:
             lock(c, experiments, experiment)
             raise Missing(f"The trial {name} is not in the experiment {experiment}, but in {its_own}.")
-        return str(name)
-    if experiment is None:
-        return None
+        return name
     lock(c, experiments, experiment)
-    # By the uid: a trial of the job's name may have been left by one before it.
-    new = f"{job.uid}-aws-trial"
-    arn = entity_arn(job.arn, Trial, new)
-    put(c, dialect, Trial(new, arn, experiment, new, job.created_at, job.created_at), {})
-    return new
+    arn = entity_arn(job.arn, Trial, name)
+    put(c, dialect, Trial(name, arn, experiment, name, job.created_at, job.created_at), {})
+    return name
 
 
 def _make_room(c: Connection, name: str) -> None:

@@ -14,8 +14,10 @@ from itertools import groupby
 
 from sqlalchemy import Connection, delete, insert, select
 
-from penstock.errors import Conflict
+from penstock.job.experiments import key_of
 from penstock.store.dialect import Dialect
+from penstock.store.entities import lock
+from penstock.store.portions import portions
 from penstock.store.tables import components, metric_summaries, metrics
 
 
@@ -55,15 +57,14 @@ class Metrics:
         self._reader = dialect.reader
 
     def put(self, component: str, new: Sequence[Metric]) -> None:
-        """Add values to a component, which is named in lower case.
+        """Add values to a component, which is named in whatever letters.
 
         Raises:
-            Conflict: There is no such trial component.
+            Missing: There is no such trial component.
         """
+        component = key_of(component)
         with self._engine.begin() as c:
-            locked = select(components.c.key).where(components.c.key == component).with_for_update()
-            if c.execute(locked).first() is None:
-                raise Conflict(f"There is no trial component {component}.")
+            lock(c, components, component)
             if not new:
                 return
             c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
@@ -97,13 +98,13 @@ def _summaries(
     """By component and name, in their order; of all components and names, where none are given."""
     table = metric_summaries
     statement = select(table).order_by(table.c.component, table.c.name)
-    if of is not None:
-        statement = statement.where(table.c.component.in_(of))
     if names is not None:
         statement = statement.where(table.c.name.in_(names))
+    wanted = [statement] if of is None else [statement.where(table.c.component.in_(p)) for p in portions(of)]
     found: dict[str, dict[str, Summary]] = {}
-    for row in c.execute(statement):
-        found.setdefault(row.component, {})[row.name] = Summary(*row[1:])
+    for one in wanted:
+        for row in c.execute(one):
+            found.setdefault(row.component, {})[row.name] = Summary(*row[1:])
     return found
 
 

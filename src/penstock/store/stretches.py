@@ -97,7 +97,7 @@ class Stretches:
                 if (row.jobs + 1) % MOST == 0:
                     _cut(cursor, say, row.begins)
                 else:
-                    say.widen.run(cursor, of=row.begins, jobs=row.jobs + 1, **_widened(row, job))
+                    say.change.run(cursor, of=row.begins, jobs=row.jobs + 1, **_widened(row, job))
 
 
 class _Said:
@@ -119,9 +119,8 @@ class _Said:
         self.end = Bare(engine, select(func.min(begins).label("end")).where(begins > wanted))
         self.ended = Bare(engine, ended)
         self.ended_before = Bare(engine, ended.where(order.key < bindparam("end", type_=begins.type)))
-        self.widen = Bare(engine, update(table).where(begins == bindparam("of")), _SAID)
+        self.change = Bare(engine, update(table).where(begins == bindparam("of")), _SAID)
         self.add = Bare(engine, insert(table))
-        self.remove = Bare(engine, delete(table).where(begins == wanted))
         # The one before reaches as far as both then, and still says enough.
         self.give_up_empty = Bare(engine, delete(table).where(begins > first, ~some))
 
@@ -150,8 +149,10 @@ def _cut(cursor: Any, say: _Said, begins: Any) -> None:
         rows = say.ended.rows(cursor, wanted=begins)
     else:
         rows = say.ended_before.rows(cursor, wanted=begins, end=after.end)
-    say.remove.run(cursor, wanted=begins)
-    for row in _made(rows, begins):
+    first, *others = _made(rows, begins)
+    # Its row stays the same one: whoever waits for the row that serves as lock finds nothing once that is removed.
+    say.change.run(cursor, of=begins, **first)
+    for row in others:
         say.add.run(cursor, **row)
     say.give_up_empty.run(cursor)
 

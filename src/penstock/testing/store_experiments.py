@@ -130,7 +130,7 @@ class ExperimentSuite(StoreBase):
         fill(store, {"E": {"T": ["c", "d"], "U": ["C"]}, "F": {"V": ["c"]}})
         store.experiments.associate("c", "t")
         assert store.experiments.parents(["c", "none"]) == {"c": [("T", "E"), ("U", "E"), ("V", "F")]}
-        assert set(store.experiments.parents()) == {"c", "d"}
+        assert set(store.experiments.parents(["c", "d", "e"])) == {"c", "d"}
         assert {t: [c.name for c in cs] for t, cs in store.experiments.members(["t", "v"]).items()} == {
             "t": ["c", "d"],
             "v": ["c"],
@@ -267,10 +267,10 @@ class ExperimentSuite(StoreBase):
         store.delete_job(ended)
         assert store.experiments.get(Component, name) == told
         store.add_job(a_part("b", {"ExperimentName": "E"}), {})
-        [(trial, experiment)] = store.experiments.parents()["b-aws-processing-job"]
+        [(trial, experiment)] = store.experiments.parents(["b-aws-processing-job"])["b-aws-processing-job"]
         assert (trial, experiment) == ("b-u-aws-trial", "E")
         store.add_job(a_part("c", {"RunName": "r"}), {})
-        assert "c-aws-processing-job" not in store.experiments.parents()
+        assert store.experiments.parents(["c-aws-processing-job"]) == {}
         store.add_job(new_job("d"), {})
         assert store.experiments.get(Component, "d-aws-processing-job") is None
 
@@ -328,10 +328,10 @@ class ExperimentSuite(StoreBase):
             *(Metric("m", 5, n, value) for n, value in enumerate(values)),
         ]
         assert store.metrics.of("none", "m") == []
-        with pytest.raises(Conflict):
+        with pytest.raises(Missing):
             store.metrics.put("none", [])
-        with pytest.raises(Conflict):
-            store.metrics.put("A", [Metric("m", 1, None, 1.0)])  # by its key only
+        store.metrics.put("A", [Metric("n", 1, None, 1.0)])
+        assert store.metrics.of("a", "n") == [Metric("n", 1, None, 1.0)]
 
     def test_summaries_are_those_of_all_values_whatever_the_batches(self, store: Store) -> None:
         """The last is the latest, and of one time the one that came last."""
