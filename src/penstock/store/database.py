@@ -35,8 +35,8 @@ from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
 from penstock.store.host_events import HostEvents
+from penstock.store.job_query import JobQuery
 from penstock.store.lineage import Lineage
-from penstock.store.listing import JobQuery
 from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs

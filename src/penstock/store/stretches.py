@@ -57,18 +57,25 @@ class Order:
     table: Table
     key: Column[Any]
     """The column of a job by which it goes. A stretch begins at a value of it and ends where the next one begins."""
+    top: Any
+    """Where the last one ends: beyond every value."""
+
+    @property
+    def begins(self) -> Column[Any]:
+        """Where a stretch begins."""
+        return self.table.c.begins
 
 
-NAMES = Order(name_stretches, jobs.c.name)
-TIMES = Order(time_stretches, jobs.c.created_at)
+NAMES = Order(name_stretches, jobs.c.name, "\U0010ffff")
+TIMES = Order(time_stretches, jobs.c.created_at, _LONGEST)
 
 
 def letters(part: str) -> dict[int, int]:
     """Which bytes of a stretch's letters have which bits set, if one of its names has that part."""
     found: dict[int, int] = {}
-    for length in [n for n in _NOTED if n == len(part) or 3 <= n <= len(part)]:
-        for bit in _bits(_parts(part, length), length):
-            found[bit >> 3] = found.get(bit >> 3, 0) | 1 << (bit & 7)
+    length = next(n for n in sorted(_NOTED, reverse=True) if n <= len(part))
+    for bit in _bits(_parts(part, length), length):
+        found[bit >> 3] = found.get(bit >> 3, 0) | 1 << (bit & 7)
     return found
 
 
@@ -207,8 +214,9 @@ def _set(bits: bytearray, names: Sequence[str]) -> None:
             bits[bit >> 3] |= 1 << (bit & 7)
 
 
-def _parts(text: str, length: int) -> set[str]:
-    return {text[at : at + length] for at in range(len(text) - length + 1)}
+def _parts(text: str, length: int) -> Iterable[str]:
+    """Each once, in their order."""
+    return dict.fromkeys(text[at : at + length] for at in range(len(text) - length + 1))
 
 
 def _bits(parts: Iterable[str], length: int) -> Iterator[int]:
