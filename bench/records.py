@@ -1,7 +1,8 @@
 """What is on record must not make the server slower: 10,000 finished jobs against a million, on SQLite and PostgreSQL.
 
 A server for each size answers the same requests in turn, through HTTP, signed as any client's. `RECORDS=10000,50000`
-are other sizes.
+are other sizes, `RECORDS_TURNS` says how often each is asked. The first run fills the databases, some minutes; the
+rest takes a minute or two for each.
 """
 
 import contextlib
@@ -29,6 +30,9 @@ from penstock.store.tables import jobs
 
 SIZES = [int(size) for size in os.environ.get("RECORDS", "10000,1000000").split(",")]
 TURNS = int(os.environ.get("RECORDS_TURNS", "20"))
+#: What must hold: ms at most of the median and of 99 in 100, or how many times what it takes with the fewest jobs; and
+#: seconds to start.
+MEDIAN, LAST, RATIO, START = 10, 50, 1.3, 2
 PORT = 17950
 #: Filled databases, by schema and size: each run works on copies.
 CACHE = Path(__file__).parents[1] / ".cache" / "bench-records"
@@ -53,7 +57,6 @@ def main():
 
 
 def measure(kind, servers):
-    rows = [("start-up", *(f"{1000 * took:.0f}" for *_, took, _ in servers), "")]
     times = {}
     for turn in range(TURNS):
         for size, port, keys, *_ in servers:
@@ -64,20 +67,30 @@ def measure(kind, servers):
                 assert answer.startswith(b"HTTP/1.1 200"), answer
                 if turn:  # the first one warms up
                     times.setdefault((what, size), {}).setdefault(detail, []).append(took)
+    took = [took for *_, took, _ in servers]
+    good = [took[-1] < START]
+    rows = [("start-up", *(f"{1000 * t:.0f}" for t in took), "", "yes" if good[0] else "NO")]
     for what in dict.fromkeys(what for what, _ in times):
-        cells, worst = [], []
-        for size, *_ in servers:
-            # Of all the orders that a list has, the slowest one.
-            found = max(times[what, size].values(), key=statistics.median)
-            worst.append(statistics.median(found))
-            cells.append(f"{worst[-1]:.1f} / {sorted(found)[int(0.99 * len(found))]:.1f}")
-        rows.append((what, *cells, f"{worst[-1] / worst[0]:.1f}"))
-    rows.append(("memory at most, MiB", *(f"{peak(pid):.0f}" for *_, pid in servers), ""))
+        found = [figures(times[what, size]) for size, *_ in servers]
+        ratio = found[-1][0] / found[0][0]
+        holds = (found[-1][0] <= MEDIAN and found[-1][1] <= LAST) or ratio <= RATIO
+        good.append(holds)
+        cells = [f"{median:.1f} / {last:.1f}" for median, last in found]
+        rows.append((what, *cells, f"{ratio:.1f}", "yes" if holds else "NO"))
+    rows.append(("memory at most, MiB", *(f"{peak(pid):.0f}" for *_, pid in servers), "", ""))
     show(
-        f"{kind}: ms of a request by the number of finished jobs, median / p99, of the slowest order ({machine()})",
-        ("", *(f"{size:,}" for size, *_ in servers), "ratio"),
+        f"{kind}: ms of a request by the number of finished jobs: median of the slowest order / p99 of all orders;"
+        f" at most {MEDIAN} / {LAST}, or {RATIO} times the first, and {START} s to start:"
+        f" {sum(good)} of {len(good)} hold ({machine()})",
+        ("", *(f"{size:,}" for size, *_ in servers), "ratio", "holds"),
         rows,
     )
+
+
+def figures(by_order):
+    """The median of the slowest order, and what 99 of 100 requests of any order need at most."""
+    everything = sorted(itertools.chain.from_iterable(by_order.values()))
+    return max(map(statistics.median, by_order.values())), everything[int(0.99 * len(everything))]
 
 
 def peak(pid):
@@ -106,10 +119,20 @@ def calls(size, turn, port, keys):
         "name, rare part": {"NameContains": f"-{random.randrange(1000):03}-x"},
         "name, one day": {"NameContains": when(random.randrange(size), size)[:10]},
         "name, part of none": {"NameContains": "none-such"},
+        "name, whole": {"NameContains": name_of(random.randrange(size), size)},
+        "name, two letters": {"NameContains": "q-"},
         **{f"status {status}": {"StatusEquals": status} for status in ("Completed", "Failed", "InProgress")},
         "status and name": {"StatusEquals": "Failed", "NameContains": "train"},
+        "status and rare part": {"StatusEquals": "Failed", "NameContains": f"-{random.randrange(1000):03}-x"},
+        "status and last hour": {"StatusEquals": "Failed", "CreationTimeAfter": END / 1000 - 3600},
         "status and newer half": {"StatusEquals": "Failed", "CreationTimeAfter": middle},
+        "status, modified later": {"StatusEquals": "Failed", "LastModifiedTimeAfter": middle},
         "name and newer half": {"NameContains": "train", "CreationTimeAfter": middle},
+        "name and last hour": {"NameContains": "train", "LastModifiedTimeAfter": END / 1000 - 3600},
+        "rare part, newer half": {
+            "NameContains": f"-{random.randrange(1000):03}-x",
+            "LastModifiedTimeAfter": middle,
+        },
         "created and modified": {
             "CreationTimeAfter": middle - 86400,
             "CreationTimeBefore": middle,

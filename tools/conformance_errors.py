@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from penstock.api import logs
+from penstock.api.admission import Admission
 from penstock.api.app import LARGEST_BODY, Application
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
@@ -184,7 +185,13 @@ def answers() -> Iterator[tuple[str, str, str, str, str]]:
         store = open_sqlite(Path(folder) / "penstock.db")
         at = [NOW]
         context = Context(
-            store, FileLogbook(Path(folder) / "logs"), REGION, ACCOUNT, lambda: at[0], lambda **_: None
+            store,
+            FileLogbook(Path(folder) / "logs"),
+            REGION,
+            ACCOUNT,
+            lambda: at[0],
+            lambda **_: None,
+            Admission(store.add_jobs),
         )
         callers = Callers(KEY, Lender(KEY.secret), store.job_of_uid, context.clock)
         application = Application(context, callers, _no_store, dict, lambda: None)  # type: ignore[arg-type]

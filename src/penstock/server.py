@@ -20,6 +20,7 @@ from typing import Any, Self
 import uvicorn
 
 from penstock._version import __version__
+from penstock.api.admission import Admission
 from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
@@ -121,7 +122,7 @@ class _Server:
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
         self._keeper = Keeper(policy, records, settings.home, shelves, now)
-        self._news = News()
+        self._news = News(others=not self._store.in_process)
         self._dispatcher = Dispatcher(
             self._store,
             self._logbook,
@@ -142,6 +143,7 @@ class _Server:
             account=settings.account,
             clock=now,
             wake=self._dispatcher.wake,
+            admission=Admission(self._store.add_jobs),
             news=self._news,
             local_inputs=settings.local_inputs,
             signer=self._keys.access_key_id,

@@ -48,6 +48,8 @@ JUNK = (
 )  # fmt: skip
 #: Errors that no operation's model has and any may answer with.
 COMMON = {"ValidationException", "SerializationException"}
+#: How a service says that a value can't be.
+REFUSED = {"ValidationException", "ValidationError", "InvalidParameterException", "InvalidInput"}
 #: Spoilt calls for each drawn one.
 SPOILT = 8
 _UNUSED = itertools.count()
@@ -197,7 +199,7 @@ def sound(data, request):
 
 
 def without_nul(value):
-    """NUL passes the models and is refused by name."""
+    """NUL passes the models and is refused all the same."""
     if isinstance(value, dict):
         return {without_nul(k): without_nul(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -323,6 +325,24 @@ def any_call(client, data, service, operation, shape):
     judge(send(client, service, operation, document), service, operation)
     for _ in range(SPOILT):
         judge(send(client, service, operation, spoilt(data, document)), service, operation)
+
+
+def nul_in_a_text(client, data, service, operation, shape):
+    """One call drawn from the model, with a NUL character in one of its texts, whichever."""
+    document = data.draw(values(shape)) if shape is not None else {}
+    texts = [path for path in places(document) if isinstance(found(document, path), str)]
+    if not texts:
+        return
+    *above, last = data.draw(st.sampled_from(texts))
+    found(document, above)[last] += "\0"
+    assert judge(send(client, service, operation, document), service, operation) in REFUSED
+
+
+def found(value, path):
+    """What is at one of the places of a document."""
+    for step in path:
+        value = value[step]
+    return value
 
 
 def round_trip(client, data):

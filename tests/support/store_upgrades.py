@@ -17,10 +17,11 @@ from penstock.errors import ConfigurationError
 from penstock.job.claim import claim_of
 from penstock.job.experiments import Component
 from penstock.job.life import Phase, StopAsked, advance
+from penstock.job.metrics import Metric
 from penstock.job.uploads import Upload
 from penstock.store import schema
 from penstock.store.database import JobQuery
-from penstock.store.metrics import Metric
+from penstock.store.finding import Condition, Value
 from penstock.store.tables import metadata
 from penstock.testing.stores import StoreBase, new_job, open_store
 
@@ -126,7 +127,7 @@ class UpgradeSuite(StoreBase):
                 "Plain",
                 "ab",
             ]
-            assert [j.name for j in store.active_jobs()] == ["Part", "ab"]
+            assert store.active_count() == 2
             assert [j.name for j in store.begun_jobs()] == ["ab"]
             assert store.waiting() == store.waiting(1) == [claim_of(store.job("Part"))]
             assert [j.name for j in store.list_jobs(JobQuery(name_contains="lai"), 9)[0]] == ["Plain"]
@@ -143,7 +144,9 @@ class UpgradeSuite(StoreBase):
             assert (component.job_uid, component.source, component.run_name) == ("Part-u", "arn:Part", "r")
             assert (component.status, component.modified_at) == ("InProgress", 7)
             assert component.parameters["SageMaker.InstanceCount"] == {"NumberValue": 2.0}
-            assert store.experiments.parents() == {_COMPONENT: [("T", "E")]}
+            two = Condition(Value("number", "parameter", "SageMaker.InstanceCount"), "=", 2.0)
+            assert store.experiments.count(Component, [two]) == 1
+            assert store.experiments.parents([_COMPONENT]) == {_COMPONENT: [("T", "E")]}
             assert store.tags(component.arn) == {"part": "v"}
             kept = [Metric("m", 1, None, 2.5)] if revision >= "0002" else []
             assert store.metrics.of(_COMPONENT, "m") == kept
@@ -162,7 +165,8 @@ class UpgradeSuite(StoreBase):
             store.save_job(advance(store.job("Part"), StopAsked(), 9))
             store.delete_job(plain)
             store.add_job(new_job("Plain"), {})
-            assert [j.name for j in store.active_jobs()] == ["ab", "Plain"]
+            assert store.active_count() == 2
+            assert [claim.name for claim in store.waiting()] == ["Plain"]
 
     @REFLECTION
     def test_the_migrations_make_the_tables_that_the_code_expects(self, address, bare_address):

@@ -12,6 +12,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from penstock.api.admission import Admission
 from penstock.api.app import Application
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
@@ -51,7 +52,13 @@ class WireClient:
         """With `access`, the real gateway passes S3's requests on there; `own`: as to a store of Penstock's own."""
         self.store = open_sqlite(folder / "p.db")
         self.context = Context(
-            self.store, FileLogbook(folder / "logs"), REGION, ACCOUNT, now, lambda **_: None
+            self.store,
+            FileLogbook(folder / "logs"),
+            REGION,
+            ACCOUNT,
+            now,
+            lambda **_: None,
+            Admission(self.store.add_jobs),
         )
         callers = Callers(Key(KEY.access_key, KEY.secret_key), LENDER, self.store.job_of_uid, now)
         if access is not None:
@@ -77,8 +84,17 @@ class WireClient:
         """Sign a request and send it. See `signed` for what else may be given."""
         return self.deliver(*signed(method, path, body, target, **how))
 
-    def deliver(self, method, path, headers, body, *, cut=None):
-        """Hand a request over as it is; with `cut`, the client leaves after so many bytes of the body."""
+    def deliver(self, method, path, headers, body, *, cut=None, leaves=None):
+        """Hand a request over as it is.
+
+        Args:
+            method: And the others: as `signed` gives them.
+            path: With the query.
+            headers: Raw.
+            body: All of it.
+            cut: The client leaves after so many bytes of the body.
+            leaves: Awaited when all is sent; then the client leaves. By default it stays.
+        """
         path, _, query = path.partition("?")
         scope = {
             "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
@@ -88,7 +104,11 @@ class WireClient:
         got = []
 
         async def receive():
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+            if messages:
+                return messages.pop(0)
+            if cut is None:
+                await (leaves or asyncio.Event().wait)()
+            return {"type": "http.disconnect"}
 
         async def answer(message):
             got.append(message)

@@ -29,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 from penstock import disk
 from penstock.api import callers, own, permissions, reports
 from penstock.api.context import Context
-from penstock.api.gateway import S3Gateway, signed_request
+from penstock.api.gateway import S3Gateway, signed_request, until_gone
 from penstock.api.operations import OPERATIONS
 from penstock.job.local_inputs import as_s3
 from penstock.job.seal import NONCE, SEAL, seal
@@ -127,7 +127,7 @@ class Application:
             context = self._context if who.job is None else replace(self._context, caller=who.job)
             if service == "sagemaker" and scope["path"].startswith(own.PATH):
                 asked = scope["method"], scope["path"], scope["query_string"], body
-                if (answer := await own.serve(context, *asked)) is not None:
+                if (answer := await own.serve(context, *asked, lambda: until_gone(receive))) is not None:
                     return reply.document(answer, request_id)
             call = _parse(service, scope, claimed, body)
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.api import entities
+from penstock.api import entities, permissions
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import SOURCE_TYPE, Component, Trial, key_of
-from penstock.job.lineage import Artifact, Association
+from penstock.job.experiments import Trial
+from penstock.job.life import Job
+from penstock.job.lineage import Artifact, Association, type_of
 from penstock.store.lineage import AssociationQuery
 from penstock.wire.faults import not_found
 
@@ -29,6 +30,8 @@ def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     ends = [_end(context, params[name]) for name in ("SourceArn", "DestinationArn")]
     if not any(isinstance(one, Artifact) for one in ends):
         raise invalid("An association needs an artifact at one of its ends.")
+    if context.caller is not None:
+        _check_its_own(context, context.caller, ends)
     source, destination = ends
     new = Association(
         source.arn,
@@ -36,15 +39,15 @@ def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         params.get("AssociationType"),
         context.clock(),
         entities.who(context),
-        _type(source),
-        _type(destination),
+        type_of(source) or "",
+        type_of(destination) or "",
     )
     if source.arn == destination.arn:
         raise invalid("Nothing can be associated with itself.")
     try:
         context.store.lineage.add(new, [(type(one), one.arn.rpartition("/")[2]) for one in ends])
     except Missing as error:  # deleted between reading and writing
-        raise not_found(f"An end of the association does not exist: {error}.") from error
+        raise not_found(f"An end of the association does not exist: {error}") from error
     except InUse as error:
         raise invalid(f"Association from '{source.arn}' to '{destination.arn}' already exists.") from error
     return {"SourceArn": source.arn, "DestinationArn": destination.arn}
@@ -113,21 +116,21 @@ def _end(context: Context, arn: str) -> Any:
     return entities.find(context, *named)
 
 
-def _type(one: Any) -> str:
-    if isinstance(one, Artifact):
-        return one.type
-    return SOURCE_TYPE if isinstance(one, Component) and one.source is not None else ""
+def _check_its_own(context: Context, job: Job, ends: Sequence[Any]) -> None:
+    """See that a job's program speaks of artifacts of its own making alone.
+
+    Raises:
+        Fault: AccessDeniedException.
+    """
+    for one in ends:
+        if isinstance(one, Artifact) and one.created_by != entities.who(context):
+            raise permissions.denied(context.account, job, "sagemaker:AddAssociation", one.arn)
 
 
 def _names(context: Context, found: Sequence[Association]) -> dict[str, str]:
-    """The names of all ends, by their ARNs."""
-    names: dict[str, str] = {}
-    for arn in {end for one in found for end in (one.source, one.destination)}:
-        named = entities.named_by_arn(context, arn)
-        one = named and context.store.experiments.get(named[0], key_of(named[1]))
-        if one and one.name:
-            names[arn] = one.name
-    return names
+    """The names of all ends that have one, by their ARNs."""
+    ends = {end for one in found for end in (one.source, one.destination)}
+    return {arn: one.name for arn, one in entities.at_arns(context, ends).items() if one.name}
 
 
 def _lower(arn: str | None) -> str | None:

@@ -18,7 +18,7 @@ from penstock.images import kinds
 from penstock.images.contents import contents
 from penstock.images.references import is_reference
 from penstock.images.uris import parse
-from penstock.job import local_inputs
+from penstock.job import local_inputs, metrics
 from penstock.job.claim import PRIORITY, priority_of
 from penstock.job.lock import VARIABLE
 
@@ -46,10 +46,10 @@ def broken_rules(
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
     return [
-        *(_texts(request, "") if _has_nul(request) else ()),
         *_cluster(request["ProcessingResources"]["ClusterConfig"]),
         *_application(request, runtime, no_engine),
         *_size(request),
+        *metrics.broken_rules(request.get("Environment") or {}),
         *(_data(inputs, outputs, local) if inputs or outputs else ()),
         *broken_tags(request.get("Tags") or []),
     ]
@@ -67,34 +67,6 @@ def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
                 priority_of({PRIORITY: tag["Value"]})
             except ValueError as error:
                 yield f"tags: {PRIORITY}: {error}."
-
-
-def _has_nul(request: Mapping[str, Any]) -> bool:
-    """Whether `_texts` has anything to say, which almost never is so: told without the places."""
-    values: list[Any] = [request]
-    for value in values:  # which grows by what is found within
-        if isinstance(value, str):
-            if "\0" in value:
-                return True
-        elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
-            values += value
-            values += value.values()
-        elif isinstance(value, list):
-            values += value
-    return False
-
-
-def _texts(value: Any, where: str) -> Iterator[str]:
-    """NUL passes AWS's patterns, but no argument, variable or path can hold it."""
-    if isinstance(value, str) and "\0" in value:
-        yield f"{where} holds a NUL character, which no argument, variable or path can have."
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _texts(name, where)
-            yield from _texts(inner, f"{where}.{name}" if where else str(name))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value, 1):
-            yield from _texts(inner, f"{where}.{number}")
 
 
 def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:

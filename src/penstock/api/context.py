@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from penstock.api.admission import Admission
 from penstock.api.news import News
@@ -32,6 +32,8 @@ class Context:
     clock: Callable[[], int]
     wake: Callable[..., None]
     """`Dispatcher.wake`."""
+    admission: Admission
+    """The way of new jobs into the store, for all who call at the same time."""
     news: News = field(default_factory=News)
     caller: Job | None = None
     """The job whose program asks; None for whoever has the home's keys."""
@@ -59,13 +61,6 @@ class Context:
     """Why no new job is taken for want of room, and what to do; None: there is. It answers at once."""
     retention: tuple[Policy, Records] | None = None
     """The rules of how long ended jobs and logs are kept, and what carries them out."""
-    admission: Admission = field(default=cast("Admission", None), repr=False)
-    """The way of new jobs into the store, for all who call at the same time; made of the store unless given."""
-
-    def __post_init__(self) -> None:
-        """All contexts that are made of this one share its admission."""
-        if cast("Admission | None", self.admission) is None:
-            object.__setattr__(self, "admission", Admission(self.store.add_jobs))
 
     def job_arn(self, name: str) -> str:
         """The ARN of the processing job of that name."""

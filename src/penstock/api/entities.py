@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.api.checks import broken_tags
 from penstock.api.context import Context
-from penstock.api.identity import caller
+from penstock.api.identity import caller, user_id
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import ARN_KINDS, Component, Experiment, Trial, key_of
+from penstock.job.experiments import Component, Experiment, Trial, entity_arn
 from penstock.job.lineage import Artifact
 from penstock.store.entities import Entity
 from penstock.store.finding import Condition, Order, Value
@@ -19,8 +19,6 @@ from penstock.wire.faults import Fault, not_found
 #: The API reference of all three lists.
 _PAGE = 10
 
-#: Kind -> how ARNs name it.
-_KINDS: Mapping[type[Any], str] = {**ARN_KINDS, Artifact: "artifact"}
 #: Kind -> how AWS's messages name it, in one word and otherwise, and several of what it is linked to.
 _WORDS: Mapping[type[Any], tuple[str, str, str]] = {
     Experiment: ("Experiment", "Experiment", "trials"),
@@ -32,16 +30,29 @@ _WORDS: Mapping[type[Any], tuple[str, str, str]] = {
 
 def arn_of(context: Context, kind: type[Any], name: str) -> str:
     """The ARN of the one of that name; names in ARNs are in lower case."""
-    return f"arn:aws:sagemaker:{context.region}:{context.account}:{_KINDS[kind]}/{key_of(name)}"
+    return entity_arn(context.job_arn(""), kind, name)
 
 
 def named_by_arn(context: Context, arn: str) -> tuple[type[Any], str] | None:
     """What an ARN of this account and region names; None for one of anything else."""
-    for kind in _KINDS:
+    for kind in _WORDS:
         start = arn_of(context, kind, "")
         if arn.lower().startswith(start) and len(arn) > len(start):
             return kind, arn[len(start) :]
     return None
+
+
+def at_arns(context: Context, arns: Iterable[str]) -> dict[str, Any]:
+    """What there is of these ARNs, which are in lower case, by them."""
+    keys: dict[type[Any], dict[str, str]] = {}
+    for arn in arns:
+        if named := named_by_arn(context, arn):
+            keys.setdefault(named[0], {})[named[1]] = arn
+    return {
+        of_kind[key]: one
+        for kind, of_kind in keys.items()
+        for key, one in context.store.experiments.named(kind, of_kind).items()
+    }
 
 
 def find(context: Context, kind: type[Entity], name: str) -> Entity:
@@ -105,7 +116,7 @@ def delete(context: Context, kind: type[Any], name: str) -> str:
 
 
 def tags_of(params: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a Create.
+    """The tags that a call gives.
 
     Raises:
         Fault: They can't be.
@@ -117,15 +128,17 @@ def tags_of(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def who(context: Context) -> str:
-    """The ARN of whoever calls."""
-    return str(caller(context, {})["Arn"])
+    """Who calls, to be kept: an ARN, and of a job's program, whose ARN others have as well, the job's uid after it."""
+    arn = str(caller(context, {})["Arn"])
+    return arn if context.caller is None else f"{arn} {context.caller.uid}"
 
 
-def user(arn: str | None) -> dict[str, Any] | None:
+def user(by: str | None) -> dict[str, Any] | None:
     """A UserContext: the identity of whoever has made or changed something; there are no profiles and domains."""
-    if arn is None:
+    if by is None:
         return None
-    return {"IamIdentity": {"Arn": arn, "PrincipalId": f"AROAPENSTOCK00000000:{arn.rpartition('/')[2]}"}}
+    arn = by.partition(" ")[0]
+    return {"IamIdentity": {"Arn": arn, "PrincipalId": user_id(arn)}}
 
 
 def listed(

@@ -18,7 +18,7 @@ from penstock.api.callers import Callers
 from penstock.api.outward import Pools
 from penstock.errors import ConfigurationError
 from penstock.job.run import S3Access
-from penstock.wire import claims, signature
+from penstock.wire import claims, faults, signature
 from penstock.wire.faults import Fault
 
 #: Headers that belong to one hop only (RFC 9110, 7.6.1). The server has answered an Expect by itself.
@@ -90,7 +90,7 @@ class S3Gateway:
         try:
             default = self._access()
         except ConfigurationError as error:  # keys that can't be renewed
-            raise Fault("ServiceUnavailable", str(error), 503) from error
+            raise faults.unavailable(str(error)) from error
         access = default.at(unquote(path.split(b"/")[1].decode("latin-1")) if b"/" in path else "")
         return access, self._own and access is default
 
@@ -142,7 +142,7 @@ class S3Gateway:
                 answer = [(k.lower(), v) for k, v in response.headers if k.lower() not in _HOP]
                 await send({"type": "http.response.start", "status": response.status, "headers": answer})
                 started = True
-                left = asyncio.create_task(_until_gone(receive))
+                left = asyncio.create_task(until_gone(receive))
                 async for chunk in response.aiter_stream():
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                     if left.done():
@@ -159,9 +159,7 @@ class S3Gateway:
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             if started:
                 raise  # the answer is cut off: so must be the connection
-            raise Fault(
-                "ServiceUnavailable", f"The object store at {url} does not answer: {error!r}", 503
-            ) from error
+            raise faults.unavailable(f"The object store at {url} does not answer: {error!r}") from error
 
 
 def signed_request(scope: Scope, body: bytes | None) -> signature.SignedRequest:
@@ -220,7 +218,7 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
     """Ends when the client has left; its request must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

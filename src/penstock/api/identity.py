@@ -10,6 +10,7 @@ from penstock.api.permissions import session_arn
 
 #: The role that GetCallerIdentity says the caller has assumed; `get_execution_role()` turns it into its ARN.
 ROLE = "penstock"
+_ROLE_ID = "AROAPENSTOCK00000000"
 
 
 def caller(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,10 +20,15 @@ def caller(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     if context.caller is not None:
         arn = session_arn(context.account, context.caller)
     return {
-        "UserId": f"AROAPENSTOCK00000000:{arn.rpartition('/')[2]}",
+        "UserId": user_id(arn),
         "Account": context.account,
         "Arn": arn,
     }
+
+
+def user_id(arn: str) -> str:
+    """What AWS calls the unique ID of an assumed role: the role's own, and the name of the session."""
+    return f"{_ROLE_ID}:{arn.rpartition('/')[2]}"
 
 
 def get_role(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +38,7 @@ def get_role(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "Role": {
             "Path": "/",
             "RoleName": name,
-            "RoleId": "AROAPENSTOCK00000000",
+            "RoleId": _ROLE_ID,
             "Arn": f"arn:aws:iam::{context.account}:role/{name}",
             "CreateDate": 0,
             "AssumeRolePolicyDocument": "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from penstock.api import entities
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
-from penstock.job.experiments import SOURCE_TYPE, Component, key_of
-from penstock.job.lineage import Artifact, Association
+from penstock.job.experiments import Component
+from penstock.job.lineage import Artifact, Association, type_of
 from penstock.wire.faults import not_found
 
 #: The API reference: the deepest that can be asked for, and the largest page; also where nothing is said.
@@ -24,39 +24,48 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("MaxDepth", "MaxResults"):  # the model has no least
         if params.get(name, 1) < 1:
             raise invalid(f"{name} must be 1 at least.")
-    start = params["StartArns"][0].lower()
-    if _thing(context, start) is None:
+    start, edged = params["StartArns"][0].lower(), bool(params.get("IncludeEdges"))
+    filters, size = params.get("Filters") or {}, params.get("MaxResults", _PAGE)
+    if not _things(context, [start]):
         raise not_found(f"The resource '{params['StartArns'][0]}' does not exist.")
-    depths, edges = _walk(context, start, params.get("Direction", "Both"), params.get("MaxDepth", _DEEPEST))
-    # Experiments are on the way, and no lineage entities; what is deleted in this moment is none any more.
-    things = {arn: one for arn in depths if arn != start and (one := _thing(context, arn)) is not None}
-    filters = params.get("Filters") or {}
-    wanted = {arn for arn, one in things.items() if _fits(one, filters)}
-    shown = set(wanted)
-    if params.get("IncludeEdges"):
-        shown |= _between(start, wanted, depths, edges) & things.keys()
-    placed: list[tuple[int, str]] = sorted((depths[arn], arn) for arn in shown)
     after = place(params.get("NextToken"))
     if after is not None and not entities.is_place(after, int):
         raise invalid("The NextToken is not one that QueryLineage returned.")
-    beyond = [one for one in placed if after is None or one > tuple(after)]
-    page = beyond[: params.get("MaxResults", _PAGE)]
+    depths, edges = {start: 0}, dict[tuple[str, str], Association]()
+    things: dict[str, Artifact | Component] = {}
+    beyond: list[tuple[int, str]] = []
+    steps = _walk(context, start, params.get("Direction", "Both"), params.get("MaxDepth", _DEEPEST))
+    for depth, (reached, met) in enumerate(steps, 1):
+        edges |= {(one.source, one.destination): one for one in met}
+        depths |= dict.fromkeys(reached, depth)
+        # Experiments are on the way, and no lineage entities; what is deleted in this moment is none any more.
+        things |= _things(context, reached)
+        shown = {arn for arn, one in things.items() if _fits(one, filters)}
+        if edged:
+            shown |= _between(start, shown, depths, edges.values()) & things.keys()
+        placed = sorted((depths[arn], arn) for arn in shown)
+        beyond = [one for one in placed if after is None or one > tuple(after)]
+        # Of the farthest ones not all edges have been met; and what fits none may lie on the way to what comes.
+        known = [one for one in beyond if one[0] < depth] if edged else beyond
+        if len(known) > size and not (edged and filters):
+            break
+    page = beyond[:size]
     told = {arn for _, arn in page}
     return {
         "Vertices": [
             {
                 "Arn": arn,
-                "Type": _type(things[arn]),
+                "Type": type_of(things[arn]),
                 "LineageType": _LINEAGE_TYPES.get(type(things[arn])),
             }
             for _, arn in page
         ],
         "Edges": [
             {"SourceArn": one.source, "DestinationArn": one.destination, "AssociationType": one.type}
-            for one in edges
+            for one in edges.values()
             if _farther(one, depths) in told and {one.source, one.destination} <= {start, *shown}
         ]
-        if params.get("IncludeEdges")
+        if edged
         else [],
         "NextToken": token(page[-1]) if len(page) < len(beyond) else None,
     }
@@ -64,25 +73,22 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _walk(
     context: Context, start: str, direction: str, deepest: int
-) -> tuple[dict[str, int], list[Association]]:
-    """How many associations away all things are that are reached, and the associations that were met."""
-    depths, found = {start: 0}, dict[tuple[str, str], Association]()
-    frontier = [start]
-    for depth in range(1, deepest + 1):
+) -> Iterator[tuple[set[str], Sequence[Association]]]:
+    """What is reached by one association more, step by step, and the associations that were met."""
+    seen, frontier = {start}, {start}
+    for _ in range(deepest):
         met = context.store.lineage.around(
             frontier, ascending=direction != "Descendants", descending=direction != "Ascendants"
         )
-        found |= {(one.source, one.destination): one for one in met}
-        ends = {end for one in met for end in (one.source, one.destination)}
-        frontier = sorted(ends - depths.keys())
-        depths |= dict.fromkeys(frontier, depth)
+        frontier = {end for one in met for end in (one.source, one.destination)} - seen
+        seen |= frontier
+        yield frontier, met
         if not frontier:
-            break
-    return depths, list(found.values())
+            return
 
 
 def _between(
-    start: str, wanted: set[str], depths: Mapping[str, int], edges: Sequence[Association]
+    start: str, wanted: set[str], depths: Mapping[str, int], edges: Iterable[Association]
 ) -> set[str]:
     """What lies on the shortest ways from the start to what is wanted."""
     nearer: dict[str, set[str]] = {}
@@ -102,25 +108,15 @@ def _farther(one: Association, depths: Mapping[str, int]) -> str:
     return max((one.source, one.destination), key=lambda arn: (depths.get(arn, -1), arn))
 
 
-def _thing(context: Context, arn: str) -> Artifact | Component | None:
-    named = entities.named_by_arn(context, arn)
-    if named is None or named[0] not in _LINEAGE_TYPES:
-        return None
-    found: Artifact | Component | None = context.store.experiments.get(named[0], key_of(named[1]))
-    return found
-
-
-def _type(one: Any) -> str | None:
-    if isinstance(one, Artifact):
-        return one.type
-    return SOURCE_TYPE if one.source is not None else None
+def _things(context: Context, arns: Iterable[str]) -> dict[str, Artifact | Component]:
+    return {arn: one for arn, one in entities.at_arns(context, arns).items() if type(one) in _LINEAGE_TYPES}
 
 
 def _fits(one: Any, filters: Mapping[str, Any]) -> bool:
     properties = filters.get("Properties") or {}
     has: Mapping[str, Any] = one.properties if isinstance(one, Artifact) else {}
     return (
-        ("Types" not in filters or _type(one) in filters["Types"])
+        ("Types" not in filters or type_of(one) in filters["Types"])
         and ("LineageTypes" not in filters or _LINEAGE_TYPES.get(type(one)) in filters["LineageTypes"])
         and one.created_at <= filters.get("CreatedBefore", one.created_at)
         and one.created_at >= filters.get("CreatedAfter", one.created_at)

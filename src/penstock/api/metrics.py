@@ -1,6 +1,6 @@
 """BatchPutMetrics, BatchGetMetrics of the service `sagemaker-metrics`.
 
-Metrics belong to trial components, made by hand or by a job with an ExperimentConfig. How many values a component may
+Metrics belong to trial components, made by hand or by a job. How many values a component may
 have is not bounded.
 """
 
@@ -14,9 +14,11 @@ from penstock.api.context import Context
 from penstock.api.entities import named_by_arn
 from penstock.api.processing import find_by_arn, no_resource
 from penstock.api.translate import invalid
-from penstock.errors import Conflict
+from penstock.errors import Missing
 from penstock.job.experiments import Component, key_of
-from penstock.store.metrics import Metric
+from penstock.job.life import Job
+from penstock.job.metrics import Metric
+from penstock.store.metrics import Summary
 from penstock.wire.faults import Fault
 
 _HOUR = 3_600_000
@@ -49,7 +51,7 @@ def put(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             errors.append({"Code": "VALIDATION_ERROR", "MetricIndex": index})
     try:
         context.store.metrics.put(component, good)
-    except Conflict as error:
+    except Missing as error:
         raise invalid(
             f"The trial component {component} does not exist. CreateTrialComponent makes one; a processing job with an "
             "ExperimentConfig has one named <job>-aws-processing-job. Name it in lower case here."
@@ -94,10 +96,25 @@ def _component(context: Context, arn: str) -> str:
         if named[0] is not Component or context.store.experiments.get(Component, component) is None:
             raise no_resource(arn)
         return component
-    its_own = find_by_arn(context, arn).trial_component
-    if its_own is None:
-        raise invalid(f"The job {arn} has no trial component, for it has no ExperimentConfig.")
-    return its_own
+    job = find_by_arn(context, arn)
+    if job.trial_component is None and not _has_component(context, job):
+        raise invalid(
+            f"The job {arn} has no trial component, for it has neither an ExperimentConfig nor metrics."
+        )
+    return job.component_name
+
+
+def of_job(context: Context, job: Job) -> Sequence[Summary]:
+    """What the metrics of a job's trial component come to, by name; nothing of a job that has none."""
+    name = job.component_name
+    found = context.store.metrics.summaries([name]).get(name, ())
+    return found if found and _has_component(context, job) else ()
+
+
+def _has_component(context: Context, job: Job) -> bool:
+    """Whether a job has a trial component: one of its name may have been left by a job before it."""
+    found = context.store.experiments.get(Component, job.component_name)
+    return found is not None and found.job_uid == job.uid
 
 
 def _refused(message: str) -> dict[str, Any]:

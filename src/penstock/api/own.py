@@ -11,13 +11,13 @@ POST /penstock/prune                              see `prune.py`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 
-from penstock.api import locks, permissions, processing, prune, translate
+from penstock.api import locks, metrics, permissions, processing, prune, translate
 from penstock.api.context import Context
 from penstock.job.life import Job, Phase
 from penstock.wire import faults
@@ -29,12 +29,26 @@ _LONGEST_WAIT = 60.0
 
 
 async def serve(
-    context: Context, method: str, path: str, query: bytes, body: bytes
+    context: Context,
+    method: str,
+    path: str,
+    query: bytes,
+    body: bytes,
+    leaves: Callable[[], Awaitable[Any]],
 ) -> Mapping[str, Any] | None:
     """The answer to a request; None for a path that is not of our own.
 
+    Args:
+        context: What every operation is given.
+        method: In capitals.
+        path: Without the query.
+        query: As it came, without the question mark.
+        body: All of it.
+        leaves: Returns when the client has left.
+
     Raises:
         Fault: There is nothing at that path, or it is not for whoever asks.
+        ClientDisconnect: The client has left while it waited.
     """
     asked = dict(parse_qsl(query.decode("latin-1")))
     if path.startswith(locks.PATH):
@@ -50,7 +64,7 @@ async def serve(
         wanted = {"ProcessingJobName": name}
         permissions.check(context.account, context.caller, "sagemaker", "DescribeProcessingJob", wanted)
     if part == "news":
-        return await _news(context, name, asked)
+        return await _news(context, name, asked, leaves)
     if part == "outputs":
         return await run_in_threadpool(_outputs, context, name, asked)
     if part:
@@ -58,7 +72,9 @@ async def serve(
     return await run_in_threadpool(_record, context, name)
 
 
-async def _news(context: Context, name: str, asked: Mapping[str, str]) -> Mapping[str, Any]:
+async def _news(
+    context: Context, name: str, asked: Mapping[str, str], leaves: Callable[[], Awaitable[Any]]
+) -> Mapping[str, Any]:
     """Status and length of the log, once the job has ended or its log is longer than `log`, or `wait` seconds are over.
 
     Without `log` its end alone is news. A client that has seen this log so far asks with its length.
@@ -83,7 +99,7 @@ async def _news(context: Context, name: str, asked: Mapping[str, str]) -> Mappin
     def is_news(seen: dict[str, Any]) -> bool:
         return seen["ended"] or (known is not None and seen["log"] > known)
 
-    return await context.news.wait(uid, look, is_news, min(wait, _LONGEST_WAIT))
+    return await context.news.wait(uid, look, is_news, min(wait, _LONGEST_WAIT), leaves)
 
 
 def _outputs(context: Context, name: str, asked: Mapping[str, str]) -> Mapping[str, Any]:
@@ -99,7 +115,14 @@ def _record(context: Context, name: str) -> Mapping[str, Any]:
     place = _place(context, job) if job.phase is Phase.QUEUED else None
     server = context.server_urls().get(job.carrier.server)
     return translate.record(
-        job, hosts, store.tags(job.arn), store.uploads.totals(job.uid), transfers, place, server
+        job,
+        hosts,
+        store.tags(job.arn),
+        store.uploads.totals(job.uid),
+        transfers,
+        place,
+        server,
+        metrics.of_job(context, job),
     )
 
 

@@ -12,38 +12,39 @@ from typing import Any
 from urllib.parse import unquote
 
 from penstock.api.logs import GROUP
-from penstock.job.experiments import Component, Experiment, Trial, entity_arn, key_of
+from penstock.job.experiments import Component, Experiment, Trial, entity_arn, key_of, trial_of
 from penstock.job.life import Job
 from penstock.wire.faults import Fault, access_denied
 
-#: (service, operation) -> the member that must name what is the job's own; "" when it is about nobody.
-OPERATIONS: Mapping[tuple[str, str], str] = {
-    ("sagemaker", "DescribeProcessingJob"): "ProcessingJobName",
-    ("sagemaker", "StopProcessingJob"): "ProcessingJobName",
-    ("sagemaker", "AddTags"): "ResourceArn",
-    ("sagemaker", "ListTags"): "ResourceArn",
+#: (service, operation) -> the members that must each name what is the job's own; none when it is about nobody.
+OPERATIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("sagemaker", "DescribeProcessingJob"): ("ProcessingJobName",),
+    ("sagemaker", "StopProcessingJob"): ("ProcessingJobName",),
+    ("sagemaker", "AddTags"): ("ResourceArn",),
+    ("sagemaker", "ListTags"): ("ResourceArn",),
     # What its job is part of, and the run that its ExperimentConfig names. Search finds nothing else for it.
-    ("sagemaker", "Search"): "",
-    ("sagemaker", "CreateExperiment"): "ExperimentName",
-    ("sagemaker", "DescribeExperiment"): "ExperimentName",
-    ("sagemaker", "CreateTrial"): "TrialName",
-    ("sagemaker", "DescribeTrial"): "TrialName",
-    ("sagemaker", "ListTrials"): "ExperimentName",
-    ("sagemaker", "CreateTrialComponent"): "TrialComponentName",
-    ("sagemaker", "DescribeTrialComponent"): "TrialComponentName",
-    ("sagemaker", "UpdateTrialComponent"): "TrialComponentName",
-    ("sagemaker", "AssociateTrialComponent"): "TrialComponentName",
-    ("sagemaker", "ListTrialComponents"): "SourceArn",
-    ("sagemaker", "CreateArtifact"): "",
-    ("sagemaker", "AddAssociation"): "DestinationArn",
-    ("sagemaker-metrics", "BatchPutMetrics"): "TrialComponentName",
-    ("sagemaker-metrics", "BatchGetMetrics"): "MetricQueries",
-    ("logs", "DescribeLogGroups"): "",
-    ("logs", "DescribeLogStreams"): "logStreamNamePrefix",
-    ("logs", "GetLogEvents"): "logStreamName",
-    ("logs", "FilterLogEvents"): "logStreamNames",
-    ("sts", "GetCallerIdentity"): "",
-    ("iam", "GetRole"): "",
+    ("sagemaker", "Search"): (),
+    ("sagemaker", "CreateExperiment"): ("ExperimentName",),
+    ("sagemaker", "DescribeExperiment"): ("ExperimentName",),
+    ("sagemaker", "CreateTrial"): ("TrialName", "ExperimentName"),
+    ("sagemaker", "DescribeTrial"): ("TrialName",),
+    ("sagemaker", "ListTrials"): ("ExperimentName",),
+    ("sagemaker", "CreateTrialComponent"): ("TrialComponentName",),
+    ("sagemaker", "DescribeTrialComponent"): ("TrialComponentName",),
+    ("sagemaker", "UpdateTrialComponent"): ("TrialComponentName",),
+    ("sagemaker", "AssociateTrialComponent"): ("TrialComponentName", "TrialName"),
+    ("sagemaker", "ListTrialComponents"): ("SourceArn",),
+    ("sagemaker", "CreateArtifact"): (),
+    # The artifact at the other end must be of its own making, see `associations.add`.
+    ("sagemaker", "AddAssociation"): ("DestinationArn",),
+    ("sagemaker-metrics", "BatchPutMetrics"): ("TrialComponentName",),
+    ("sagemaker-metrics", "BatchGetMetrics"): ("MetricQueries",),
+    ("logs", "DescribeLogGroups"): (),
+    ("logs", "DescribeLogStreams"): ("logStreamNamePrefix",),
+    ("logs", "GetLogEvents"): ("logStreamName",),
+    ("logs", "FilterLogEvents"): ("logStreamNames",),
+    ("sts", "GetCallerIdentity"): (),
+    ("iam", "GetRole"): (),
 }
 
 #: (method, level) -> the query parameter that tells the operation ("" for none) -> its action in IAM.
@@ -81,11 +82,14 @@ _REFINING = re.compile(
     |X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256)""",
     re.VERBOSE,
 )
-#: The parts of experiments, the most particular first, by the member that names one.
-_PARTS = (
-    (Component, "TrialComponentName"),
-    (Trial, "TrialName"),
-    (Experiment, "ExperimentName"),
+#: The member that names a part of experiments -> what it is, the most particular first.
+_PARTS: Mapping[str, type[Any]] = {
+    "TrialComponentName": Component,
+    "TrialName": Trial,
+    "ExperimentName": Experiment,
+}
+_HINT = (
+    " (The job has no ExperimentConfig: its program may use the experiment, trial and run that one names.)"
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 #: Access lists that give nobody else a right.
@@ -105,22 +109,24 @@ def check(account: str, job: Job, service: str, operation: str, params: Mapping[
     Raises:
         Fault: AccessDeniedException.
     """
-    member = OPERATIONS.get((service, operation))
-    if member == "" or (member is not None and _is_its_own(job, member, params)):
+    members = OPERATIONS.get((service, operation))
+    others = _PARTS if members is None else [m for m in members if not _is_its_own(job, m, params)]
+    if members is not None and not others:
         return
-    named = params.get("ProcessingJobName")
+    named, hint = params.get("ProcessingJobName"), ""
     resource = params.get("ResourceArn") or "*"
     if named:
         resource = f"{job.arn.rpartition('/')[0]}/{str(named).lower()}"
-    elif part := next((p for p in _PARTS if params.get(p[1])), None):
-        resource = entity_arn(job.arn, part[0], params[part[1]])
+    elif part := next((member for member in others if member in _PARTS and params.get(member)), None):
+        resource = entity_arn(job.arn, _PARTS[part], params[part])
+        hint = _HINT if members is not None and not job.request.get("ExperimentConfig") else ""
     elif service == "sagemaker-metrics":
         resource = next(arn for arn in _queried(params) if not _is_of_it(job, arn))
     elif service == "logs":
         resource = (
             f"{job.arn.replace(':sagemaker:', ':logs:').partition(':processing-job')[0]}:log-group:{GROUP}"
         )
-    raise _denied(account, job, f"{service.removesuffix('-metrics')}:{operation}", resource)
+    raise denied(account, job, f"{service.removesuffix('-metrics')}:{operation}", resource, hint)
 
 
 def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, headers: _Headers) -> None:
@@ -141,7 +147,8 @@ def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, hea
     level = "object" if key else "bucket" if bucket else "service"
     names = {unquote(pair.partition("=")[0]) for pair in query.decode("latin-1").split("&")} - {""}
     telling = sorted(name for name in names if not _REFINING.fullmatch(name)) or [""]
-    known = S3.get((method, level), {})
+    makes_its_own = (method, level, bucket) == ("PUT", "bucket", _default_bucket(job))
+    known = {"": "CreateBucket"} if makes_its_own else S3.get((method, level), {})
     fits = level == "service" or (
         _BUCKET.fullmatch(bucket) is not None
         # Where a store tidies paths up, these would lead from an object to its bucket, or to another one.
@@ -152,10 +159,16 @@ def check_s3(account: str, job: Job, method: str, path: bytes, query: bytes, hea
     else:
         action = _action(method, level, telling[0])
     if action is not None:
-        raise _denied(account, job, f"s3:{action}", f'"arn:aws:s3:::{"/".join(filter(None, (bucket, key)))}"')
+        raise denied(account, job, f"s3:{action}", f'"arn:aws:s3:::{"/".join(filter(None, (bucket, key)))}"')
 
 
 _Headers = Sequence[tuple[bytes, bytes]]
+
+
+def _default_bucket(job: Job) -> str:
+    """The bucket that the official clients make before they put something there: it is there, and they are told so."""
+    region, account = job.arn.split(":")[3:5]
+    return f"sagemaker-{region}-{account}"
 
 
 def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
@@ -163,12 +176,11 @@ def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
         return bool(params[member] == job.name)
     if member in {"ResourceArn", "SourceArn"}:
         return str(params.get(member, "")).lower() == job.arn.lower()
-    if member == "DestinationArn":  # an artifact at the other end is nobody's
+    if member == "DestinationArn":
         return any(_is_of_it(job, key_of(params[end])) for end in ("SourceArn", "DestinationArn"))
-    for kind, name in _PARTS:
-        if member == name:
-            own = own_names(job, kind)
-            return key_of(str(params.get(name, ""))) in {*own, *(entity_arn(job.arn, kind, n) for n in own)}
+    if (kind := _PARTS.get(member)) is not None:
+        own = own_names(job, kind)
+        return key_of(str(params.get(member, ""))) in {*own, *(entity_arn(job.arn, kind, n) for n in own)}
     if member == "MetricQueries":
         return all(_is_of_it(job, arn) for arn in _queried(params))
     given = [params[m] for m in ("logStreamName", "logStreamNamePrefix") if params.get(m) is not None]
@@ -190,9 +202,12 @@ def _is_of_it(job: Job, arn: str) -> bool:
 def own_names(job: Job, kind: type[Any]) -> set[str]:
     """The experiments, trials or components, by their names in lower case, that a job is part of or has."""
     config = job.request.get("ExperimentConfig") or {}
-    member = {Experiment: "ExperimentName", Trial: "TrialName", Component: "RunName"}[kind]
-    names = [config.get(member), job.trial_component if kind is Component else None]
-    return {key_of(name) for name in names if name}
+    names: Mapping[type[Any], Sequence[str | None]] = {
+        Experiment: [config.get("ExperimentName")],
+        Trial: [trial_of(job)],
+        Component: [config.get("RunName"), job.trial_component],
+    }
+    return {key_of(name) for name in names[kind] if name}
 
 
 def _grants(headers: _Headers) -> bool:
@@ -210,8 +225,9 @@ def _action(method: str, level: str, telling: str) -> str:
     return verb + ("Object" if level == "object" else "Bucket") + telling.title().replace("-", "")
 
 
-def _denied(account: str, job: Job, action: str, resource: str) -> Fault:
+def denied(account: str, job: Job, action: str, resource: str, hint: str = "") -> Fault:
+    """That a job's program may not do that, in the words of IAM."""
     return access_denied(
         f"User: {session_arn(account, job)} is not authorized to perform: {action} on resource: {resource} "
-        f"because no identity-based policy allows the {action} action"
+        f"because no identity-based policy allows the {action} action{hint}"
     )

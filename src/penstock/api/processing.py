@@ -164,6 +164,7 @@ def delete(context: Context, params: Mapping[str, Any]) -> None:
     except Conflict:
         find(context, job.name)  # deleted by somebody else meanwhile: then it is not there
     context.logbook.delete(job.uid)
+    context.news.tell(job.uid)
 
 
 def find(context: Context, name: str) -> Job:

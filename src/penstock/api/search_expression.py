@@ -166,7 +166,7 @@ def _texts(kind: str, wanted: str, *, cased: bool) -> Test:
     def fits(value: Any) -> bool:
         if isinstance(value, str):
             return fold(value) in whole
-        return any(_decimal(w) == Decimal(repr(value)) for w in whole)  # a parameter's number
+        return any(decimal(w) == Decimal(repr(value)) for w in whole)  # a parameter's number
 
     return fits
 
@@ -203,13 +203,14 @@ def number(text: str, name: str) -> Decimal:
     Raises:
         Fault: It is none.
     """
-    found = _decimal(text)
+    found = decimal(text)
     if found is None:
         raise invalid(f"The property {name!r} is a number, and {text[:64]!r} is none.")
     return found
 
 
-def _decimal(text: str) -> Decimal | None:
+def decimal(text: str) -> Decimal | None:
+    """The finite number that a text is, if it is one."""
     try:
         number = Decimal(text)
     except InvalidOperation:

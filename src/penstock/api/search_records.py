@@ -9,7 +9,7 @@ from penstock.api import experiments, trial_components, trials
 from penstock.api.context import Context
 from penstock.api.entities import tag_list, user
 from penstock.api.translate import description
-from penstock.job.experiments import SOURCE_TYPE, Component, Experiment, Trial, key_of
+from penstock.job.experiments import Component, Experiment, Trial, key_of
 
 Record = dict[str, Any]
 
@@ -71,7 +71,7 @@ def _simple(one: Component) -> Record:
     return {
         "TrialComponentName": one.name,
         "TrialComponentArn": one.arn,
-        "TrialComponentSource": one.source and {"SourceArn": one.source, "SourceType": SOURCE_TYPE},
+        "TrialComponentSource": trial_components.source_of(one),
         "CreationTime": one.created_at,
         "CreatedBy": user(one.created_by),
     }

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from penstock.api.checks import broken_tags
 from penstock.api.context import Context
-from penstock.api.entities import named_by_arn, tag_list
+from penstock.api.entities import named_by_arn, tag_list, tags_of
 from penstock.api.processing import find_by_arn, no_resource
 from penstock.api.translate import invalid
 from penstock.errors import Conflict, Missing
@@ -19,10 +18,7 @@ _MOST = 50
 
 def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Add tags to a resource; equal keys are overwritten. Answers all tags that it then has."""
-    broken = list(broken_tags(params["Tags"]))
-    if broken:
-        raise invalid(" ".join(broken))
-    arn, new = params["ResourceArn"], {t["Key"]: t["Value"] for t in params["Tags"]}
+    arn, new = params["ResourceArn"], tags_of(params)
     try:
         if named := named_by_arn(context, arn):
             tags = context.store.experiments.put_tags(*named, new, _MOST)

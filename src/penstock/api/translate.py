@@ -12,6 +12,7 @@ from penstock.job.events import Host
 from penstock.job.life import Job
 from penstock.job.uploads import Upload
 from penstock.progress import Progress, together
+from penstock.store.metrics import Summary
 from penstock.wire.faults import Fault, validation
 
 #: AWS's own default (the API reference of ProcessingStoppingCondition: one day).
@@ -66,6 +67,7 @@ def record(
     transfers: Mapping[str, Progress],
     place: Mapping[str, Any] | None = None,
     server: str | None = None,
+    metrics: Sequence[Summary] = (),
 ) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
 
@@ -77,6 +79,7 @@ def record(
         transfers: What its hosts move just now.
         place: Its entry of the queue; None when it has been started.
         server: Where the server is that carries it on; None when there is but one.
+        metrics: What the values of its trial component's metrics come to.
     """
     moved = together(list(transfers.values()))
     return {
@@ -95,6 +98,7 @@ def record(
         "tags": dict(tags),
         "progress": moved and moved.to_json(),
         "uploads": list(uploads),
+        "metrics": [one._asdict() for one in metrics],
         "owner": job.owner,
         "priority": job.priority,
         "server": server,

@@ -57,7 +57,7 @@ def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     name = params["TrialComponentName"]
     named = entities.named_by_arn(context, name)
     one = entities.find(context, Component, named[1] if named and named[0] is Component else name)
-    source = _source(one)
+    source = source_of(one)
     return {
         **record(one),
         "Sources": source and [source],
@@ -151,7 +151,7 @@ def _summary(one: Component, source: str = "TrialComponentSource") -> dict[str, 
         "TrialComponentName": one.name,
         "TrialComponentArn": one.arn,
         "DisplayName": one.display_name,
-        source: _source(one),
+        source: source_of(one),
         "Status": status if one.status or one.message else None,
         "StartTime": one.started_at,
         "EndTime": one.ended_at,
@@ -162,7 +162,8 @@ def _summary(one: Component, source: str = "TrialComponentSource") -> dict[str, 
     }
 
 
-def _source(one: Component) -> dict[str, str] | None:
+def source_of(one: Component) -> dict[str, str] | None:
+    """Where a component comes from; None of one made by hand."""
     return None if one.source is None else {"SourceArn": one.source, "SourceType": SOURCE_TYPE}
 
 

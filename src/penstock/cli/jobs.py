@@ -126,7 +126,7 @@ def describe(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show all that is known of a job: phases, environment, inputs, outputs."""
+    """Show all that is known of a job: phases, metrics, environment, inputs, outputs."""
     address = local_server.ensure()
     told = record.fetch(address, name)
     if lock:
@@ -142,6 +142,9 @@ def describe(
     show.facts(_summary(told))
     show.out.print()
     show.table(("PHASE", "AT", "TOOK"), show.phases(told))
+    if metrics := told.get("metrics"):
+        show.out.print()
+        show.table(("METRIC", "LAST", "LEAST", "MOST", "VALUES"), [_metric(one) for one in metrics])
     for host in told["hosts"]:
         _show_host(host, alone=len(told["hosts"]) == 1)
 
@@ -271,6 +274,11 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     ]
     if rows:
         show.table(("", "NAME", "", "SIZE", "S3"), rows)
+
+
+def _metric(one: Mapping[str, Any]) -> tuple[str, ...]:
+    numbers = (f"{one[what]:g}" for what in ("last", "minimum", "maximum"))
+    return (one["name"], *numbers, str(one["size"]))
 
 
 def limits_of(record: Mapping[str, Any]) -> str:

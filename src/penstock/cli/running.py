@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from json import dumps as json_text
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
 from penstock.job.claim import PRIORITY
 from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
+from penstock.job.metrics import DEFINITIONS
 
 if TYPE_CHECKING:
     from penstock.cli.session import HomeSession
@@ -75,6 +77,12 @@ def run(
         typer.Option(help="A folder to send along, with SCRIPT in it; its requirements.txt is installed."),
     ] = None,
     variables: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE for the script.")] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", help="NAME=REGEX: a metric, whose values are the first group ( ) in lines of the log."
+        ),
+    ] = None,
     instance_type: Annotated[str, typer.Option(help="The instance type to play.")] = "ml.m5.xlarge",
     instance_count: Annotated[int, typer.Option(help="How many instances.", min=1, max=100)] = 1,
     name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
@@ -107,7 +115,7 @@ def run(
     job_inputs = [_input(text) for text in inputs or []]
     job_outputs = [_output(text) for text in outputs or []]
     session = HomeSession()
-    given = _pairs(variables or [])
+    given = {**_pairs("--env", variables or []), **_definitions(metrics or [])}
     if lock:
         sha256, of_lock = _lock(lock)
         given[VARIABLE] = sha256
@@ -283,11 +291,17 @@ def _folder(text: str, destination: str) -> Path | None:
     return Path(path)
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _pairs(option: str, texts: list[str]) -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise PenstockError(f"--env {text}: give NAME=VALUE.")
+            raise PenstockError(f"{option} {text}: give NAME=VALUE.")
     return dict(text.split("=", 1) for text in texts)
+
+
+def _definitions(texts: list[str]) -> dict[str, str]:
+    """A variable for each metric that the log tells: what AWS bounds is how long one may be."""
+    given = [{"Name": name, "Regex": regex} for name, regex in _pairs("--metric", texts).items()]
+    return {f"{DEFINITIONS}_{number}": json_text([one]) for number, one in enumerate(given, 1)}
 
 
 def _check_buckets(session: HomeSession, what: str, places: list[str]) -> None:

@@ -12,7 +12,7 @@ from penstock.client.html import card as _card
 from penstock.client.html import plain as _plain
 from penstock.client.html import row as _row
 from penstock.client.html import table as _table
-from penstock.client.view import Data, View, facts
+from penstock.client.view import Data, View, facts, metrics
 
 _PHASE_COLOURS = {
     "queued": "#8c959f",
@@ -38,7 +38,7 @@ def job(view: View, *, shows_log: bool = False) -> str:
     parts.append(_table(_row(name, text) for name, text in facts(view) if text))
     data = [("input", one) for one in view.inputs] + [("output", one) for one in view.outputs]
     parts.append(_table(_data(kind, one) for kind, one in data))
-    ends = [("metric", f"{name} = {value:g}") for name, value in view.metrics]
+    ends = [("metric", text) for text in metrics(view)]
     ends += [("note", text) for text in view.deviations]
     parts.append(_table(_row(name, text) for name, text in ends))
     if view.lines:

@@ -147,6 +147,24 @@ class ProcessingJob:
         """What DescribeProcessingJob answers."""
         return self.sagemaker_session.describe_processing_job(self.job_name)
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric that the job has told so far, by name: as the local server has on record.
+
+        Raises:
+            PenstockError: The local server has no such job, or the job is on another server.
+        """
+        from penstock.client import record  # noqa: PLC0415 - keeps the import light
+
+        connection = self.sagemaker_session._connection  # noqa: SLF001 - of this package
+        if not connection.is_local:
+            raise PenstockError(
+                f"The job {self.job_name} is on another server: BatchGetMetrics of sagemaker-metrics tells its metrics."
+            )
+        return {
+            one["name"]: one["last"] for one in record.fetch(connection.address, self.job_name)["metrics"]
+        }
+
     def stop(self) -> None:
         """Ask for the job to be stopped; does not wait for it."""
         self.sagemaker_session.stop_processing_job(self.name)

@@ -205,8 +205,9 @@ def _ask(
     if response.status_code >= 500 or not isinstance(
         answer, dict
     ):  # its database is away, or a balancer answers
+        why = f": {answer['message']}" if isinstance(answer, dict) and answer.get("message") else ""
         raise ServerUnavailable(
-            f"The Penstock server at {address.endpoint} can't answer now: status {response.status_code}"
+            f"The Penstock server at {address.endpoint} can't answer now: status {response.status_code}{why}"
         )
     if response.status_code != 200:
         raise PenstockError(str(answer.get("message") or answer))

@@ -15,6 +15,8 @@ ENDED = ("Completed", "Failed", "Stopped")
 
 #: How a program's own failure reads, which says nothing of its cause.
 _BARE_EXIT = re.compile(r"AlgorithmError: , exit code: \d+\.?")
+#: So many are shown.
+_MOST_METRICS = 40
 _MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 
 
@@ -63,7 +65,7 @@ class View:
     inputs: tuple[Data, ...] = ()
     outputs: tuple[Data, ...] = ()
     metrics: tuple[tuple[str, float], ...] = ()
-    """Name and last value of each metric."""
+    """Name and last value of each metric, by name."""
     reason: str | None = None
     """Why it failed."""
     exit_message: str | None = None
@@ -106,7 +108,7 @@ class View:
             rows += [
                 (kind, f"{one.name}: {one.uri}" + (f" ({one.amount})" if one.amount else "")) for one in items
             ]
-        rows += [("metric", f"{name} = {value:g}") for name, value in self.metrics]
+        rows += [("metric", text) for text in metrics(self)]
         rows += [("note", text) for text in self.deviations]
         rows += [("failed", self.reason or "")] if self.status == "Failed" else []
         rows += [("remedy", self.remedy)] if self.remedy else []
@@ -115,6 +117,13 @@ class View:
         verb = "took" if self.has_ended else "for"
         head = f"ProcessingJob {self.name}: {self.status}, {verb} {self.took}"
         return "\n".join([head, *(f"  {name:<{width}}  {text}" for name, text in rows)])
+
+
+def metrics(view: View) -> list[str]:
+    """Each metric in words; of very many the first."""
+    told = [f"{name} = {value:g}" for name, value in view.metrics[:_MOST_METRICS]]
+    more = len(view.metrics) - len(told)
+    return [*told, *([f"and {more} more"] if more > 0 else [])]
 
 
 def facts(view: View) -> list[tuple[str, str]]:
@@ -163,6 +172,8 @@ def of_record(told: Mapping[str, Any], at: int, lines: Sequence[str] | None = No
         ),
         reason=told["failure_reason"],
         exit_message=told["exit_message"],
+        # A server of an older version tells none.
+        metrics=tuple((one["name"], one["last"]) for one in told.get("metrics", ())),
         no_log=record.no_log(told),
         lines=None if lines is None else tuple(lines),
         **_asked(request),

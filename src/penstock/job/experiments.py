@@ -1,7 +1,8 @@
 """What experiments are made of: experiments, their trials, and the components of trials.
 
-A component is a step with its parameters, artifacts and metrics. Some are made by hand; a job with an
-ExperimentConfig makes one of its own, which follows the job as long as it is there and stays behind when the job goes.
+A component is a step with its parameters, artifacts and metrics. Some are made by hand; a job makes one of its own,
+at once when it has an ExperimentConfig and else with its first metric, which follows the job as long as it is there and
+stays behind when the job goes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from penstock.job.life import Job
 
@@ -31,6 +32,9 @@ def key_of(name: str) -> str:
 class Experiment:
     """A collection of trials. Times are milliseconds since the epoch, here and below."""
 
+    ARN_KIND: ClassVar = "experiment"
+    """How ARNs name it."""
+
     name: str
     arn: str
     display_name: str
@@ -38,13 +42,15 @@ class Experiment:
     modified_at: int
     description: str | None = None
     created_by: str | None = None
-    """The ARN of whoever made it; None for what a job has made."""
+    """The ARN of whoever made it, a job's program with the job's uid after a blank; None for what a job has made."""
     modified_by: str | None = None
 
 
 @dataclass(frozen=True)
 class Trial:
     """A part of an experiment: components that belong together."""
+
+    ARN_KIND: ClassVar = "experiment-trial"
 
     name: str
     arn: str
@@ -62,6 +68,8 @@ class Trial:
 @dataclass(frozen=True)
 class Component:
     """A step, by AWS's names where those are only kept: Parameters, InputArtifacts, OutputArtifacts."""
+
+    ARN_KIND: ClassVar = "experiment-trial-component"
 
     name: str
     arn: str
@@ -85,27 +93,32 @@ class Component:
     modified_by: str | None = None
 
 
-#: Kind -> how ARNs name it.
-ARN_KINDS: Mapping[type[Any], str] = {
-    Experiment: "experiment",
-    Trial: "experiment-trial",
-    Component: "experiment-trial-component",
-}
+def entity_arn(beside: str, kind: type[Any], name: str) -> str:
+    """The ARN of something in the account and region of another ARN. Its name is in lower case there.
+
+    Args:
+        beside: The other ARN, as that of a job.
+        kind: Experiment, Trial, Component or Artifact.
+        name: In whatever letters; of an artifact its key.
+    """
+    return f"{':'.join(beside.split(':')[:5])}:{kind.ARN_KIND}/{key_of(name)}"
 
 
-def entity_arn(job_arn: str, kind: type[Any], name: str) -> str:
-    """The ARN of something in the account and region of a job. Its name is in lower case there."""
-    return f"{job_arn.partition(':processing-job/')[0]}:{ARN_KINDS[kind]}/{key_of(name)}"
+def trial_of(job: Job) -> str | None:
+    """The trial that a job's component is in: the one named by its ExperimentConfig, or a new one of the experiment."""
+    config = job.request.get("ExperimentConfig") or {}
+    # By the uid: a trial of the job's name may have been left by one before it.
+    new = f"{job.uid}-aws-trial" if config.get("ExperimentName") is not None else None
+    return config.get("TrialName") or new
 
 
 def component_of(job: Job) -> Component:
-    """The component that a job with an ExperimentConfig makes.
+    """The component that a job makes.
 
     The job's arguments and variables are parameters of it, so far as a parameter can be so long.
     """
-    name = job.trial_component
-    assert name is not None  # the caller has asked
-    config = job.request["ExperimentConfig"]
+    name = job.component_name
+    config = job.request.get("ExperimentConfig") or {}
     outputs = (job.request.get("ProcessingOutputConfig") or {}).get("Outputs")
     return Component(
         name=name,

@@ -180,10 +180,16 @@ class Job:
     def trial_component(self) -> str | None:
         """The name of the trial component that stands for the job in experiments; None without ExperimentConfig.
 
+        One without is given it with its first metric.
+        """
+        return self.component_name if self.request.get("ExperimentConfig") else None
+
+    @property
+    def component_name(self) -> str:
+        """By which name a trial component stands for the job, if there is one.
+
         Names of components are not case-sensitive, so this one is in lower case.
         """
-        if not self.request.get("ExperimentConfig"):
-            return None
         return f"{self.name}-aws-processing-job".lower()
 
     @property

@@ -6,14 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from penstock.job.experiments import SOURCE_TYPE, Component
+from penstock.job.experiments import SOURCE_TYPE, Component, entity_arn
 from penstock.job.life import Job
 
 
 @dataclass(frozen=True)
 class Artifact:
     """Something that a URI leads to. Its source (the URI, and the IDs of what lies there) makes it what it is."""
+
+    ARN_KIND: ClassVar = "artifact"
 
     arn: str
     type: str
@@ -55,32 +58,41 @@ def uri_key(uri: str) -> str:
 
 def lineage_of(job: Job, component: Component) -> Iterator[tuple[Artifact, Association]]:
     """The artifacts of a job: its image and inputs contribute to its component, which produces its outputs."""
-    start = f"{job.arn.partition(':processing-job/')[0]}:artifact/"
     at = job.created_at
+
+    def artifact(uri: str, kind: str) -> Artifact:
+        return Artifact(entity_arn(job.arn, Artifact, artifact_key(uri)), kind, uri, at, at)
+
     for name, given in component.inputs.items():
-        kind = "Image" if name == "SageMaker.ImageUri" else "DataSet"
-        artifact = Artifact(f"{start}{artifact_key(given['Value'])}", kind, given["Value"], at, at)
+        used = artifact(given["Value"], "Image" if name == "SageMaker.ImageUri" else "DataSet")
         yield (
-            artifact,
+            used,
             Association(
-                artifact.arn,
+                used.arn,
                 component.arn,
                 "ContributedTo",
                 at,
-                source_type=kind,
+                source_type=used.type,
                 destination_type=SOURCE_TYPE,
             ),
         )
     for given in component.outputs.values():
-        artifact = Artifact(f"{start}{artifact_key(given['Value'])}", "DataSet", given["Value"], at, at)
+        made = artifact(given["Value"], "DataSet")
         yield (
-            artifact,
+            made,
             Association(
                 component.arn,
-                artifact.arn,
+                made.arn,
                 "Produced",
                 at,
                 source_type=SOURCE_TYPE,
-                destination_type="DataSet",
+                destination_type=made.type,
             ),
         )
+
+
+def type_of(one: object) -> str | None:
+    """What AWS calls the type of an end of an association; None of what has none."""
+    if isinstance(one, Artifact):
+        return one.type
+    return SOURCE_TYPE if isinstance(one, Component) and one.source is not None else None

@@ -103,9 +103,12 @@ def decoded(data: bytes) -> str:
         ClientFailure: It is no text.
     """
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise ClientFailure("This is no lock of an environment: it is not UTF-8.") from None
+    if "\0" in text:  # which not every database can hold
+        raise ClientFailure("This is no lock of an environment: it holds a NUL character.")
+    return text
 
 
 def sha256_of(text: str) -> str:

@@ -84,7 +84,8 @@ class Keeper:
         if left >= self._policy.floor:
             self._ample_until = now + _AMPLE_SECONDS
             return None
-        self._wake.set()
+        if not self._told:  # else room is being made, and the disk is looked at every few seconds
+            self._wake.set()
         return (
             f"The disk that Penstock's home lies on is full: {units.size(left)} are left at {self._home}, and new "
             f"jobs are taken from {units.size(self._policy.floor)} on (PENSTOCK_DISK_FLOOR). Free some space on it; "
@@ -121,13 +122,13 @@ class Keeper:
             self._told = True
             left = units.size(self._free(self._home))
             _log.warning("The disk of %s has %s left: no new job is taken", self._home, left)
+            self._next_pass = 0.0  # what is due by its age is due now
         for shelf, rule, fresh in self._shelves:
             if rule.age_ms is None or not disk.same(shelf.folder, self._home):
                 continue
             going = Rule(fresh)
             for _ in self._guarded(f"The {shelf.kind}", partial(self._apply_to, shelf, going, enough)):
                 pass
-        self._next_pass = 0.0  # what is due by its age is due now
 
     def _apply_to_records(self) -> Iterator[None]:
         now = self._clock()

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from penstock import disk
@@ -37,8 +37,8 @@ class LogWriter:
         """A line of Penstock's own."""
         self._write([f"[penstock] {line}".encode("utf-8", "replace") for line in text.splitlines() or [""]])
 
-    def follow(self, source: int) -> None:
-        """Take all bytes from the descriptor `source` until its end."""
+    def follow(self, source: int, look: Callable[[Sequence[bytes]], None] = lambda _: None) -> None:
+        """Take all bytes from the descriptor `source` until its end, and show the lines to `look` as they are kept."""
         while chunk := os.read(source, 1 << 16):
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             while len(self._rest) >= LONGEST:
@@ -46,8 +46,10 @@ class LogWriter:
                 self._rest = self._rest[LONGEST:]
             if lines:
                 self._write(lines)
+                look(lines)
         if self._rest:
             self._write([self._rest])
+            look([self._rest])
             self._rest = b""
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import disk
+from penstock.clock import now
 from penstock.data import continuous, inputs, local, outputs, pipe
 from penstock.data.cache import Cache
 from penstock.data.uri import S3Uri
@@ -23,7 +24,7 @@ from penstock.errors import AlgorithmFailure, InternalFailure, JobFailure, Penst
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, ending, mounts, scarcity
+from penstock.runner import contract, ending, metrics, mounts, scarcity
 from penstock.runner.ending import Ending
 from penstock.runner.folder import RunFolder
 from penstock.runner.ground import prepare
@@ -137,6 +138,7 @@ def _hand_over(
     try:
         records.journal.phase(Phase.UPLOADING)
         scarcity.give_back(folder, (folder.scratch, folder.layer, folder.uppers), records.log.note)
+        metrics.read_outputs_of(run, folder.ml, records.journal, now, records.log.note)
         try:
             message = contract.exit_message(folder.ml) if whole else None
         finally:
@@ -200,7 +202,7 @@ def _run_program(
             if cache is not None:
                 cache.settle()
             volume.leave_out(mounted)
-            code, halted = _follow(run, running, records.log, stop, feed, volume, reading)
+            code, halted = _follow(run, running, records, stop, feed, volume, reading)
         if streams:
             records.journal.note(streams=[asdict(one) for one in feed.streamed(records.log.note)])
     failure: JobFailure | None = volume.failure
@@ -250,7 +252,7 @@ def _fetch(
 
 
 def _follow(
-    run: Run, running: Running, log: LogWriter, stop: Stop, feed: pipe.Feed, volume: Volume, reading: int
+    run: Run, running: Running, records: Records, stop: Stop, feed: pipe.Feed, volume: Volume, reading: int
 ) -> tuple[int, bool]:
     """Feed the program, keep its output, and end it when a stop is asked for or its time is over.
 
@@ -258,7 +260,10 @@ def _follow(
         Its exit code, and whether it was ended so.
     """
     feed.start(running)
-    pump = threading.Thread(target=log.follow, args=(reading,), name="log", daemon=True)
+    log = records.log
+    found = metrics.of_log(run, records.journal, now, log.note)
+    looked = (reading,) if found is None else (reading, found.look)
+    pump = threading.Thread(target=log.follow, args=looked, name="log", daemon=True)
     pump.start()
     # Daemon: it sleeps until the deadline, which an ended program does not wait for.
     halting = threading.Event()

@@ -8,7 +8,7 @@ database to the same; what differs between them is in `dialect.py`.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, delete, func, select, update
 
 from penstock.errors import Conflict, Missing
 from penstock.job.claim import PRIORITY, Claim, priority_of
-from penstock.job.events import Host, HostEvent, apply
+from penstock.job.events import Host, HostEvent
 from penstock.job.life import ALONE, Carrier, Job
 from penstock.store import (
     ended,
@@ -34,14 +34,15 @@ from penstock.store import (
 from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
+from penstock.store.host_events import HostEvents
+from penstock.store.job_query import JobQuery
 from penstock.store.lineage import Lineage
-from penstock.store.listing import JobQuery
 from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs
+from penstock.store.portions import portions
 from penstock.store.rows import (
     carrier_row,
-    host_move_row,
     host_row,
     move_row,
     to_claim,
@@ -77,6 +78,7 @@ class Store:
         self.servers = servers.Servers(dialect)
         self.ended = ended.Ended(dialect)
         self._new_jobs = NewJobs(dialect, self._cursors, self._say, self.locks, self._stretches)
+        self._host_events = HostEvents(dialect, self._cursors, self._say, self.locks)
         self._heads = queue.heads(lateral=dialect.lateral)
 
     def logbook(self) -> Logbook:
@@ -130,10 +132,14 @@ class Store:
         rows.sort(key=lambda row: row.arn != arn)
         return to_job(rows[0]) if rows else None
 
-    def jobs_of_uids(self, uids: Sequence[str]) -> dict[str, Job]:
+    def jobs_of_uids(self, uids: Iterable[str]) -> dict[str, Job]:
         """The jobs with these uids, by them."""
         with self._reading() as c:
-            return {row.uid: to_job(row) for row in c.execute(select(jobs).where(jobs.c.uid.in_(uids)))}
+            return {
+                row.uid: to_job(row)
+                for some in portions(uids)
+                for row in c.execute(select(jobs).where(jobs.c.uid.in_(some)))
+            }
 
     def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.
@@ -171,14 +177,8 @@ class Store:
             c.execute(delete(tags).where(tags.c.arn == job.arn))
             uploads.forget(c, job.uid)
 
-    def active_jobs(self) -> list[Job]:
-        """All jobs that have not ended, oldest first."""
-        query = select(jobs).where(ACTIVE).order_by(jobs.c.created_at, jobs.c.name)
-        with self._reading() as c:
-            return [to_job(r) for r in c.execute(query)]
-
     def begun_jobs(self) -> list[Job]:
-        """Those of them that have been started, oldest first. Few, however long the queue."""
+        """The jobs that have been started and have not ended, oldest first. Few, however long the queue."""
         with self._cursors.read() as cursor:
             return [to_job(row) for row in self._say.begun.rows(cursor)]
 
@@ -284,6 +284,8 @@ class Store:
     ) -> Host | None:
         """Apply a runner's events to its host, those applied before passed over; None when there is no such host.
 
+        Values of metrics among them go to the job's trial component, which a job without one is given then.
+
         Args:
             job_uid: The job.
             name: The host.
@@ -293,18 +295,7 @@ class Store:
         Raises:
             Conflict: Somebody else has taken the job over meanwhile.
         """
-        one = {"of_uid": job_uid, "of_name": name}
-        with self._cursors.write() as cursor:
-            if by is not None:
-                self._check_carrier(cursor, job_uid, by)
-            rows = self._say.host_locked.rows(cursor, **one)
-            if not rows:
-                return None
-            host = to_host(rows[0])
-            for happened in self.locks.shortened(cursor, events):
-                host = apply(host, happened)
-            self._say.move_host.run(cursor, **one, **host_move_row(host))
-        return host
+        return self._host_events.apply(job_uid, name, events, by)
 
     def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
         """Apply the end of a host whose runner's lease is over; False: it runs, and nothing has changed.
@@ -312,19 +303,7 @@ class Store:
         Raises:
             Conflict: Somebody else has taken the job over meanwhile.
         """
-        one = {"of_uid": job_uid, "of_name": name}
-        with self._cursors.write() as cursor:
-            self._check_carrier(cursor, job_uid, by)
-            rows = self._say.host_lapsed.rows(cursor, **one)
-            if not rows:
-                return False
-            self._say.move_host.run(cursor, **one, **host_move_row(apply(to_host(rows[0]), ended)))
-        return True
-
-    def _check_carrier(self, cursor: Any, job_uid: str, by: Carrier) -> None:
-        # Locked, so that nobody takes it over before this transaction has ended.
-        if not self._say.carried_locked.rows(cursor, of_uid=job_uid, **_by(by)):
-            raise Conflict(f"The job {job_uid} is carried on by somebody else.")
+        return self._host_events.end_lapsed(job_uid, name, ended, by)
 
     # Tags
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, Table, select
+from sqlalchemy import Connection, Select, Table, select
 
+from penstock.errors import Missing
 from penstock.job.experiments import Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact, uri_key
 from penstock.store.tables import artifacts, components, experiments, trials
@@ -30,6 +31,18 @@ _FIELDS = {kind: [f.name for f in fields(kind)] for kind in TABLES}
 _JSON = {"parameters", "inputs", "outputs", "metadata", "properties", "source_types"}
 
 
+def lock(c: Connection, table: Table, name: str) -> str:
+    """Keep a row from being removed or changed until the transaction ends; its ARN.
+
+    Raises:
+        Missing: It is not there.
+    """
+    row = c.execute(select(table.c.arn).where(table.c.key == key_of(name)).with_for_update()).first()
+    if row is None:
+        raise Missing(f"There is no {name} among the {table.name}.")
+    return str(row.arn)
+
+
 def to_row(entity: Experiment | Trial | Component | Artifact) -> dict[str, Any]:
     """The columns of an entity."""
     values = {name: getattr(entity, name) for name in _FIELDS[type(entity)]}
@@ -42,6 +55,19 @@ def to_row(entity: Experiment | Trial | Component | Artifact) -> dict[str, Any]:
     if isinstance(entity, Component):
         row["source_key"] = None if entity.source is None else entity.source.lower()
     return row
+
+
+def parameter_rows(component: Component) -> list[dict[str, Any]]:
+    """The rows of a component's parameters."""
+    return [
+        {
+            "component": key_of(component.name),
+            "name": name,
+            "number": value.get("NumberValue"),
+            "text": value.get("StringValue"),
+        }
+        for name, value in component.parameters.items()
+    ]
 
 
 def to_entity(kind: type[Entity], row: Any) -> Entity:

@@ -6,19 +6,20 @@ what is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from penstock.errors import InUse, Missing
+from penstock.errors import InUse
 from penstock.job.experiments import Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact
 from penstock.store import finding, lineage, metrics, tagging
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, Entity, entities, to_entity, to_row
+from penstock.store.entities import TABLES, Entity, entities, lock, parameter_rows, to_entity, to_row
 from penstock.store.finding import Condition, Order
-from penstock.store.tables import associations, components, experiments, members, tags, trials
+from penstock.store.portions import portions
+from penstock.store.tables import associations, components, experiments, members, parameters, tags, trials
 
 
 class Experiments:
@@ -46,6 +47,11 @@ class Experiments:
             row = c.execute(statement).first()
         return None if row is None else to_entity(kind, row)
 
+    def named(self, kind: type[Entity], keys: Iterable[str]) -> dict[str, Entity]:
+        """Those with these keys that there are, by them."""
+        with self._dialect.reader.connect() as c:
+            return finding.named(c, kind, keys)
+
     def find(
         self,
         kind: type[Entity],
@@ -55,12 +61,12 @@ class Experiments:
         after: Sequence[Any] | None = None,
     ) -> tuple[list[Entity], list[Any] | None]:
         """A page of those that fulfil all conditions (all of them without `limit`), and the place after it."""
-        with self._dialect.reader.connect() as c:
+        with self._dialect.searching() as c:
             return finding.find(c, kind, conditions, order, limit, after)
 
     def count(self, kind: type[Any], conditions: Sequence[Condition]) -> int:
         """How many fulfil all conditions."""
-        with self._dialect.reader.connect() as c:
+        with self._dialect.searching() as c:
             return finding.count(c, kind, conditions)
 
     def change(self, kind: type[Entity], name: str, change: Callable[[Entity], Entity]) -> Entity:
@@ -75,6 +81,8 @@ class Experiments:
             row = c.execute(entities(kind).where(table.c.key == key_of(name))).one()
             changed = change(to_entity(kind, row))
             c.execute(update(table).where(table.c.key == key_of(name)).values(to_row(changed)))
+            if isinstance(changed, Component):
+                _put_parameters(c, self._dialect, changed)
         return changed
 
     def delete(self, kind: type[Any], name: str) -> None:
@@ -121,43 +129,43 @@ class Experiments:
             one = members.c.trial == key_of(trial), members.c.component == key_of(component)
             c.execute(delete(members).where(*one))
 
-    def parents(self, of: Sequence[str] | None = None) -> dict[str, list[tuple[str, str]]]:
-        """The trials that components (or all of them) are in, each with its experiment, by the component's key."""
+    def parents(self, of: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """The trials that components are in, each with its experiment, by the component's key."""
         statement = (
             select(members.c.component, trials.c.name, experiments.c.name)
             .join(trials, trials.c.key == members.c.trial)
             .join(experiments, experiments.c.key == members.c.experiment)
             .order_by(members.c.component, members.c.trial)
         )
-        if of is not None:
-            statement = statement.where(members.c.component.in_(of))
         found: dict[str, list[tuple[str, str]]] = {}
         with self._dialect.reader.connect() as c:
-            for component, trial, experiment in c.execute(statement):
-                found.setdefault(component, []).append((trial, experiment))
+            for some in portions(of):
+                for component, trial, experiment in c.execute(statement.where(members.c.component.in_(some))):
+                    found.setdefault(component, []).append((trial, experiment))
         return found
 
-    def members(self, of: Sequence[str]) -> dict[str, list[Component]]:
+    def members(self, of: Iterable[str]) -> dict[str, list[Component]]:
         """The components of trials, by the trials' keys."""
         statement = (
             select(components, members.c.trial)
             .join(members, members.c.component == components.c.key)
-            .where(members.c.trial.in_(of))
             .order_by(members.c.trial, components.c.created_at, components.c.key)
         )
         found: dict[str, list[Component]] = {}
         with self._dialect.reader.connect() as c:
-            for row in c.execute(statement):
-                found.setdefault(row.trial, []).append(to_entity(Component, row))
+            for some in portions(of):
+                for row in c.execute(statement.where(members.c.trial.in_(some))):
+                    found.setdefault(row.trial, []).append(to_entity(Component, row))
         return found
 
-    def tags(self, arns: Sequence[str]) -> dict[str, dict[str, str]]:
+    def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
         """The tags of many, by their ARNs."""
-        statement = select(tags).where(tags.c.arn.in_(arns)).order_by(tags.c.key)
+        statement = select(tags).order_by(tags.c.key)
         found: dict[str, dict[str, str]] = {}
         with self._dialect.reader.connect() as c:
-            for row in c.execute(statement):
-                found.setdefault(row.arn, {})[row.key] = row.value
+            for some in portions(arns):
+                for row in c.execute(statement.where(tags.c.arn.in_(some))):
+                    found.setdefault(row.arn, {})[row.key] = row.value
         return found
 
     def put_tags(
@@ -170,18 +178,6 @@ class Experiments:
         """
         with self._dialect.engine.begin() as c:
             return tagging.put(c, lock(c, TABLES[kind], name), new, most)
-
-
-def lock(c: Connection, table: Any, name: str) -> str:
-    """Keep a row from being removed or changed until the transaction ends; its ARN.
-
-    Raises:
-        Missing: It is not there.
-    """
-    row = c.execute(select(table.c.arn).where(table.c.key == key_of(name)).with_for_update()).first()
-    if row is None:
-        raise Missing(f"There is no {name} among the {table.name}.")
-    return str(row.arn)
 
 
 def put(
@@ -199,8 +195,18 @@ def put(
     added = dialect.insert(table).values(to_row(new)).on_conflict_do_nothing().returning(table.c.key)
     if c.execute(added).first() is None:
         raise InUse(f"There is {new.arn} among the {table.name} already.")
+    if isinstance(new, Component):
+        _put_parameters(c, dialect, new)
     if its_tags:
         c.execute(insert(tags), [{"arn": new.arn, "key": k, "value": v} for k, v in its_tags.items()])
+
+
+def _put_parameters(c: Connection, dialect: Dialect, component: Component) -> None:
+    """Have the rows of a component's parameters be those that it has now."""
+    c.execute(delete(parameters).where(parameters.c.component == key_of(component.name)))
+    if rows := parameter_rows(component):
+        # Of names that are the same in a database without the character 0 one is enough: searches pass them by.
+        c.execute(dialect.insert(parameters).on_conflict_do_nothing(), rows)
 
 
 def put_into(c: Connection, dialect: Dialect, component: str, trial: str) -> None:
@@ -218,4 +224,5 @@ def remove(c: Connection, table: Any, key: str, arn: str) -> None:
     c.execute(delete(associations).where(lineage.of(arn)))
     if table is components:
         c.execute(delete(members).where(members.c.component == key))
+        c.execute(delete(parameters).where(parameters.c.component == key))
         metrics.forget(c, key)

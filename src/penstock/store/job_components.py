@@ -1,25 +1,31 @@
-"""Components of jobs: made with the job and moved with it, in the same transactions."""
+"""Components of jobs: made with the job, or with its first metric, and moved with it, in the same transactions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from penstock.errors import InUse, Missing
-from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of
-from penstock.job.life import Job
+from penstock.job.events import HostEvent
+from penstock.job.experiments import Trial, component_of, entity_arn, key_of, state_of, trial_of
+from penstock.job.life import Job, Phase
 from penstock.job.lineage import lineage_of
-from penstock.store import lineage
+from penstock.job.metrics import NOTE, from_note
+from penstock.store import lineage, metrics, tagging
 from penstock.store.dialect import Dialect
-from penstock.store.experiments import lock, put, put_into, remove
+from penstock.store.entities import lock
+from penstock.store.experiments import put, put_into, remove
+from penstock.store.rows import to_job
 from penstock.store.statements import Statements
 from penstock.store.tables import components, experiments, jobs, trials
 
 
 def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) -> None:
-    """Make the component of a job that is on record now, and put it where the job's ExperimentConfig says.
+    """Make the component of a job that is on record now, and put it where the job's ExperimentConfig, if any, says.
 
     What a job before it of the same name has left behind gives way to it. The job's tags are the component's too; its
     image, inputs and outputs are artifacts, associated with the component.
@@ -39,31 +45,67 @@ def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) ->
 
 def follow(cursor: Any, say: Statements, job: Job) -> None:
     """Have a job's component, if it has one, tell what the job has come to."""
-    if job.trial_component is None:
-        return
+    if job.trial_component is None and not (job.phase.final or job.phase is Phase.STOPPING):
+        return  # made with its first metric, it knows by then all that it shows of a job that goes on
     moved = {**state_of(job), "modified_at": job.modified_at}
-    say.follow_job.run(cursor, of_component=key_of(job.trial_component), of_uid=job.uid, **moved)
+    say.follow_job.run(cursor, of_component=key_of(job.component_name), of_uid=job.uid, **moved)
+
+
+def tells_metrics(event: HostEvent) -> bool:
+    """Whether an event has values for the job's component."""
+    return event.kind == "note" and NOTE in event.data
+
+
+def without_metrics(event: HostEvent) -> HostEvent:
+    """The event as it is kept on the host's record."""
+    if not tells_metrics(event):
+        return event
+    return replace(event, data={name: told for name, told in event.data.items() if name != NOTE})
+
+
+def hold(c: Connection, job_uid: str) -> Job | None:
+    """The job, which nobody moves or removes until the transaction ends. It is locked before its hosts."""
+    row = c.execute(select(jobs).where(jobs.c.uid == job_uid).with_for_update(read=True)).first()
+    return None if row is None else to_job(row)
+
+
+def put_metrics(c: Connection, dialect: Dialect, job: Job, events: Sequence[HostEvent]) -> bool:
+    """Give the values that events of a host tell to the job's component. The job is held.
+
+    A job without ExperimentConfig is given its component now. False: there is none that could take them, for
+    something else has its name, or it was deleted.
+    """
+    new = [metric for event in events if tells_metrics(event) for metric in from_note(event.data[NOTE])]
+    if not new:
+        return True
+    key = key_of(job.component_name)
+    mine = select(components.c.key).where(components.c.key == key, components.c.job_uid == job.uid)
+    if c.execute(mine.with_for_update()).first() is None and job.trial_component is None:
+        with suppress(InUse):  # by another host of the job, in this moment, it may be
+            enter(c, dialect, job, tagging.of(c, job.arn))
+    if c.execute(mine.with_for_update()).first() is None:
+        return False
+    metrics.add(c, dialect, key, new)
+    return True
 
 
 def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:
     """The trial that the job's component goes into, locked; None without one."""
-    config = job.request["ExperimentConfig"]
-    experiment, name = config.get("ExperimentName"), config.get("TrialName")
-    if name is not None:
+    config, name = job.request.get("ExperimentConfig", {}), trial_of(job)
+    experiment = config.get("ExperimentName")
+    if name is None:
+        return None
+    if "TrialName" in config:
         lock(c, trials, name)
         its_own = c.execute(select(trials.c.experiment_key).where(trials.c.key == key_of(name))).scalar_one()
         if experiment is not None and key_of(experiment) != its_own:
             lock(c, experiments, experiment)
             raise Missing(f"The trial {name} is not in the experiment {experiment}, but in {its_own}.")
-        return str(name)
-    if experiment is None:
-        return None
+        return name
     lock(c, experiments, experiment)
-    # By the uid: a trial of the job's name may have been left by one before it.
-    new = f"{job.uid}-aws-trial"
-    arn = entity_arn(job.arn, Trial, new)
-    put(c, dialect, Trial(new, arn, experiment, new, job.created_at, job.created_at), {})
-    return new
+    arn = entity_arn(job.arn, Trial, name)
+    put(c, dialect, Trial(name, arn, experiment, name, job.created_at, job.created_at), {})
+    return name
 
 
 def _make_room(c: Connection, name: str) -> None:

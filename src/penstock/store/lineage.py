@@ -12,7 +12,8 @@ from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment
 from penstock.job.lineage import Artifact, Association
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, to_row
+from penstock.store.entities import TABLES, lock, to_row
+from penstock.store.portions import portions
 from penstock.store.tables import artifacts, associations
 
 #: In which order rows are locked, so that of two that lock the same ones neither waits for the other in a circle.
@@ -44,14 +45,12 @@ class Lineage:
         """Put an association on record; `ends` are the kinds and keys of both its ends.
 
         Raises:
-            Missing: One of them is not there; the text is its key.
+            Missing: One of them is not there.
             InUse: There is one between them, in this direction.
         """
         with self._dialect.engine.begin() as c:
             for kind, key in sorted(ends, key=lambda end: (_RANKS[end[0]], end[1])):
-                table = TABLES[kind]
-                if c.execute(select(table.c.key).where(table.c.key == key).with_for_update()).first() is None:
-                    raise Missing(key)
+                lock(c, TABLES[kind], key)
             if not _insert(c, self._dialect, new):
                 raise InUse(f"{new.source} and {new.destination} are associated.")
 
@@ -91,15 +90,17 @@ class Lineage:
         return found, [getattr(last, query.sort_by), last.source, last.destination]
 
     def around(self, arns: Iterable[str], *, ascending: bool, descending: bool) -> list[Association]:
-        """All associations that lead to one of `arns` (ascending), or away from one (descending)."""
-        some = list(arns)
-        either = [
-            *([associations.c.destination.in_(some)] if ascending else []),
-            *([associations.c.source.in_(some)] if descending else []),
-        ]
-        statement = select(associations).where(or_(*either)).order_by(*associations.primary_key)
+        """All associations that lead to one of `arns` (ascending), or away from one (descending), some twice."""
+        found: list[Association] = []
         with self._dialect.reader.connect() as c:
-            return [_to_association(row) for row in c.execute(statement)]
+            for some in portions(arns):
+                either = [
+                    *([associations.c.destination.in_(some)] if ascending else []),
+                    *([associations.c.source.in_(some)] if descending else []),
+                ]
+                statement = select(associations).where(or_(*either)).order_by(*associations.primary_key)
+                found += [_to_association(row) for row in c.execute(statement)]
+        return found
 
 
 _EQUAL = ("source", "destination", "source_type", "destination_type", "type")

@@ -1,301 +1,289 @@
 """Which jobs, in which order, from which place on: a page of jobs.
 
 A page must cost the same however many jobs are on record, so every way to it leads along an index, and there are
-three of them. With few conditions, or such as many jobs fulfil, the jobs are *walked* in their order until the page is
-full. Where that takes more than `WALK` jobs, those stretches of the order are walked that may have jobs of the page
-(`stretches.py`), and the others are skipped. Where that takes more than `SKIP` jobs, conditions are told by few, here
-and there: those are *picked* by an index of the condition, and sorted.
+three of them. Without conditions beside the order's own the jobs are *walked* in their order until the page is full.
+Else the walk *skips* those stretches of the order that can have no job of the page (`stretches.py`), in one statement
+that ends when the page is full. What few jobs fulfil, here and there, is *picked* by an index of it, and sorted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    Select,
-    Subquery,
-    TextClause,
-    func,
-    literal,
-    null,
-    select,
-    tuple_,
-)
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, and_, func, literal, select, true
 
-from penstock.job.life import STATUS
+from penstock.job.life import STATUS, Phase
 from penstock.store.dialect import Dialect
-from penstock.store.stretches import NAMES, TIMES, letters
-from penstock.store.tables import ACTIVE, jobs
+from penstock.store.job_query import (
+    COLUMNS,
+    ROW,
+    VEILED,
+    VEILED_ROW,
+    JobQuery,
+    along,
+    beside,
+    beyond,
+    created,
+    directed,
+    held,
+    later,
+    modified,
+    ordered,
+    veil,
+)
+from penstock.store.stretches import NAMES, TIMES, Order, letters
+from penstock.store.tables import jobs
 
-Columns = ReadOnlyColumnCollection[str, Any]
+__all__ = ["JobQuery", "page", "place_of"]
 
-SortKey = Literal["Name", "CreationTime", "Status"]
+#: Jobs are picked by a time that at most so many fulfil: they lie beside each other.
+NEAR = 2000
+#: And by a part of their names that at most so many have, which lie here and there.
+FEW = 500
+#: Before it is asked how many have it, so many stretches are walked, or `MANY` times as many for a status that few
+#: jobs have: a step from name to name costs a hundredth of what it does to pick a job.
+TRIED = 8
+MANY = 32
 
-_COLUMNS = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jobs.c.status}
-
-#: So many jobs are walked before another way is taken.
-WALK = 500
-#: And so many within stretches.
-SKIP = 40_000
-#: To ask once more counts as so many.
-_ASKED = 1000
-#: So many of stretches that follow each other are walked at once.
-_TOGETHER = 4000
-#: Jobs are picked by a condition that fewer fulfil; beyond so many they are not counted.
-COUNTED = 10_000
-
-#: In the order of a list by status.
-_STATUSES = sorted(set(STATUS.values()))
-_ACTIVE = {status for phase, status in STATUS.items() if not phase.final}
-
-
-@dataclass(frozen=True)
-class JobQuery:
-    """Which jobs, in which order. Times are inclusive milliseconds; None means no condition."""
-
-    created_after: int | None = None
-    created_before: int | None = None
-    modified_after: int | None = None
-    modified_before: int | None = None
-    name_contains: str | None = None
-    status: str | None = None
-    sort_by: SortKey = "CreationTime"
-    descending: bool = False
+_ACTIVE = sorted({status for phase, status in STATUS.items() if not phase.final})
+_ENDED = sorted(set(STATUS.values()) - set(_ACTIVE))
 
 
 def page(
     c: Connection, dialect: Dialect, query: JobQuery, count: int, after: Sequence[Any] | None
 ) -> Sequence[Row[Any]]:
     """At most `count` jobs of `query` beyond the place `after`, in order."""
+    if query.sort_by == "Status" and query.status is not None:
+        parts = _parts(query, after, [query.status])
+        return [row for part, place in parts for row in page(c, dialect, part, count, place)]
     if query.modified_before is not None:
         # No job is changed before it is created.
         bounds = [at for at in (query.created_before, query.modified_before) if at is not None]
         query = replace(query, created_before=min(bounds))
-    skipping = _Skipping(c, dialect, query)
+    if not beside(dialect, query, jobs.c):
+        return c.execute(_walk(dialect, query, after, count)).all()
+    way = _near(c, query)
+    if way is not None:
+        return c.execute(_pick(dialect, query, after, count, way)).all()
     found: list[Row[Any]] = []
-    for part, place in _parts(query, after):
-        some = _quickly(c, part, count - len(found), place, skipping)
-        if some is None:
-            return c.execute(_pick(query, after, count, skipping.way)).all()
-        found += some
-        if len(found) == count:
-            break
-    return found
-
-
-def _parts(query: JobQuery, after: Sequence[Any] | None) -> Iterator[tuple[JobQuery, Sequence[Any] | None]]:
-    """A list by status is one status after the other, each by name."""
-    if query.sort_by != "Status":
-        yield query, after
-        return
-    for status in reversed(_STATUSES) if query.descending else _STATUSES:
-        passed = after is not None and (status > after[0] if query.descending else status < after[0])
-        if query.status in {None, status} and not passed:
-            place = after if after is not None and after[0] == status else None
-            yield replace(query, status=status, sort_by="Name"), place
+    # Before the ended ones: a job that ends meanwhile is found in both, else in neither.
+    for part, place in _parts(query, after, _ACTIVE):
+        found += c.execute(_walk(dialect, part, place, count)).all()
+    if query.status not in _ACTIVE:
+        ended = _ended(c, dialect, query, after, count)
+        if isinstance(ended, _Way):
+            return c.execute(_pick(dialect, query, after, count, ended)).all()
+        found += ended
+    by_name = {row.name: row for row in found}.values()
+    return sorted(by_name, key=lambda row: place_of(query, row), reverse=query.descending)[:count]
 
 
 def place_of(query: JobQuery, row: Row[Any]) -> list[Any]:
     """The place of a job in the order of `query`."""
-    return [getattr(row, _COLUMNS[query.sort_by].name), row.name]
+    return [getattr(row, COLUMNS[query.sort_by].name), row.name]
 
 
-def _quickly(
-    c: Connection,
-    query: JobQuery,
-    count: int,
-    after: Sequence[Any] | None,
-    skipping: _Skipping,
-) -> Sequence[Row[Any]] | None:
-    """The page by walking and skipping; None where its jobs are better picked."""
-    if not _beside(query, jobs.c):
-        return c.execute(_walk(query, after, count)).all()
-    first = c.execute(_walk(query, after, count, first=WALK)).all()
-    if len(first) == count:
-        return first
-    active: Sequence[Row[Any]] = []
-    if query.status is None or query.status in _ACTIVE:
-        # Before the stretches: a job that ends meanwhile is found in both, else in neither.
-        active = c.execute(_pick(query, after, count, _UNFINISHED)).all()
-    if query.status in _ACTIVE:
-        return active
-    ended = _skip(c, query, after, count, skipping)
-    if ended is None:
-        return None
-    merged = {row.name: row for row in (*active, *ended)}.values()
-    return sorted(merged, key=lambda row: place_of(query, row), reverse=query.descending)[:count]
+def _parts(
+    query: JobQuery, after: Sequence[Any] | None, statuses: Sequence[str]
+) -> Iterator[tuple[JobQuery, Sequence[Any] | None]]:
+    """The query for each of these statuses, and the place in it: by name, where the list is one by status."""
+    for status in reversed(statuses) if query.descending else statuses:
+        part, place = replace(query, status=status), after
+        if query.sort_by == "Status":
+            part = replace(part, sort_by="Name")
+            if after is not None and after[0] != status:
+                if status > after[0] if query.descending else status < after[0]:
+                    continue
+                place = None
+        if query.status in {None, status}:
+            yield part, place
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Stretches that follow each other."""
-
-    begin: Any
-    end: Any | None
-    """Where the next one begins."""
-    size: int
-    """How many jobs it has had."""
-
-
-def _skip(
-    c: Connection,
-    query: JobQuery,
-    after: Sequence[Any] | None,
-    count: int,
-    skipping: _Skipping,
-) -> Sequence[Row[Any]] | None:
-    """Jobs of the stretches that may have some. None where that takes long, and few fulfil one of the conditions."""
+def _ended(
+    c: Connection, dialect: Dialect, query: JobQuery, after: Sequence[Any] | None, count: int
+) -> list[Row[Any]] | _Way:
+    """Jobs of the stretches; or the condition by which all jobs are better picked."""
     found: list[Row[Any]] = []
-    walked = 0
-    place = None if after is None else after[1] if query.sort_by == "Name" else after[0]
-    for run in skipping.runs:
-        if place is not None and (
-            run.begin > place if query.descending else run.end is not None and run.end <= place
-        ):
-            continue
-        if walked > SKIP and skipping.narrow:
-            return None
-        found += c.execute(_walk(query, after, count - len(found), run=run)).all()
+    named = dialect.names_with(query.name_contains) if query.name_contains else None
+    first: Sequence[Any] | None = None
+    for part, place in _parts(query, after, _ENDED) if query.sort_by == "Status" else [(query, after)]:
+        begins, passing = _stretched(part).begins, _passing(dialect, part, place)
+        rest = True
+        if query.name_contains:
+            if first is None or after is not None:
+                most = MANY * TRIED if query.sort_by == "Status" else _tried(part)
+                first = c.execute(_first(part, passing, most)).scalars().all()
+            these = first[: _tried(part)]
+            if these:
+                within = [*passing, begins.between(min(these), max(these))]
+                found += c.execute(_skip(dialect, part, place, count - len(found), within)).all()
+            rest = len(found) < count and len(these) == _tried(part)
+            if rest:
+                if named is not None:
+                    few = c.execute(named.limit(FEW + 1)).scalars().all()
+                    if len(few) <= FEW:
+                        return _Way([jobs.c.name.in_(few)], "sqlite_autoindex_jobs_1")
+                    named = None
+                passing.append(later(part, begins, these[-1]))
+        if rest:
+            found += c.execute(_skip(dialect, part, place, count - len(found), passing)).all()
         if len(found) == count:
             break
-        walked += run.size + _ASKED
     return found
-
-
-class _Skipping:
-    """The stretches of an order that may have jobs of a query, and else a way; looked for when they are needed."""
-
-    def __init__(self, c: Connection, dialect: Dialect, query: JobQuery) -> None:
-        self._c = c
-        self._dialect = dialect
-        self._query = query
-
-    @property
-    def narrow(self) -> bool:
-        """Whether few jobs fulfil one of the conditions."""
-        return self._narrowest[0] < COUNTED
-
-    @property
-    def way(self) -> _Way:
-        """That condition."""
-        return self._narrowest[1]
-
-    @cached_property
-    def _narrowest(self) -> tuple[int, _Way]:
-        ways = [(self._count(way), way) for way in _ways(self._query, self._dialect)]
-        return min(ways, key=itemgetter(0), default=(COUNTED, _UNFINISHED))
-
-    def _count(self, way: _Way) -> int:
-        some = way.counted
-        if some is None:
-            some = _of_way(select(literal(1)).select_from(jobs), way)
-        return self._c.execute(select(func.count()).select_from(some.limit(COUNTED).subquery())).scalar_one()
-
-    @cached_property
-    def runs(self) -> list[_Run]:
-        """In the order of the query; not too many in one."""
-        query = self._query
-        wanted = letters(query.name_contains) if query.name_contains else {}
-        runs: list[_Run] = []
-        for begin, end, size, held in self._c.execute(_stretches(query, self._dialect, wanted)):
-            if held is not None and not all(held[at] & bits == bits for at, bits in wanted.items()):
-                continue
-            last = runs[-1] if runs and runs[-1].size < _TOGETHER else None
-            if last and query.descending and last.begin == end:
-                runs[-1] = _Run(begin, last.end, last.size + size)
-            elif last and not query.descending and last.end == begin:
-                runs[-1] = _Run(last.begin, end, last.size + size)
-            else:
-                runs.append(_Run(begin, end, size))
-        return runs
-
-
-def _stretches(query: JobQuery, dialect: Dialect, wanted: Mapping[int, int]) -> Select[Any]:
-    """Those whose times may be right, in order: where they begin and end, how many jobs they have, their letters.
-
-    The letters are None where they are not wanted or the database has looked at them.
-    """
-    table = (TIMES if query.sort_by == "CreationTime" else NAMES).table
-    s, next_one = table.c, table.alias().c
-    end = select(func.min(next_one.begins)).where(next_one.begins > s.begins).correlate(table)
-    where = []
-    for column, least, most in (
-        ("created", query.created_after, query.created_before),
-        ("modified", query.modified_after, query.modified_before),
-    ):
-        where += [] if least is None else [s[f"{column}_last"] >= least]
-        where += [] if most is None else [s[f"{column}_first"] <= most]
-    order = s.begins.desc() if query.descending else s.begins
-    held = s.letters if wanted and dialect.byte is None else null()
-    if dialect.byte is not None:
-        where += [dialect.byte(s.letters, at).op("&")(bits) == bits for at, bits in wanted.items()]
-    return select(s.begins, end.scalar_subquery(), s.jobs, held).where(*where).order_by(order)
 
 
 @dataclass(frozen=True)
 class _Way:
     """A condition that an index answers."""
 
-    holds: Sequence[ColumnElement[bool] | TextClause]
+    holds: Sequence[ColumnElement[bool]]
     index: str
     """Its name in SQLite, which must be told; PostgreSQL counts for itself."""
-    counted: Select[Any] | None = None
-    """What is quicker to count than the jobs."""
 
 
-#: The jobs that have not ended, which belong to no stretch.
-_UNFINISHED = _Way([ACTIVE], "jobs_by_status")
+def _near(c: Connection, query: JobQuery) -> _Way | None:
+    """The time that the fewest jobs fulfil, if these are few."""
+    ways, counts = [], []
+    for column, holds, index in (
+        (jobs.c.created_at, created(query, jobs.c), "jobs_by_creation"),
+        (jobs.c.modified_at, modified(query, jobs.c), "jobs_by_modification"),
+    ):
+        if holds:
+            # In their order: else PostgreSQL may read the table, and hope to have found enough of them soon.
+            some = select(literal(1)).select_from(jobs).where(*holds).order_by(column).limit(NEAR + 1)
+            counted = select(func.count()).select_from(_hinted(some, index).subquery())
+            counts.append(counted.scalar_subquery())
+            ways.append(_Way(holds, index))
+    if not ways:
+        return None
+    least, way = min(zip(c.execute(select(*counts)).one(), ways, strict=True), key=itemgetter(0))
+    return way if least <= NEAR else None
 
 
-def _ways(query: JobQuery, dialect: Dialect) -> Iterator[_Way]:
-    if query.name_contains and (holds := dialect.name_holds(query.name_contains)) is not None:
-        yield _Way([holds], "sqlite_autoindex_jobs_1", dialect.names_with(query.name_contains))
-    if query.sort_by != "CreationTime" and (created := _created(query, jobs.c)):
-        yield _Way(created, "jobs_by_creation")
-    if modified := _modified(query, jobs.c):
-        yield _Way(modified, "jobs_by_modification")
+def _walk(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None, count: int) -> Select[Any]:
+    """At most `count` jobs of the query, along the index that has them in their order."""
+    some, others = along(query, after), beside(dialect, query, jobs.c)
+    if not others:
+        return select(jobs).where(*some).order_by(*ordered(query, jobs.c)).limit(count)
+    # Rows are read whole when it is known which ones: requests may be long.
+    walked = select(jobs.c.name).where(*some, *others).order_by(*ordered(query, jobs.c)).limit(count)
+    return _whole(query, _hinted(walked, _index(query)))
 
 
-def _walk(
+def _skip(
+    dialect: Dialect,
     query: JobQuery,
     after: Sequence[Any] | None,
     count: int,
-    *,
-    first: int | None = None,
-    run: _Run | None = None,
+    passing: Sequence[ColumnElement[bool]],
 ) -> Select[Any]:
-    """At most `count` jobs of the query, along the index that has them in their order.
+    """The same, but only in stretches of which `passing` is true.
 
-    Of that order the first so many, or those of a run; the whole of it without either.
+    Whatever is said of a job besides its stretch and status is veiled, so that no database reads by it.
     """
-    along = _along(query, after, run)
-    if not _beside(query, jobs.c):
-        return select(jobs).where(*along).order_by(*_order(query, jobs.c)).limit(count)
-    # Rows are read whole when it is known which ones: requests may be long.
-    keys = [jobs.c.name]
-    if query.sort_by == "CreationTime" or (first is not None and _created(query, jobs.c)):
-        keys.append(jobs.c.created_at)
-    if first is not None and _modified(query, jobs.c):
-        keys.append(jobs.c.modified_at)
-    walked = select(*keys).where(*along).order_by(*_order(query, jobs.c))
-    walked = walked.with_hint(jobs, f"INDEXED BY {_index(query)}", "sqlite")
-    if first is None:
-        return _whole(query, walked.where(*_beside(query, jobs.c)).limit(count).subquery())
-    some = walked.limit(first).subquery()
-    few = select(some.c.name).where(*_beside(query, some.c)).order_by(*_order(query, some.c)).limit(count)
-    return _whole(query, few.subquery())
+    order = _stretched(query)
+    stretches, begins = _in_order(dialect, query, order, passing)
+    next_one = order.table.alias()
+    end = select(func.min(next_one.c.begins)).where(next_one.c.begins > begins).correlate(stretches)
+    within = and_(order.key >= veil(begins), order.key < func.coalesce(end.scalar_subquery(), order.top))
+    found = select(jobs.c.name, order.key).where(*held(dialect, query))
+    if query.status is not None:
+        found = found.where(jobs.c.status == query.status)
+    if after is not None:
+        found = found.where(beyond(query, after, VEILED))
+    apart = dialect.lateral and bool(query.name_contains)
+    veiled = VEILED_ROW if apart else VEILED
+    times = modified(query, veiled)
+    if query.sort_by == "CreationTime":
+        found = found.where(*created(query, VEILED))
+    else:
+        times += created(query, veiled)
+    if not dialect.lateral:
+        found = found.select_from(stretches.join(jobs, within)).where(*times, *passing)
+        found = found.order_by(*directed(query, [begins]), *ordered(query, jobs.c)).limit(count)
+        return _whole(query, _hinted(found, _index(query)))
+    each = found.where(within).order_by(*ordered(query, jobs.c))
+    if times and apart:
+        # All that the names need is in the index. PostgreSQL would read each row for its time first.
+        named = each.correlate(stretches).lateral()
+        each = select(named).join(ROW, ROW.c.name == named.c.name).order_by(*ordered(query, named.c))
+    # Each stretch has a limit of its own: else PostgreSQL may sort all of them.
+    some = each.where(*times).limit(count).lateral()
+    merged = select(some.c.name).select_from(stretches.join(some, true()))
+    return _whole(query, merged.order_by(*directed(query, [begins]), *ordered(query, some.c)).limit(count))
 
 
-def _whole(query: JobQuery, few: Subquery) -> Select[Any]:
-    return select(jobs).join(few, jobs.c.name == few.c.name).order_by(*_order(query, jobs.c))
+def _in_order(
+    dialect: Dialect, query: JobQuery, order: Order, passing: Sequence[ColumnElement[bool]]
+) -> tuple[FromClause, ColumnElement[Any]]:
+    """Stretches as what a join begins with, and where each begins.
+
+    SQLite reads them in their order by itself. PostgreSQL can't tell how many pass, and gets them ready-made.
+    """
+    if not dialect.lateral:
+        return order.table, order.begins
+    gathered = func.array(select(order.begins).where(*passing).scalar_subquery())
+    each = func.unnest(gathered, type_=order.begins.type).column_valued("begins")
+    some = select(each).order_by(*directed(query, [each])).subquery()
+    return some, some.c.begins
+
+
+def _first(query: JobQuery, passing: Sequence[ColumnElement[bool]], count: int) -> Select[Any]:
+    """Where the first stretches begin of which this is true."""
+    begins = _stretched(query).begins
+    return select(begins).where(*passing).order_by(*directed(query, [begins])).limit(count)
+
+
+def _tried(query: JobQuery) -> int:
+    return TRIED if query.status in {None, STATUS[Phase.COMPLETED]} else MANY * TRIED
+
+
+def _stretched(query: JobQuery) -> Order:
+    return TIMES if query.sort_by == "CreationTime" else NAMES
+
+
+def _passing(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+    """What is true of a stretch that may have jobs of the page."""
+    order = _stretched(query)
+    s = order.table.c
+    where: list[ColumnElement[bool]] = []
+    if after is not None:
+        place = after[1] if query.sort_by == "Name" else after[0]
+        other = order.table.alias()
+        has_it = select(func.max(other.c.begins)).where(other.c.begins <= place).scalar_subquery()
+        where.append(s.begins <= place if query.descending else s.begins >= has_it)
+    for column, least, most in (
+        ("created", query.created_after, query.created_before),
+        ("modified", query.modified_after, query.modified_before),
+    ):
+        where += [] if least is None else [s[f"{column}_last"] >= least]
+        where += [] if most is None else [s[f"{column}_first"] <= most]
+    if query.name_contains:
+        where.append(dialect.has_bits(s.letters, letters(query.name_contains)))
+    return where
+
+
+def _pick(
+    dialect: Dialect, query: JobQuery, after: Sequence[Any] | None, count: int, way: _Way
+) -> Select[Any]:
+    """The same as `_walk`, but all that fulfil one condition are found first and sorted then."""
+    where = (*way.holds, *along(query, after), *beside(dialect, query, jobs.c))
+    # Sorted by what no index has: else a database would rather walk, and hope to find the page soon.
+    keys = select(jobs.c.name, COLUMNS[query.sort_by]).where(*where)
+    return _whole(query, _hinted(keys.order_by(*ordered(query, VEILED)).limit(count), way.index))
+
+
+def _whole(query: JobQuery, few: Select[Any]) -> Select[Any]:
+    found = few.subquery()
+    # Sorted by what no index has: else SQLite would look for each of the jobs in order among the few.
+    return select(jobs).join(found, jobs.c.name == found.c.name).order_by(*ordered(query, VEILED))
+
+
+def _hinted(statement: Select[Any], index: str) -> Select[Any]:
+    return statement.with_hint(jobs, f"INDEXED BY {index}", "sqlite")
 
 
 def _index(query: JobQuery) -> str:
@@ -303,78 +291,3 @@ def _index(query: JobQuery) -> str:
     if query.sort_by == "Name":
         return "sqlite_autoindex_jobs_1" if query.status is None else "jobs_by_status_and_name"
     return "jobs_by_creation" if query.status is None else "jobs_by_status"
-
-
-def _pick(query: JobQuery, after: Sequence[Any] | None, count: int, way: _Way) -> Select[Any]:
-    """The same as `_walk`, but all that fulfil one condition are found first and sorted then."""
-    column = _COLUMNS[query.sort_by]
-    keys = select(jobs.c.name, column).where(*_along(query, after), *_beside(query, jobs.c))
-    # Sorted by what no index has: else a database would rather walk, and hope to find the page soon.
-    veiled = [column + 0 if column is jobs.c.created_at else column.concat(""), jobs.c.name.concat("")]
-    return _whole(query, _of_way(keys, way).order_by(*_directed(query, veiled)).limit(count).subquery())
-
-
-def _of_way(statement: Select[Any], way: _Way) -> Select[Any]:
-    return statement.where(*way.holds).with_hint(jobs, f"INDEXED BY {way.index}", "sqlite")
-
-
-def _order(query: JobQuery, columns: Columns) -> list[Any]:
-    first = [] if query.sort_by == "Name" else [columns[_COLUMNS[query.sort_by].name]]
-    return _directed(query, [*first, columns["name"]])
-
-
-def _directed(query: JobQuery, order: Sequence[Any]) -> list[Any]:
-    return [o.desc() if query.descending else o.asc() for o in order]
-
-
-def _along(
-    query: JobQuery, after: Sequence[Any] | None, run: _Run | None = None
-) -> list[ColumnElement[bool]]:
-    """The conditions that the index of the order answers.
-
-    Of several ends on one side the nearest: SQLite would begin at the first one that it reads.
-    """
-    key, by_name = _COLUMNS[query.sort_by], query.sort_by == "Name"
-    lows, highs = [], []
-    if query.sort_by == "CreationTime":
-        lows += [] if query.created_after is None else [(query.created_after, key >= query.created_after)]
-        highs += [] if query.created_before is None else [(query.created_before, key <= query.created_before)]
-    if run is not None:
-        lows.append((run.begin, key >= run.begin))
-    if after is not None:
-        here: Any = key if by_name else tuple_(key, jobs.c.name)
-        place = after[1] if by_name else tuple(after)
-        at = after[1] if by_name else after[0]
-        (highs if query.descending else lows).append((at, here < place if query.descending else here > place))
-    if run is not None and run.end is not None:
-        highs.append((run.end, key < run.end))
-    # Of two at the same value the last one says more.
-    conditions = [max(reversed(lows), key=itemgetter(0))[1]] if lows else []
-    conditions += [min(reversed(highs), key=itemgetter(0))[1]] if highs else []
-    if query.status is not None:
-        conditions.append(jobs.c.status == query.status)
-    return conditions
-
-
-def _beside(query: JobQuery, columns: Columns) -> list[ColumnElement[bool]]:
-    """The others; first what the index of the order has."""
-    conditions = []
-    if query.name_contains:
-        # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
-        name = columns["name"]
-        conditions.append(func.replace(name, query.name_contains, "") != name)
-    conditions += [] if query.sort_by == "CreationTime" else _created(query, columns)
-    return conditions + _modified(query, columns)
-
-
-def _created(query: JobQuery, columns: Columns) -> list[ColumnElement[bool]]:
-    return _between(columns, "created_at", query.created_after, query.created_before)
-
-
-def _modified(query: JobQuery, columns: Columns) -> list[ColumnElement[bool]]:
-    return _between(columns, "modified_at", query.modified_after, query.modified_before)
-
-
-def _between(columns: Columns, name: str, low: int | None, high: int | None) -> list[ColumnElement[bool]]:
-    least = [] if low is None else [columns[name] >= low]
-    return least + ([] if high is None else [columns[name] <= high])

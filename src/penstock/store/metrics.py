@@ -9,29 +9,25 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select
 
-from penstock.errors import Conflict
+from penstock.job.experiments import key_of
+from penstock.job.metrics import Metric
 from penstock.store.dialect import Dialect
+from penstock.store.entities import lock
+from penstock.store.portions import portions
 from penstock.store.tables import components, metric_summaries, metrics
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One value. `at` is milliseconds since the epoch."""
+class Summary(NamedTuple):
+    """What values of one name come to. Mean and deviation are None where a value is infinite.
 
-    name: str
-    at: int
-    step: int | None
-    value: float
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What values of one name come to. Mean and deviation are None where a value is infinite."""
+    A tuple, as its row is: a page of components has thousands.
+    """
 
     name: str
     at: int
@@ -55,28 +51,15 @@ class Metrics:
         self._reader = dialect.reader
 
     def put(self, component: str, new: Sequence[Metric]) -> None:
-        """Add values to a component, which is named in lower case.
+        """Add values to a component, which is named in whatever letters.
 
         Raises:
-            Conflict: There is no such trial component.
+            Missing: There is no such trial component.
         """
+        component = key_of(component)
         with self._engine.begin() as c:
-            locked = select(components.c.key).where(components.c.key == component).with_for_update()
-            if c.execute(locked).first() is None:
-                raise Conflict(f"There is no trial component {component}.")
-            if not new:
-                return
-            c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
-            added = summarize(new)
-            there = _summaries(c, [component], list(added)).get(component, {})
-            rows = [
-                {"component": component, **asdict(_merged(there[name], more) if name in there else more)}
-                for name, more in added.items()
-            ]
-            statement = self._dialect.insert(metric_summaries)
-            keys = ["component", "name"]
-            changed = {col: statement.excluded[col] for col in rows[0] if col not in keys}
-            c.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+            lock(c, components, component)
+            add(c, self._dialect, component, new)
 
     def of(self, component: str, name: str) -> list[Metric]:
         """A component's values of one name, by time; of one time, as they came."""
@@ -91,19 +74,37 @@ class Metrics:
             return {component: list(found.values()) for component, found in _summaries(c, of).items()}
 
 
+def add(c: Connection, dialect: Dialect, component: str, new: Sequence[Metric]) -> None:
+    """Add values to a component that is locked."""
+    if not new:
+        return
+    c.execute(insert(metrics), [{"trial_component": component, **asdict(m)} for m in new])
+    added = summarize(new)
+    there = _summaries(c, [component], list(added)).get(component, {})
+    rows = [
+        {"component": component, **(_merged(there[name], more) if name in there else more)._asdict()}
+        for name, more in added.items()
+    ]
+    statement = dialect.insert(metric_summaries)
+    keys = ["component", "name"]
+    changed = {col: statement.excluded[col] for col in rows[0] if col not in keys}
+    c.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
 def _summaries(
     c: Connection, of: Sequence[str] | None, names: Sequence[str] | None = None
 ) -> dict[str, dict[str, Summary]]:
     """By component and name, in their order; of all components and names, where none are given."""
     table = metric_summaries
     statement = select(table).order_by(table.c.component, table.c.name)
-    if of is not None:
-        statement = statement.where(table.c.component.in_(of))
     if names is not None:
         statement = statement.where(table.c.name.in_(names))
+    wanted = [statement] if of is None else [statement.where(table.c.component.in_(p)) for p in portions(of)]
     found: dict[str, dict[str, Summary]] = {}
-    for row in c.execute(statement):
-        found.setdefault(row.component, {})[row.name] = Summary(*row[1:])
+    for one in wanted:
+        for component, *values in c.execute(one).all():
+            summary = Summary._make(values)
+            found.setdefault(component, {})[summary.name] = summary
     return found
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
@@ -11,11 +14,14 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Select,
+    and_,
     create_engine,
     event,
     func,
     literal_column,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -37,6 +43,11 @@ except ImportError:
 _log = logging.getLogger(__name__)
 
 _OLDEST = 15
+
+#: So many of the letters that a stretch must have are asked for.
+_ASKED = 16
+#: Parts of names that are looked for by their trigrams.
+_WORD = re.compile(r"[^\W_]{5,}")
 
 #: Advisory locks are numbers that all users of a database share: these are the letters PENS and what they are for.
 _SCHEMA_LOCK = 0x50454E53_00000001
@@ -63,20 +74,35 @@ def connect(address: str) -> Dialect:
     )
     event.listen(engine, "connect", _prepare)
     _check(engine, url)
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
     return Dialect(
         engine=engine,
-        reader=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        reader=reader,
+        searching=lambda: _searching(reader),
         in_process=False,
         insert=insert,
         lock_schema=_lock_schema,
         # Not now(), which is when the transaction began: it may have waited for a lock since.
         now=literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)", BigInteger),
-        name_holds=_name_holds,
-        names_with=lambda _: None,
-        byte=func.get_byte,
+        names_with=_names_with,
+        position=func.strpos,
+        has_bits=_has_bits,
         give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
+
+
+@contextmanager
+def _searching(reader: Engine) -> Iterator[Connection]:
+    """A connection without prepared statements: their plans are made for any values, and cost four times as much."""
+    with reader.connect() as c:
+        driver = c.connection.driver_connection
+        assert driver is not None  # it is open
+        before, driver.prepare_threshold = driver.prepare_threshold, None
+        try:
+            yield c
+        finally:
+            driver.prepare_threshold = before
 
 
 class _Texts(StrDumperUnknown):
@@ -97,7 +123,9 @@ def _prepare(connection: psycopg.Connection[Any], _: object) -> None:
         # The locks of a server whose machine is gone without a word are let go of within half a minute.
         cursor.execute(
             "SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),"
-            " set_config('tcp_keepalives_count', '3', false)"
+            " set_config('tcp_keepalives_count', '3', false),"
+            # Compiled are statements of which many rows are expected: here the page is full after a few.
+            " set_config('jit', 'off', false)"
         )
     connection.commit()
 
@@ -144,5 +172,15 @@ def _lock_schema(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 
-def _name_holds(part: str) -> ColumnElement[bool] | None:
-    return jobs.c.name.contains(part, autoescape=True) if len(part) >= 3 else None
+def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnElement[bool]:
+    # Not each of many, but from all over them: to ask costs SQLAlchemy more than PostgreSQL.
+    some = list(wanted.items())[:: -(-len(wanted) // _ASKED)]
+    return and_(*(func.get_byte(value, at).op("&")(bits) == bits for at, bits in some))
+
+
+def _names_with(part: str) -> Select[Any] | None:
+    # Its trigrams are those of words. Many jobs have each word of a date, and to read all of these takes longer than to
+    # walk; what has several words, the letters of stretches tell apart.
+    if _WORD.fullmatch(part) is None:
+        return None
+    return select(jobs.c.name).where(jobs.c.name.contains(part, autoescape=True))

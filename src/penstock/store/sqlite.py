@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     Engine,
@@ -17,6 +21,7 @@ from sqlalchemy import (
     String,
     create_engine,
     event,
+    func,
     literal_column,
     select,
     text,
@@ -25,7 +30,6 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from penstock.store.dialect import Dialect
-from penstock.store.tables import jobs
 
 #: So many free pages (of 4 KiB) are given back at once: some milliseconds, in which nobody else writes.
 _PAGES = 256
@@ -59,6 +63,7 @@ def connect(path: Path) -> Dialect:
         # The driver's own idea of transactions begins them late and shared; two such readers that then write
         # deadlock at once. We begin them ourselves, as writers.
         connection.isolation_level = None
+        connection.create_function("has_bits", 2, _has_all, deterministic=True)
         # Only a new file can be made such that `_give_back` shortens it; in another this would wait for its writer.
         if not connection.execute("PRAGMA page_count").fetchone()[0]:
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -71,16 +76,18 @@ def connect(path: Path) -> Dialect:
             "BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE"
         )
 
+    reader = engine.execution_options(reading=True)
     return Dialect(
         engine=engine,
-        reader=engine.execution_options(reading=True),
+        reader=reader,
+        searching=reader.connect,
         in_process=True,
         insert=insert,
         lock_schema=lambda _: None,  # whoever writes has locked all of it
         now=literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", BigInteger),
-        name_holds=_name_holds,
         names_with=_names_with,
-        byte=None,
+        position=func.instr,
+        has_bits=_has_bits,
         give_back=lambda: _give_back(engine),
         lateral=False,
     )
@@ -93,11 +100,22 @@ def _give_back(engine: Engine) -> None:
         c.cursor().executescript(f"PRAGMA incremental_vacuum({_PAGES})")
 
 
-def _name_holds(part: str) -> ColumnElement[bool] | None:
-    return None if len(part) < 3 else jobs.c.name.in_(_names_with(part))
+def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnElement[bool]:
+    return func.has_bits(value, json.dumps(list(wanted.items())), type_=Boolean)
 
 
-def _names_with(part: str) -> Select[Any]:
+def _has_all(value: bytes, wanted: str) -> bool:
+    return all(value[at] & bits == bits for at, bits in _loaded(wanted))
+
+
+@lru_cache(16)
+def _loaded(wanted: str) -> list[tuple[int, int]]:
+    return [(at, bits) for at, bits in json.loads(wanted)]
+
+
+def _names_with(part: str) -> Select[Any] | None:
+    if len(part) < 3:
+        return None
     phrase = '"' + part.replace('"', '""') + '"'
     found = text(
         "SELECT name FROM job_names WHERE job_names MATCH :phrase"

@@ -57,18 +57,25 @@ class Order:
     table: Table
     key: Column[Any]
     """The column of a job by which it goes. A stretch begins at a value of it and ends where the next one begins."""
+    top: Any
+    """Where the last one ends: beyond every value."""
+
+    @property
+    def begins(self) -> Column[Any]:
+        """Where a stretch begins."""
+        return self.table.c.begins
 
 
-NAMES = Order(name_stretches, jobs.c.name)
-TIMES = Order(time_stretches, jobs.c.created_at)
+NAMES = Order(name_stretches, jobs.c.name, "\U0010ffff")
+TIMES = Order(time_stretches, jobs.c.created_at, _LONGEST)
 
 
 def letters(part: str) -> dict[int, int]:
     """Which bytes of a stretch's letters have which bits set, if one of its names has that part."""
     found: dict[int, int] = {}
-    for length in [n for n in _NOTED if n == len(part) or 3 <= n <= len(part)]:
-        for bit in _bits(_parts(part, length), length):
-            found[bit >> 3] = found.get(bit >> 3, 0) | 1 << (bit & 7)
+    length = next(n for n in sorted(_NOTED, reverse=True) if n <= len(part))
+    for bit in _bits(_parts(part, length), length):
+        found[bit >> 3] = found.get(bit >> 3, 0) | 1 << (bit & 7)
     return found
 
 
@@ -90,7 +97,7 @@ class Stretches:
                 if (row.jobs + 1) % MOST == 0:
                     _cut(cursor, say, row.begins)
                 else:
-                    say.widen.run(cursor, of=row.begins, jobs=row.jobs + 1, **_widened(row, job))
+                    say.change.run(cursor, of=row.begins, jobs=row.jobs + 1, **_widened(row, job))
 
 
 class _Said:
@@ -112,9 +119,8 @@ class _Said:
         self.end = Bare(engine, select(func.min(begins).label("end")).where(begins > wanted))
         self.ended = Bare(engine, ended)
         self.ended_before = Bare(engine, ended.where(order.key < bindparam("end", type_=begins.type)))
-        self.widen = Bare(engine, update(table).where(begins == bindparam("of")), _SAID)
+        self.change = Bare(engine, update(table).where(begins == bindparam("of")), _SAID)
         self.add = Bare(engine, insert(table))
-        self.remove = Bare(engine, delete(table).where(begins == wanted))
         # The one before reaches as far as both then, and still says enough.
         self.give_up_empty = Bare(engine, delete(table).where(begins > first, ~some))
 
@@ -143,8 +149,10 @@ def _cut(cursor: Any, say: _Said, begins: Any) -> None:
         rows = say.ended.rows(cursor, wanted=begins)
     else:
         rows = say.ended_before.rows(cursor, wanted=begins, end=after.end)
-    say.remove.run(cursor, wanted=begins)
-    for row in _made(rows, begins):
+    first, *others = _made(rows, begins)
+    # Its row stays the same one: whoever waits for the row that serves as lock finds nothing once that is removed.
+    say.change.run(cursor, of=begins, **first)
+    for row in others:
         say.add.run(cursor, **row)
     say.give_up_empty.run(cursor)
 
@@ -206,8 +214,9 @@ def _set(bits: bytearray, names: Sequence[str]) -> None:
             bits[bit >> 3] |= 1 << (bit & 7)
 
 
-def _parts(text: str, length: int) -> set[str]:
-    return {text[at : at + length] for at in range(len(text) - length + 1)}
+def _parts(text: str, length: int) -> Iterable[str]:
+    """Each once, in their order."""
+    return dict.fromkeys(text[at : at + length] for at in range(len(text) - length + 1))
 
 
 def _bits(parts: Iterable[str], length: int) -> Iterator[int]:

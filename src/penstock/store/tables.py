@@ -291,6 +291,18 @@ components = Table(
     Index("components_by_source", "source_key"),
 )
 
+# The same as in the column of components, for who looks for components by them. Either a number or a text.
+parameters = Table(
+    "parameters",
+    metadata,
+    Column("component", _key(120), primary_key=True),
+    Column("name", _key(320), primary_key=True),
+    Column("number", Double),
+    Column("text", Text),
+    Index("parameters_by_name", "name", "number", "component").ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,
+)
+
 artifacts = Table(
     "artifacts",
     metadata,

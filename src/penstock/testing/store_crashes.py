@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from penstock.store.database import Store
-from penstock.store.listing import JobQuery
+from penstock.store.job_query import JobQuery
 from penstock.testing.stores import StoreBase, new_job, open_store
 
 _PATIENCE = 60.0

@@ -1,4 +1,4 @@
-"""The conformance suite of the Store: artifacts, associations, and what jobs leave of both."""
+"""The conformance suite of the Store: artifacts, associations, what jobs leave of both, and many at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import pytest
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component
 from penstock.job.lineage import Artifact, Association, artifact_key
+from penstock.job.metrics import Metric
+from penstock.store import portions
 from penstock.store.database import Store
 from penstock.store.finding import Condition, Order, Value
 from penstock.store.lineage import AssociationQuery
-from penstock.testing.store_experiments import a_component, a_part
-from penstock.testing.stores import UNUSUAL, StoreBase, in_threads
+from penstock.testing.store_experiments import OLDEST, a_component, a_part, fill
+from penstock.testing.stores import UNUSUAL, StoreBase, in_threads, new_job
 
 EVERY = AssociationQuery(descending=False)
 
@@ -107,6 +109,39 @@ class LineageSuite(StoreBase):
         assert len(associations) == 12 * 7
         produced, _ = store.lineage.find(replace(EVERY, type="Produced"), 1000, None)
         assert len({one.source for one in produced}) == 12
+
+    def test_more_are_asked_for_at_once_than_a_statement_has_parameters(self, store: Store) -> None:
+        """And each is told."""
+        fill(store, {"E": {"T": ["c0", "c66999"]}})
+        assert sorted(store.experiments.named(Component, (f"c{n}" for n in range(67_000)))) == [
+            "c0",
+            "c66999",
+        ]
+        arns = (f"arn:{n}" for n in range(33_000))  # each is named twice
+        assert store.lineage.around(arns, ascending=True, descending=True) == []
+
+    def test_what_is_asked_for_in_portions_is_told_as_a_whole(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever asks for many."""
+        monkeypatch.setattr(portions, "MOST", 2)
+        keys = [f"c{n}" for n in range(5)]
+        fill(store, {"E": {f"t{n}": [keys[n]] for n in range(5)}})
+        arns = [a_component(key).arn for key in keys]
+        for key in keys:
+            store.metrics.put(key, [Metric("m", 1, None, 1.0)])
+            store.experiments.put_tags(Component, key, {"k": key}, 50)
+            store.add_job(new_job(key), {})
+        assert sorted(store.experiments.named(Component, keys)) == keys
+        assert [c.name for c in store.experiments.find(Component, [], OLDEST)[0]] == keys
+        assert store.experiments.parents(keys) == {key: [(f"t{key[1]}", "E")] for key in keys}
+        members = store.experiments.members([f"t{n}" for n in range(5)])
+        assert {trial: [c.name for c in of] for trial, of in members.items()} == {
+            f"t{n}": [keys[n]] for n in range(5)
+        }
+        assert store.experiments.tags(arns) == {a_component(key).arn: {"k": key} for key in keys}
+        assert sorted(store.metrics.summaries(keys)) == sorted(store.metrics.summaries()) == keys
+        assert sorted(store.jobs_of_uids(f"{key}-u" for key in keys)) == [f"{key}-u" for key in keys]
 
 
 def an_artifact(uri: str) -> Artifact:

@@ -11,7 +11,7 @@ import pytest
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.store import listing, stretches
 from penstock.store.database import Store
-from penstock.store.listing import JobQuery, SortKey
+from penstock.store.job_query import JobQuery, SortKey
 from penstock.testing.stores import StoreBase, found, new_job
 
 SORTS: tuple[SortKey, ...] = ("Name", "CreationTime", "Status")
@@ -60,13 +60,15 @@ def place(job: Job, q: JobQuery) -> tuple[Any, str]:
 class ListSuite(StoreBase):
     """What `list_jobs` must do, whichever way it takes."""
 
-    @pytest.fixture(params=["walk", "skip", "pick"], autouse=True)
+    @pytest.fixture(params=["near", "skip", "pick", "on"], autouse=True)
     def way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Each test is run with as many jobs walked as there are; in small stretches; and with jobs picked soon."""
+        """Each test with jobs picked by their times; in small stretches; picked by their names; and walked on then."""
         monkeypatch.setattr(stretches, "FEW", 2)
         monkeypatch.setattr(stretches, "MOST", 4)
-        monkeypatch.setattr(listing, "WALK", 1000 if request.param == "walk" else 2)
-        monkeypatch.setattr(listing, "SKIP", 3 if request.param == "pick" else 1_000_000)
+        monkeypatch.setattr(listing, "NEAR", 1000 if request.param == "near" else 0)
+        monkeypatch.setattr(listing, "TRIED", 1 if request.param in {"pick", "on"} else 1000)
+        monkeypatch.setattr(listing, "MANY", 1)
+        monkeypatch.setattr(listing, "FEW", 1000 if request.param == "pick" else 0)
 
     @pytest.mark.parametrize("sort_by", SORTS)
     @pytest.mark.parametrize("descending", [False, True])

@@ -1,7 +1,8 @@
 """The conformance suite of the Store: subclass `StoreSuite`, give it a database, and pytest does the rest.
 
 It holds a database to all that the server relies on. Beside it stand `store_parts.PartsSuite` (tags, uploads),
-`store_experiments.ExperimentSuite` (experiments and their metrics), `store_lineage.LineageSuite`,
+`store_experiments.ExperimentSuite` (experiments and their metrics), `store_job_metrics.JobMetricsSuite` (those that
+runners tell), `store_finding.FindingSuite` (how they are found), `store_lineage.LineageSuite`,
 `store_lists.ListSuite` (the order and completeness of lists), `store_retention.RetentionSuite` (what goes when it is
 old) and `store_crashes.CrashSuite` (what is left when a writer dies).
 """
@@ -170,10 +171,10 @@ class StoreSuite(StoreBase):
             for name in names[number::4]:
                 store.add_job(new_job(name), {"t": name})
                 assert store.job(name) == new_job(name)
-                assert name in {job.name for job in store.active_jobs()}
+                assert name in {claim.name for claim in store.waiting()}
 
         in_threads(add)
-        assert {j.name for j in store.active_jobs()} == set(names)
+        assert {claim.name for claim in store.waiting()} == set(names)
         assert store.active_count() == len(names)
 
     def test_of_two_writers_that_read_the_same_job_one_wins(self, store: Store) -> None:
@@ -231,21 +232,23 @@ class StoreSuite(StoreBase):
         assert store.hosts("a-u") == []
         assert store.tags("arn:a") == {}
         assert store.uploads.page("a-u", None, 9) == []
-        assert store.active_jobs() == []
+        assert store.active_count() == 0
         with pytest.raises(Conflict):
             store.delete_job(ended)
         store.add_job(new_job("a", 7), {})
         assert found(store, "a").created_at == 7
 
-    def test_active_jobs_are_those_that_have_not_ended_oldest_first(self, store: Store) -> None:
+    def test_jobs_that_have_not_ended_wait_or_have_begun_those_oldest_first(self, store: Store) -> None:
         """Of one time, by name."""
         for number, phase in enumerate(Phase):
             store.add_job(new_job(f"j{number}", 10 - number, phase=phase), {})
         store.add_job(new_job("a", 10), {})
-        active = [(j.created_at, j.name) for j in store.active_jobs()]
-        assert active == sorted(active)
-        assert len(active) == store.active_count() == 7
-        assert all(not j.phase.final for j in store.active_jobs())
+        store.add_job(new_job("b", 6, phase=Phase.RUNNING), {})
+        begun = [(j.created_at, j.name) for j in store.begun_jobs()]
+        assert begun == sorted(begun)
+        assert [claim.name for claim in sorted(store.waiting(), key=lambda claim: claim.name)] == ["a", "j0"]
+        assert len(begun) + 2 == store.active_count() == 8
+        assert all(not j.phase.final for j in store.begun_jobs())
 
     def test_hosts_are_stored_with_their_jobs_move_or_not_at_all(self, store: Store) -> None:
         """The intent and its hosts are one."""

@@ -253,3 +253,8 @@ def internal_failure(told: str = "") -> Fault:
     return Fault(
         "InternalFailure", f"We encountered an internal error. Please try again. {told}".rstrip(), 500
     )
+
+
+def unavailable(message: str) -> Fault:
+    """It can't be answered now, and later it can. 503."""
+    return Fault("ServiceUnavailable", message, 503)

@@ -9,11 +9,13 @@ the elements that break one are shown: the cut of a long value would hide them. 
 the path of the member (`tags.1.member.key`). What lies in a list or map that is longer than allowed isn't looked
 at: that bounds the work and the message, and the length is what has to be mended first. Lists within lists can still
 break more constraints than anybody reads, so looking ends after `_MOST` violations.
+
+One check is not the model's: no text may hold a NUL character, which passes AWS's patterns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -45,7 +47,7 @@ def check(call: Call, *, relaxed: bool = False) -> None:
         relaxed: Whether the limits of `limits.RELAXED` are raised.
 
     Raises:
-        Fault: One ValidationException with all violations.
+        Fault: One ValidationException with all violations; or, where there are none, with all NUL characters.
     """
     shape = model.operation(call.service, call.operation).input_shape
     if shape is None:
@@ -59,6 +61,36 @@ def check(call: Call, *, relaxed: bool = False) -> None:
             asked = (call.service, shape.name, call.params)
             more = ("" if relaxed else limits.exceeded(*asked)) + nearest.meant(*asked)
         raise faults.validation(f"{len(found)} validation {errors} detected: {'; '.join(found)}{more}")
+    if _has_nul(call.params):
+        raise faults.validation(" ".join(islice(_nul(call.params, ""), _MOST)))
+
+
+def _has_nul(params: Mapping[str, Any]) -> bool:
+    """Whether `_nul` has anything to say, which almost never is so: told without the places."""
+    values: list[Any] = [params]
+    for value in values:  # which grows by what is found within
+        if isinstance(value, str):
+            if "\0" in value:
+                return True
+        elif isinstance(value, dict):  # as parsed from JSON; to ask for a Mapping is ten times slower
+            values += value
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return False
+
+
+def _nul(value: Any, where: str) -> Iterator[str]:
+    """Where a NUL character is. No argument, variable or path can have one, and no text in PostgreSQL."""
+    if isinstance(value, str) and "\0" in value:
+        yield f"{where} holds a NUL character, which no argument, variable, path or text on record can have."
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _nul(name, where)
+            yield from _nul(inner, f"{where}.{name}" if where else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value, 1):
+            yield from _nul(inner, f"{where}.{number}")
 
 
 def violations(

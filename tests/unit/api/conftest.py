@@ -1,5 +1,6 @@
 import pytest
 
+from penstock.api.admission import Admission
 from penstock.api.context import Context
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import FileLogbook
@@ -17,6 +18,7 @@ def context(tmp_path):
         "111122223333",
         lambda: next(clock),
         lambda **_: woken.append(1),
+        Admission(store.add_jobs),
     )
     made.__dict__["woken"] = woken
     yield made

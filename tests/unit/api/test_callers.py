@@ -8,7 +8,7 @@ from botocore.credentials import Credentials
 from jobs_on_record import create, create_part, request
 from wire_client import KEY, LENDER, REGION, WireClient
 
-from penstock.api import logs
+from penstock.api import artifacts, experiments, logs
 from penstock.api.callers import LIFETIME, Lender
 from penstock.api.entities import arn_of
 from penstock.clock import now
@@ -245,7 +245,7 @@ def test_a_job_puts_and_gets_metrics_of_its_own_trial_component(call, lent, cont
     assert context.store.metrics.of(others.trial_component, "loss") == []
 
 
-def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent):
+def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent, context):
     key = credentials(lent()[1])
 
     def ask(operation, **given):
@@ -277,10 +277,34 @@ def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent):
     assert [r["Trial"]["TrialName"] for r in told("Search", Resource="ExperimentTrial")["Results"]] == ["job"]
     status, _, content = ask("CreateExperiment", ExperimentName="e")
     assert (status, "already exists" in json.loads(content)["message"]) == (400, True)
+    status, _, content = ask("CreateTrial", ExperimentName="e", TrialName="job")
+    assert (status, "already exists" in json.loads(content)["message"]) == (400, True)
     made = told("CreateArtifact", Source={"SourceUri": "s3://b/by-the-job"}, ArtifactType="t")["ArtifactArn"]
+    assert artifacts.describe(context, {"ArtifactArn": made})["CreatedBy"] == {
+        "IamIdentity": {
+            "Arn": "arn:aws:sts::111122223333:assumed-role/r/SageMaker",
+            "PrincipalId": "AROAPENSTOCK00000000:SageMaker",
+        }
+    }
     others = its_own["TrialComponentArn"].replace("job-aws", "other-aws")
     assert told("AddAssociation", SourceArn=its_own["TrialComponentArn"], DestinationArn=made)
+    _, _, content = call(
+        body=json.dumps({"Source": {"SourceUri": "s3://b/other"}, "ArtifactType": "t"}).encode(),
+        key=credentials(lent("other", "other")[1]),
+        target="SageMaker.CreateArtifact",
+    )
+    made_by_another = json.loads(content)["ArtifactArn"]
+    image = artifacts.list_artifacts(context, {"ArtifactType": "Image"})["ArtifactSummaries"][0][
+        "ArtifactArn"
+    ]
+    experiments.create(context, {"ExperimentName": "f"})
     for operation, given in (
+        ("AddAssociation", {"SourceArn": made_by_another, "DestinationArn": its_own["TrialComponentArn"]}),
+        ("AddAssociation", {"SourceArn": image, "DestinationArn": its_own["TrialComponentArn"]}),
+        ("AssociateTrialComponent", {"TrialComponentName": "run-of-job", "TrialName": "other"}),
+        ("AssociateTrialComponent", {"TrialComponentName": "run-of-other", "TrialName": "job"}),
+        ("CreateTrial", {"TrialName": "job", "ExperimentName": "f"}),
+        ("CreateTrial", {"TrialName": "new", "ExperimentName": "e"}),
         ("AddAssociation", {"SourceArn": others, "DestinationArn": made}),
         ("DeleteAssociation", {"SourceArn": its_own["TrialComponentArn"], "DestinationArn": made}),
         ("QueryLineage", {"StartArns": [made]}),
@@ -305,10 +329,39 @@ def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent):
         assert code(ask(operation, **given)) == (400, "AccessDeniedException"), (operation, given)
 
 
+def keys_of(context, name):
+    key = LENDER.lend(context.store.job(name).uid, now() // 1000 + LIFETIME).key
+    return Credentials(key.access_key_id, key.secret, key.token)
+
+
+def test_a_job_without_a_trial_of_its_own_choice_uses_the_one_that_was_made_for_it(call, context):
+    component = create_part(context, "job", {"ExperimentName": "e"})
+    trial = f"{context.store.job('job').uid}-aws-trial"
+    create_part(context, "other", {"ExperimentName": "e"})
+    body = json.dumps({"TrialComponentName": component, "TrialName": trial}).encode()
+
+    def associate(name):
+        key = keys_of(context, name)
+        return call(body=body, key=key, target="SageMaker.AssociateTrialComponent")
+
+    assert associate("job")[0] == 200
+    assert code(associate("other")) == (400, "AccessDeniedException")
+
+
+def test_a_job_without_an_experiment_makes_none_and_is_told_how(call, context):
+    create(context, request("plain"))
+    body = json.dumps({"ExperimentName": "new"}).encode()
+    status, _, content = call(body=body, key=keys_of(context, "plain"), target="SageMaker.CreateExperiment")
+    told = json.loads(content)
+    assert (status, told["__type"]) == (400, "AccessDeniedException")
+    assert told["message"].endswith(
+        "(The job has no ExperimentConfig: its program may use the experiment, trial and run that one names.)"
+    )
+
+
 def test_a_job_without_a_trial_component_has_no_metrics(call, context):
     create(context, request("plain"))
-    key = LENDER.lend(context.store.job("plain").uid, now() // 1000 + LIFETIME).key
-    lent = Credentials(key.access_key_id, key.secret, key.token)
+    lent = keys_of(context, "plain")
     data = [{"MetricName": "loss", "Timestamp": now() // 1000, "Value": 0.5}]
     body = json.dumps({"TrialComponentName": "plain-aws-processing-job", "MetricData": data}).encode()
     status, headers, _ = call("PUT", "/BatchPutMetrics", body, key=lent, target="")

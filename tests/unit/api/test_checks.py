@@ -176,6 +176,18 @@ def test_a_program_that_no_kernel_would_start_is_refused_with_its_size():
     assert_told("arguments and variables that no program can be given", told)
 
 
+def test_what_says_where_metrics_are_is_sound_or_refused():
+    fine = {
+        "PENSTOCK_METRIC_DEFINITIONS": '[{"Name": "a", "Regex": "a=(.*)"}]',
+        "PENSTOCK_METRICS_FILE": "q.json",
+    }
+    assert broken_rules(request(Environment=fine)) == []
+    bad = {"PENSTOCK_METRIC_DEFINITIONS_2": "[", "PENSTOCK_METRICS_FILE": "../q.json"}
+    file, definitions = broken_rules(request(Environment=bad))
+    assert "environment.PENSTOCK_METRICS_FILE: '../q.json' is no path of a file within an output" in file
+    assert "environment.PENSTOCK_METRIC_DEFINITIONS_2: Expecting value" in definitions
+
+
 class TestContainers:
     """Of images that the catalogue does not know."""
 

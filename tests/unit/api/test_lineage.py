@@ -3,6 +3,7 @@
 import pytest
 from jobs_on_record import an_input, an_output, create_part, end, request
 from jobs_on_record import create as create_job
+from sqlalchemy import event
 
 from penstock.api import artifacts, associations, experiments, lineage, processing, tags, trial_components
 from penstock.api.entities import arn_of
@@ -309,3 +310,70 @@ def test_lineage_is_walked_by_direction_depth_and_filters(context):
             **{"StartArns": [raw], name: 0},
         )
     refused("ValidationException", "NextToken", lineage.query, context, StartArns=[raw], NextToken="WzFd")
+
+
+@pytest.fixture
+def asked(context):
+    """The queries that the database is asked, as they come."""
+    said = []
+
+    def note(_connection, _cursor, statement, *_):
+        if statement.startswith("SELECT"):
+            said.append(statement)
+
+    event.listen(context.store._engine, "before_cursor_execute", note)
+    return said
+
+
+def test_lineage_is_walked_step_by_step_as_far_as_a_page_needs(context, asked):
+    """With a hub at its beginning and a chain behind it: what a query costs follows from its steps, not its size."""
+    image = artifact(context, "image")
+    steps = [component(context, f"c{n:03}") for n in range(120)]
+    for step in steps:
+        associate(context, image, step)
+    last = steps[-1]
+    for n in range(4):
+        data, step = artifact(context, f"s3://b/{n}"), component(context, f"next-{n}")
+        associate(context, last, data, "Produced")
+        associate(context, data, step)
+        last = step
+
+    def told(**given):
+        asked.clear()
+        answer = lineage.query(context, {"StartArns": [image], **given})
+        return [v["Arn"] for v in answer["Vertices"]], answer["NextToken"], len(asked)
+
+    page, more, cost = told()
+    assert page == sorted(steps)[:50]
+    assert cost <= 1 + 3
+    assert told(MaxDepth=9)[0] == page
+    _, third, _ = told(NextToken=told(NextToken=more)[1])
+    assert third is None
+    everything, _, cost = told(Filters={"LineageTypes": ["Artifact"]}, MaxDepth=10)
+    assert len(everything) == 4
+    assert cost <= 1 + 10 * 3
+    edges = lineage.query(context, {"StartArns": [image], "IncludeEdges": True, "MaxResults": 10})
+    assert [e["DestinationArn"] for e in edges["Edges"]] == [v["Arn"] for v in edges["Vertices"]]
+
+
+def test_pages_with_edges_are_those_of_a_single_walk(context):
+    """Also where things of the same distance are associated with each other."""
+    start = artifact(context, "s3://b/start")
+    steps = [component(context, f"c{n}") for n in range(6)]
+    data = [artifact(context, f"s3://b/{n}") for n in range(6)]
+    for n in range(6):
+        associate(context, start, steps[n])
+        associate(context, steps[n], data[n])
+        associate(context, data[n], steps[(n + 1) % 6])
+    for filters in ({}, {"Types": ["DataSet"]}):
+        asked = {"StartArns": [start], "IncludeEdges": True, "Filters": filters}
+        whole = lineage.query(context, asked)
+        vertices, edges, following = [], [], {}
+        while following is not None:
+            answer = lineage.query(context, {**asked, "MaxResults": 1, **following})
+            vertices += answer["Vertices"]
+            edges += answer["Edges"]
+            following = answer["NextToken"] and {"NextToken": answer["NextToken"]}
+        assert vertices == whole["Vertices"]
+        assert len(whole["Edges"]) == 18
+        assert sorted(map(str, edges)) == sorted(map(str, whole["Edges"]))

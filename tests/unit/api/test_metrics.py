@@ -9,7 +9,10 @@ from jobs_on_record import create, create_part, end, request
 
 from penstock.api import metrics, processing, trial_components
 from penstock.api.entities import arn_of
+from penstock.job.events import Host, HostEvent
 from penstock.job.experiments import Component
+from penstock.job.life import Started, Succeeded, advance
+from penstock.job.metrics import NOTE, Metric, to_note
 from penstock.wire.faults import Fault
 
 #: The test's clock begins here, in milliseconds; a multiple of an hour of seconds comes before it.
@@ -108,6 +111,51 @@ def test_times_that_can_not_be_are_told_by_their_index_and_the_others_kept(conte
     assert [x for x, _ in points(ask(context))] == [0, 2]
 
 
+def begin(context, name):
+    job = context.store.job(name)
+    host = Host(job.uid, name, "algo-1", "d", f"{name}/a-1")
+    context.store.add_hosts(advance(job, Started(), 1), [host])
+    return job
+
+
+def tell(context, job, sequence, *values):
+    """A host of a job tells values of metrics."""
+    told = {NOTE: to_note([Metric("loss", NOW, None, value) for value in values])}
+    context.store.apply_events(job.uid, "algo-1", [HostEvent(sequence, "note", 1, told)])
+
+
+def test_a_job_tells_its_metrics_by_its_arn_and_in_its_record_with_or_without_an_experiment(context):
+    a_job(context, "part")
+    create(context, request("plain"))
+    for name in ("part", "plain"):
+        job = begin(context, name)
+        for _ in range(2):
+            tell(context, job, 1, 1.0, 3.0)
+        tell(context, job, 2, 2.0)
+        asked = {"XAxisType": "Timestamp", "Period": "OneHour", "ResourceArn": job.arn}
+        assert [y for _, y in points(ask(context, **asked))] == [2.0]
+        assert [y for _, y in points(ask(context, **asked, MetricStat="Count"))] == [3.0]
+        [told] = metrics.of_job(context, job)
+        assert (told.name, told.last, told.minimum, told.maximum, told.size) == ("loss", 2.0, 1.0, 3.0, 3)
+        # Both are on record by the name that clients look for, and take what is put to them.
+        put(context, f"{name}-aws-processing-job", value(5, Step=1))
+        assert metrics.of_job(context, job)[0].size == 4
+
+
+def test_a_job_has_no_part_in_what_one_before_it_of_its_name_has_left(context):
+    create(context, request("plain"))
+    tell(context, begin(context, "plain"), 1, 1.0)
+    context.store.save_job(advance(context.store.job("plain"), Succeeded(), 2))
+    processing.delete(context, {"ProcessingJobName": "plain"})
+    create(context, request("plain"))
+    again = context.store.job("plain")
+    assert metrics.of_job(context, again) == ()
+    result = ask(context, ResourceArn=again.arn)
+    assert (result["Status"], "neither an ExperimentConfig" in result["Message"]) == ("ValidationError", True)
+    tell(context, begin(context, "plain"), 1, 7.0)
+    assert [s.last for s in metrics.of_job(context, again)] == [7.0]
+
+
 def test_only_a_component_that_is_there_takes_values(context):
     create(context, request("plain"))
     create(context, request("empty", ExperimentConfig={}))
@@ -162,7 +210,7 @@ def test_a_query_that_makes_no_sense_says_so_and_spoils_no_other(context):
         ({**good, "ResourceArn": arn_of(context, Component, "nobody")}, "does not exist"),
         ({**good, "ResourceArn": good["ResourceArn"].replace("1111", "9999")}, "does not exist"),
         ({**good, "ResourceArn": context.job_arn("nobody")}, "does not exist"),
-        ({**good, "ResourceArn": context.job_arn("plain")}, "no ExperimentConfig"),
+        ({**good, "ResourceArn": context.job_arn("plain")}, "neither an ExperimentConfig nor metrics"),
     ]
     results = metrics.get(context, {"MetricQueries": [*(query for query, _ in bad), good]})[
         "MetricQueryResults"

@@ -20,6 +20,7 @@ def check(method, target, **headers):
     [
         ("GET", "/?x-id=ListBuckets"),
         ("HEAD", "/bucket"),
+        ("PUT", "/sagemaker-r-1"),
         ("GET", "/bucket?list-type=2&prefix=a&encoding-type=url"),
         ("GET", "/bucket/?location"),
         ("POST", "/bucket?delete"),
@@ -48,6 +49,9 @@ def test_objects_may_be_used(method, target):
         ("DELETE", "/bucket/x/%2e%2e/%2e%2e/other/k", "DeleteObject"),
         ("GET", "/../etc", "GetObject"),
         ("GET", "//bucket/key", "GetObject"),
+        ("PUT", "/sagemaker-r-2", "CreateBucket"),
+        ("PUT", "/sagemaker-r-1?policy", "PutBucketPolicy"),
+        ("DELETE", "/sagemaker-r-1", "DeleteBucket"),
         ("PUT", "/bucket?policy", "PutBucketPolicy"),
         ("PUT", "/bucket?%70olicy", "PutBucketPolicy"),
         ("PUT", "/bucket/key?acl", "PutObjectAcl"),

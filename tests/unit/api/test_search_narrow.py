@@ -23,15 +23,20 @@ MEMBERS = {Experiment: "Experiment", Trial: "Trial", Component: "TrialComponent"
 TEXTS = ["a", "A", "b", "c1", "C2", "e", "E2", "t", "Failed", "failed", "x,y", "1"]
 TIMES = ["2023-11-14T22:13:20", "2023-11-14T22:13:25.5", "2023-11-14T22:13:40Z", "1969-12-31T23:59:59"]
 NUMBERS = ["1", "2.5", "-1", "0.1", "0.10000000000000000000001", "1e999", "3"]
-COMMON = {"CreationTime": "time", "LastModifiedTime": "time", "Tags.team": "free", "Tags.none": "text"}
+EITHER = [*TEXTS, *NUMBERS, " 1", "2.50", "a, 1 ,2.5", "True", "nan", "x\0", "-0"]
+COMMON = {
+    "CreationTime": "time", "LastModifiedTime": "time", "Tags.team": "free", "Tags.none": "text", "DisplayName": "free",
+}  # fmt: skip
 PROPERTIES = {
     Experiment: {**COMMON, "ExperimentName": "text", "Description": "text"},
     Trial: {**COMMON, "TrialName": "text", "ExperimentName": "text", "TrialComponentSummaries.TrialComponentName": "text"},
     Component: {
         **COMMON, "trialComponentName": "free", "Source.SourceArn": "text", "Status.PrimaryStatus": "text",
-        "StartTime": "time", "Parents.TrialName": "text", "Parents.ExperimentName": "text", "DisplayName": "text",
+        "StartTime": "time", "Parents.TrialName": "text", "Parents.ExperimentName": "text", "RunName": "text",
         "Metrics.m.Max": "number", "metrics.m.avg": "number", "Metrics.m.Count": "number", "Metrics.none.Last": "number",
-        "Parameters.p": "number", "Tags": "whole", "Parents": "whole",
+        "Parameters.p": "number", "parameters.q": "either", "Parameters.a.b": "either", "Parameters.none": "either",
+        "Parameters.p.NumberValue": "number", "Parameters.q.StringValue": "text", "Tags": "whole", "Parents": "whole",
+        "MetadataProperties.CommitId": "text", "Parameters.é\0": "text",
     },
 }  # fmt: skip
 OPERATORS = {
@@ -39,10 +44,11 @@ OPERATORS = {
     "time": ["Equals", "NotEquals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo", "Exists"],
     "number": ["Equals", "NotEquals", "GreaterThan", "GreaterThanOrEqualTo", "LessThan", "LessThanOrEqualTo", "NotExists"],
     "whole": ["Exists", "NotExists"],
+    "either": ["Equals", "NotEquals", "In", "Exists", "NotExists"],
     # Only of these there may be more than one Contains.
     "free": ["Equals", "NotEquals", "Contains", "In"],
 }  # fmt: skip
-VALUES = {"text": TEXTS, "time": TIMES, "number": NUMBERS, "whole": TEXTS, "free": TEXTS}
+VALUES = {"text": TEXTS, "time": TIMES, "number": NUMBERS, "whole": TEXTS, "free": TEXTS, "either": EITHER}
 
 
 @pytest.fixture
@@ -64,6 +70,13 @@ def filled(context):
             }
         if number % 4:
             given_ |= {"Parameters": {"p": {"NumberValue": drawn.choice([1.0, 2.5])}}}
+        if number % 5:
+            mixed = [
+                {"StringValue": drawn.choice([*TEXTS, "", "2.5", "x\0"])},
+                {"NumberValue": drawn.choice([0.0, 0.1, 1.0, 2.5, 1e308, 5e-324])},
+            ]
+            more = {"q": drawn.choice(mixed), "a.b": drawn.choice(mixed), "é\0": mixed[0]}
+            given_.setdefault("Parameters", {}).update(more)
         trial_components.create(context, given_)
         for _ in range(number % 3):
             trial = drawn.choice(["t", "e-t0", "E2-t1"])
@@ -132,13 +145,16 @@ def test_the_database_leaves_all_that_fit_and_no_others_where_it_says_so(filled,
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize(
     "name",
-    ["TrialComponentName", "CreationTime", "LastModifiedTime", "StartTime", "Status.PrimaryStatus", "Metrics.m.Max", "Metrics.m.Avg"],
+    [
+        "TrialComponentName", "DisplayName", "CreationTime", "LastModifiedTime", "StartTime", "Status.PrimaryStatus",
+        "Metrics.m.Max", "Metrics.m.Avg", "RunName",
+    ],
 )  # fmt: skip
 def test_the_order_of_the_database_is_that_of_the_records(filled, name, descending):
     assert order(Component, name) is not None
     direction = {"SortBy": name, "SortOrder": "Descending" if descending else "Ascending"}
     # What only records can tell is true of all.
-    judged = {"Filters": [{"Name": "DisplayName", "Operator": "Exists"}]}
+    judged = {"Filters": [{"Name": "SourceDetail.SourceArn", "Operator": "NotExists"}]}
     assert not narrow(Component, judged)[1]
 
     def names(**more):
@@ -155,12 +171,14 @@ def test_what_analytics_asks_needs_no_record_to_be_judged():
         "Filters": [
             {"Name": "Parents.ExperimentName", "Operator": "Equals", "Value": "E"},
             {"Name": "Metrics.loss.Last", "Operator": "LessThan", "Value": "0.5"},
+            {"Name": "Parameters.rate", "Operator": "GreaterThan", "Value": "0.1"},
+            {"Name": "Parameters.optimizer", "Value": "adam"},
         ],
         "SubExpressions": [
             {"Filters": [{"Name": "TrialComponentName", "Operator": "Contains", "Value": "x"}]}
         ],
     }
     conditions, whole = narrow(Component, asked)
-    assert (len(conditions), whole) == (3, True)
+    assert (len(conditions), whole) == (5, True)
     assert order(Component, "metrics.loss.max") == Value("maximum", "metric", "loss")
     assert narrow(Component, {**asked, "Operator": "Or"}) == ([], False)

@@ -57,3 +57,5 @@ def test_what_is_no_lock_is_refused_by_its_line(text, words):
 def test_what_is_no_text_is_no_lock():
     with pytest.raises(ClientFailure, match="not UTF-8"):
         decoded(b"\xff\xfe")
+    with pytest.raises(ClientFailure, match="NUL"):
+        decoded(b"# Penstock environment lock 1\n# framework: \0\n")

@@ -7,6 +7,7 @@ from inspect import iscoroutinefunction
 import pytest
 
 from penstock.api import logs
+from penstock.api.admission import Admission
 from penstock.api.context import Context
 from penstock.api.operations import OPERATIONS
 from penstock.job.events import Host
@@ -251,7 +252,9 @@ def answers(tmp_path_factory):
     """Operation -> its answers to CALLS, which the model allows."""
     folder = tmp_path_factory.mktemp("answers")
     store, book = open_sqlite(folder / "p.db"), FileLogbook(folder / "logs")
-    context = Context(store, book, "us-east-1", "000000000000", lambda: NOW, lambda **_: None)
+    context = Context(
+        store, book, "us-east-1", "000000000000", lambda: NOW, lambda **_: None, Admission(store.add_jobs)
+    )
     found = {}
 
     def call(service, operation, params):

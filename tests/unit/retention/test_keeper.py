@@ -1,6 +1,7 @@
 """The server's own thread: what it removes of itself, and what it does when the disk is nearly full."""
 
 import logging
+import threading
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from patience import until
 from penstock.environments.uses import Uses
 from penstock.job.life import Phase
 from penstock.retention import files
+from penstock.retention import keeper as keeper_module
 from penstock.retention.keeper import Keeper
 from penstock.retention.policy import DAY_MS, Policy, Rule
 from penstock.testing.stores import new_job
@@ -143,6 +145,38 @@ def test_below_the_floor_what_is_kept_for_ever_stays_and_so_do_records_and_logs(
     full.apply()
     assert store.job("a").logs_removed_at is None
     assert inputs_of(tmp_path / "cache") == ["s3://b/in"]
+
+
+def test_below_the_floor_the_rules_are_applied_once_and_then_when_they_are_due(keeper, monkeypatch):
+    """However often the disk is looked at, and however many jobs are refused meanwhile."""
+    monkeypatch.setattr(keeper_module, "LOOK_SECONDS", 0.001)
+    full, looked = keeper(EVER, left=0), threading.Semaphore(0)
+    relieve, apply, applied = full.relieve, full.apply, []
+
+    def look():
+        relieve()
+        looked.release()
+
+    full.relieve = look
+    full.apply = lambda: (applied.append(1), apply())
+    full.start()
+    try:
+        for _ in range(20):
+            assert full.lacking()
+            assert looked.acquire(timeout=60)
+    finally:
+        full.close()
+    assert applied == [1]
+
+
+def test_a_refused_job_wakes_the_keeper_and_those_after_it_do_not(keeper):
+    full = keeper(EVER, left=0)
+    assert full.lacking()
+    assert full._wake.is_set()
+    full._wake.clear()
+    full.relieve()
+    assert full.lacking()
+    assert not full._wake.is_set()
 
 
 def test_trouble_with_one_kind_keeps_no_other_from_going(keeper, store, tmp_path, caplog, monkeypatch):

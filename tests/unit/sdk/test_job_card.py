@@ -123,6 +123,31 @@ def test_a_completed_job() -> None:
     assert "log line" not in shown
 
 
+def summary(name: str, last: float) -> dict[str, Any]:
+    return {"name": name, "last": last, "minimum": 0.0, "maximum": 9.0, "mean": 1.0, "deviation": 0.0, "size": 2, "at": 1}  # fmt: skip
+
+
+def test_metrics_are_told_by_their_last_values_and_of_very_many_the_first() -> None:
+    few = view.of_record(told(metrics=[summary("auc", 0.75), summary("test:mse", 4.5)]), 9000)
+    assert few.metrics == (("auc", 0.75), ("test:mse", 4.5))
+    for shown in (str(few), Balanced(card.job(few)).text):
+        assert "auc = 0.75" in shown
+        assert "test:mse = 4.5" in shown
+    many = view.of_record(told(metrics=[summary(f"m{n}", n) for n in range(99)]), 9000)
+    for shown in (str(many), Balanced(card.job(many)).text):
+        assert "m39 = 39" in shown
+        assert "m40" not in shown
+        assert "and 59 more" in shown
+
+
+def test_the_metrics_of_a_job(local: FakeBoto, boto: FakeBoto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "fetch", lambda *_: told(metrics=[summary("auc", 0.75)]))
+    assert ProcessingJob(Session(), "j", [], []).metrics == {"auc": 0.75}
+    elsewhere = ProcessingJob(Session(boto_session=boto), "j", [], [])
+    with pytest.raises(PenstockError, match="another server: BatchGetMetrics"):
+        _ = elsewhere.metrics
+
+
 def test_a_job_that_waits_tells_for_what() -> None:
     queued = told(
         phase="queued", phases={"queued": 1000}, hosts=[], queue={"position": 2, "reason": "needs 2 CPUs"}

@@ -9,6 +9,8 @@ from store_upgrades import UpgradeSuite
 
 from penstock.job.life import Phase
 from penstock.testing.store_experiments import ExperimentSuite
+from penstock.testing.store_finding import FindingSuite
+from penstock.testing.store_job_metrics import JobMetricsSuite
 from penstock.testing.store_lineage import LineageSuite
 from penstock.testing.store_lists import ListSuite
 from penstock.testing.store_parts import PartsSuite
@@ -36,6 +38,14 @@ class TestParts(PartsSuite):
 
 
 class TestExperiments(ExperimentSuite):
+    pass
+
+
+class TestFinding(FindingSuite):
+    pass
+
+
+class TestJobMetrics(JobMetricsSuite):
     pass
 
 

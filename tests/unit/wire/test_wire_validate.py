@@ -44,6 +44,15 @@ def test_a_good_request_passes():
     check(Call("sts", "GetCallerIdentity", {}))
 
 
+def test_no_text_holds_a_nul():
+    application = {"ImageUri": "i", "ContainerArguments": ["", "\0"]}
+    message = told({**GOOD, "AppSpecification": application, "Environment": {"A": "x\0y"}})
+    rest = "holds a NUL character, which no argument, variable, path or text on record can have."
+    assert message == f"AppSpecification.ContainerArguments.2 {rest} Environment.A {rest}"
+    artifact = {"Source": {"SourceUri": "s3://b/k"}, "ArtifactType": "t"}
+    assert told({**artifact, "Properties": {"a\0": "b"}}, "CreateArtifact") == f"Properties {rest}"
+
+
 def test_one_violation():
     assert told({**GOOD, "ProcessingJobName": "a_b"}) == (
         "1 validation error detected: Value 'a_b' at 'processingJobName' failed to satisfy constraint: "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.api import processing
+from penstock.api.admission import Admission
 from penstock.api.context import Context
 from penstock.api.reports import ReportRefused, take_events, take_log, take_uploads
 from penstock.dispatch.lease import Lease
@@ -76,7 +77,9 @@ class Life:
         self._dispatcher = Dispatcher(
             store, logbook, engine, _make_run, world.clock.wall, PATIENCE, right=self._lease
         )
-        self.context = Context(store, logbook, "eu-west-1", "1", world.clock.wall, self.wake)
+        self.context = Context(
+            store, logbook, "eu-west-1", "1", world.clock.wall, self.wake, Admission(store.add_jobs)
+        )
 
     def _take_lease(self, store: Store) -> Lease:
         """The real lease, but for its thread and its own clock, so that what holds is the database's word alone."""

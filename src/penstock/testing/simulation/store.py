@@ -112,18 +112,13 @@ class MemoryStore:
         self._tags.pop(job.arn, None)
         self.uploads.forget(job.uid)
 
-    def active_jobs(self) -> list[Job]:
-        """All jobs that have not ended, oldest first."""
-        active = [job for job in self._jobs.values() if not job.phase.final]
-        return sorted(active, key=lambda job: (job.created_at, job.name))
-
     def active_count(self) -> int:
         """How many jobs have not ended."""
-        return len(self.active_jobs())
+        return len(self._active())
 
     def begun_jobs(self) -> list[Job]:
-        """Those of them that have been started."""
-        return [job for job in self.active_jobs() if job.phase is not Phase.QUEUED]
+        """Those of them that have been started, oldest first."""
+        return [job for job in self._active() if job.phase is not Phase.QUEUED]
 
     def begun(self) -> list[tuple[Job, list[Host]]]:
         """The same with their hosts."""
@@ -132,7 +127,7 @@ class MemoryStore:
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim; with `first` so many of each owner and priority."""
         claims = sorted(
-            (claim_of(job) for job in self.active_jobs() if job.phase is Phase.QUEUED),
+            (claim_of(job) for job in self._active() if job.phase is Phase.QUEUED),
             key=lambda claim: (claim.created_at, claim.uid),
         )
         groups: dict[tuple[int, str], list[Claim]] = {}
@@ -191,6 +186,10 @@ class MemoryStore:
         job = self.job_of_uid(job_uid)
         if by is not None and (job is None or job.carrier != by):
             raise Conflict(f"The job {job_uid} is carried on by somebody else.")
+
+    def _active(self) -> list[Job]:
+        active = [job for job in self._jobs.values() if not job.phase.final]
+        return sorted(active, key=lambda job: (job.created_at, job.name))
 
     def _guard(self, job: Job, version: int) -> None:
         found = self._jobs.get(job.name)

@@ -1,0 +1,175 @@
+"""The conformance suite of the Store: experiments, trials and components found by what they have, page by page."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from penstock.job.experiments import Component, Trial, key_of
+from penstock.job.metrics import Metric
+from penstock.store.database import Store
+from penstock.store.finding import Condition, Operator, Order, Value
+from penstock.testing.store_experiments import NEWEST, OLDEST, a_component, fill
+from penstock.testing.stores import UNUSUAL, StoreBase
+
+
+class FindingSuite(StoreBase):
+    """What `Experiments.find` and `count` must do."""
+
+    @pytest.mark.parametrize("descending", [False, True])
+    @pytest.mark.parametrize("by", ["created_at", "key", "started_at", "status", "metric"])
+    def test_pages_show_each_once_in_order_also_while_some_are_added(
+        self, store: Store, by: str, descending: bool
+    ) -> None:
+        """Those without a value last."""
+        drawn = random.Random(by)  # noqa: S311 - the same in every run
+        for number in range(25):
+            one = replace(
+                a_component(f"C{number * 7 % 25:02}", drawn.randrange(5)),
+                started_at=drawn.choice([None, 1, 2, 3]),
+                status=drawn.choice([None, "Failed", "Completed"]),
+            )
+            store.experiments.add(one, {})
+            if number % 3:
+                store.metrics.put(key_of(one.name), [Metric("m", 1, None, drawn.choice([1.5, -2.0]))])
+        value = Value("maximum", "metric", "m") if by == "metric" else Value(by)
+        order = Order(value, descending)
+        whole, none = store.experiments.find(Component, [], order)
+        assert none is None
+        assert [key_of(c.name) for c in whole] == in_order(store, whole, by, descending=descending)
+        seen: list[str] = []
+        after: Sequence[Any] | None = None
+        while True:
+            page, after = store.experiments.find(Component, [], order, 4, after)
+            seen += [c.name for c in page]
+            if after is None:
+                break
+            store.experiments.add(a_component(f"new{len(seen)}", 3), {})
+        assert [name for name in seen if "new" not in name] == [c.name for c in whole]
+        assert len(set(seen)) == len(seen)
+
+    def test_conditions_leave_what_fulfils_them_all(self, store: Store) -> None:
+        """Of each kind of value, and counted as they are found."""
+        fill(store, {"E": {"T": ["a", "B"], "U": ["c"]}, "F": {"V": ["a"]}})
+        store.experiments.add(replace(a_component("d", 7), source="ARN:Job", status="Failed"), {"k": "v"})
+        for name, number in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
+            store.metrics.put(name, [Metric("m", 1, None, number), Metric("M", 1, None, -number)])
+        metric = Value("maximum", "metric", "m")
+        cases: list[tuple[Value, Operator, Any, str]] = [
+            (Value("key"), "=", "b", "B"),
+            (Value("key"), "!=", "b", "acd"),
+            (Value("key"), "in", ["a", "d", "z"], "ad"),
+            (Value("key"), "contains", "c", "c"),
+            (Value("created_at"), ">=", 7, "d"),
+            (Value("created_at"), "<", 7, "aBc"),
+            (Value("source_key"), "=", "arn:job", "d"),
+            (Value("source_key"), "!=", "arn:job", "aBc"),
+            (Value("status"), "!=", "Failed", "aBc"),
+            (Value("trial", "trial"), "=", "t", "aB"),
+            (Value("trial", "trial"), "!=", "t", "cd"),
+            (Value("experiment", "experiment"), "in", ["e", "f"], "aBc"),
+            (Value("value", "tag", "k"), "=", "v", "d"),
+            (Value("value", "tag", "k"), "!=", "v", "aBc"),
+            (metric, ">", 1.0, "Bc"),
+            (metric, "<=", 1.0, "a"),
+            (metric, "!=", 1.0, "Bcd"),
+        ]
+        for value, operator, wanted, names in cases:
+            condition = Condition(value, operator, wanted)
+            some, _ = store.experiments.find(Component, [condition], Order(Value("key"), descending=False))
+            assert "".join(c.name for c in some) == names, condition
+            assert store.experiments.count(Component, [condition]) == len(names)
+        both = [Condition(metric, ">", 1.0), Condition(Value("trial", "trial"), "=", "t")]
+        assert [c.name for c in store.experiments.find(Component, both, NEWEST, 9)[0]] == ["B"]
+        with_a = [Condition(Value("component", "member"), "=", "a")]
+        assert [t.name for t in store.experiments.find(Trial, with_a, OLDEST, 9)[0]] == ["T", "V"]
+        of_f = [Condition(Value("experiment_key"), "=", "f")]
+        assert [t.experiment for t in store.experiments.find(Trial, of_f, OLDEST, 9)[0]] == ["F"]
+        assert store.experiments.find(Trial, [Condition(Value("key"), "in", [])], OLDEST, 9) == ([], None)
+
+    def test_components_are_found_by_their_parameters(self, store: Store) -> None:
+        """As these are now: after they were changed, and not of what is gone."""
+        given: dict[str, dict[str, dict[str, Any]]] = {
+            "a": {"p": {"NumberValue": 0.1}, UNUSUAL: {"StringValue": UNUSUAL}},
+            "B": {"p": {"NumberValue": -5e-324}, "q": {"StringValue": "0.1"}},
+            "c": {"p": {"StringValue": "0.1"}},
+            "d": {},
+        }
+        for name, parameters in given.items():
+            store.experiments.add(replace(a_component(name), parameters=parameters), {})
+        cases: list[tuple[str, str, Operator, Any, str]] = [
+            ("number", "p", "<", 0.0, "B"),
+            ("number", "p", ">=", 0.1, "a"),
+            ("number", "p", ">", 0.1, ""),
+            ("number", "none", "<", 9.0, ""),
+            ("either", "p", "in", (["0.1"], [0.1]), "ac"),
+            ("either", "p", "in", (["0.1"], []), "c"),
+            ("either", "p", "!=", (["0.1"], [0.1]), "Bd"),
+            ("either", "p", "exists", None, "aBc"),
+            ("either", "q", "absent", None, "acd"),
+            ("either", UNUSUAL, "in", (["x", UNUSUAL], []), "a"),
+        ]
+
+        def check() -> None:
+            for column, name, operator, wanted, names in cases:
+                condition = Condition(Value(column, "parameter", name), operator, wanted)
+                some, _ = store.experiments.find(
+                    Component, [condition], Order(Value("key"), descending=False)
+                )
+                assert "".join(c.name for c in some) == names, condition
+                assert store.experiments.count(Component, [condition]) == len(names)
+
+        check()
+        store.experiments.change(Component, "b", lambda old: replace(old, parameters=given["c"]))
+        cases = [("number", "p", "<", 0.0, ""), ("either", "p", "in", (["0.1"], []), "Bc")]
+        check()
+        store.experiments.change(Component, "b", lambda old: replace(old, status="Failed"))
+        store.experiments.delete(Component, "C")
+        store.experiments.add(a_component("c"), {})
+        cases = [("either", "p", "in", (["0.1"], []), "B"), ("either", "p", "absent", None, "cd")]
+        check()
+
+    def test_a_parameter_whose_name_a_database_can_not_hold_does_no_harm(self, store: Store) -> None:
+        """Nor two that are the same there."""
+        both: dict[str, dict[str, Any]] = {"a\0": {"StringValue": "x\0"}, "a\ufffd": {"NumberValue": 1.0}}
+        store.experiments.add(replace(a_component("c"), parameters=both), {})
+        store.experiments.change(Component, "c", lambda old: replace(old, status="Failed"))
+        told = store.experiments.get(Component, "c")
+        assert told is not None
+        assert told.parameters == both
+
+    def test_texts_are_compared_and_sorted_in_lower_case_where_that_is_said(self, store: Store) -> None:
+        """Names that are shown as they were given."""
+        for name, shown in (("a", "Beta"), ("b", "alpha"), ("c", "BETA"), ("d", "gamma")):
+            store.experiments.add(replace(a_component(name), display_name=shown), {})
+        lower = Value("display_name", lower=True)
+        found, _ = store.experiments.find(
+            Component, [Condition(lower, "contains", "a")], Order(lower, descending=True), 9
+        )
+        assert [c.name for c in found] == ["d", "c", "a", "b"]
+        page, place = store.experiments.find(Component, [], Order(lower, descending=False), 2)
+        assert [c.name for c in page] == ["b", "a"]
+        rest, _ = store.experiments.find(Component, [], Order(lower, descending=False), 9, place)
+        assert [c.name for c in rest] == ["c", "d"]
+        equal, _ = store.experiments.find(Component, [Condition(lower, "=", "beta")], OLDEST)
+        assert sorted(c.name for c in equal) == ["a", "c"]
+
+
+def in_order(store: Store, components: Sequence[Component], by: str, *, descending: bool) -> list[str]:
+    """The keys of components in the order that they must have."""
+    metrics = store.metrics.summaries()
+
+    def value(one: Component) -> Any:
+        if by == "metric":
+            of = metrics.get(key_of(one.name))
+            return of[0].maximum if of else None
+        return key_of(one.name) if by == "key" else getattr(one, by)
+
+    placed = [(value(one), key_of(one.name)) for one in components]
+    with_one = sorted((p for p in placed if p[0] is not None), reverse=descending)
+    without = sorted((p for p in placed if p[0] is None), reverse=descending)
+    return [key for _, key in [*with_one, *without]]
