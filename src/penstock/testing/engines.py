@@ -12,7 +12,7 @@ from penstock.errors import InternalFailure
 from penstock.job.claim import resources_of
 from penstock.job.run import Run
 
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 
 
 class EngineSuite:
