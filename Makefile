@@ -16,7 +16,8 @@ demo: install  ## run the main job end to end and leave the server up
 
 test: install check  ## everything that a change must pass
 	@tools/install_podman.sh
-	$(BIN)/pytest
+	$(BIN)/pytest tests/unit -n auto
+	$(BIN)/pytest tests/machine
 
 test-clients: install  ## the official clients, unmodified, each in its own environment
 	$(BIN)/pytest tests/clients

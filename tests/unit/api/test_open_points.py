@@ -161,10 +161,10 @@ def test_defaults_that_are_shown_and_those_that_are_not(client):
 
 def test_pages_of_ten_oldest_first(client):
     for number in range(12):
-        create(client, f"job-{number}")
+        create(client, f"job-{number:02}")  # those of the same millisecond come by name
     first = client.call("ListProcessingJobs", {}).json
     names = [summary["ProcessingJobName"] for summary in first["ProcessingJobSummaries"]]
-    assert names == [f"job-{number}" for number in range(10)]
+    assert names == [f"job-{number:02}" for number in range(10)]
     rest = client.call("ListProcessingJobs", {"NextToken": first["NextToken"]}).json
     assert len(rest["ProcessingJobSummaries"]) == 2
     assert "NextToken" not in rest
