@@ -30,8 +30,8 @@ _HUB = f"{_NETWORK}.254"
 _PROGRAMS = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
 _WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 _SPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
-#: A first process that takes leave of orphans by itself, and costs nothing.
-_STAY = "trap '' CHLD; echo stands; exec sleep infinity"
+#: A first process: the kernel itself takes leave of the orphans of one that does not care for its children.
+_STAY = "echo stands; exec env --ignore-signal=CHLD sleep infinity"
 _PATIENCE = 90.0
 _DISABLED, _FORWARDING = 0, 3
 #: Machines that are no nodes: the last part of their address.
