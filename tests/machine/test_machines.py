@@ -11,9 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from fleet import all_ended, submit
 from machine_store import s3_client
 from machines import HOME, Machines, lacking
 from patience import until
+from penstock_machine import build_environment, client_on, penstock_on
 
 pytestmark = [pytest.mark.machine, pytest.mark.skipif(lacking() is not None, reason=str(lacking()))]
 
@@ -190,6 +192,18 @@ def test_all_reach_one_object_store(machines):
             stdout=subprocess.PIPE,
         )
         assert reader.communicate(timeout=90)[0] == b"value"
+    machines.kill("store")
+
+
+def test_penstock_on_a_machine_runs_a_job_within_its_walls(machines, tmp_path):
+    build_environment(tmp_path)
+    store = machines.store("bucket")
+    with (
+        penstock_on(machines, "node1", store) as url,
+        client_on(machines, "node1", "sagemaker", url) as client,
+    ):
+        submit(client, "job", "import os, socket; assert not os.path.exists('/tmp/penstock')")
+        assert all_ended(client, ["job"]) == {"job": ("Completed", None)}
     machines.kill("store")
 
 

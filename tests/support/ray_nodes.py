@@ -54,13 +54,7 @@ _OPTIONS = (
     "--include-log-monitor=false",
     "--num-gpus=0",
 )
-_PREAMBLE = """\
-import json, sys, time
-import ray
-ray.init(address="auto", namespace="penstock", log_to_driver=False, logging_level="ERROR")
-def alive():
-    return sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
-"""
+_DRIVER = Path(__file__).with_name("ray_driver.py")
 
 
 def lacking():
@@ -71,6 +65,10 @@ def lacking():
         if "ray" in os.environ.get("PENSTOCK_TESTS_NEED", ""):
             raise RuntimeError(problem)
     return problem
+
+
+class DriverFailed(Exception):
+    """What a driver has raised."""
 
 
 class RayNodes(Machines):
@@ -85,13 +83,15 @@ class RayNodes(Machines):
             "RAY_ADDRESS": f"{self.address(HEAD)}:{_PORT}",
             **(settings or {}),
         }
+        self._names = []
+        self._drivers = {}
         self._options = (*_OPTIONS, f"--num-cpus={cpus}")
 
     def start(self, count):
         """Switch on that many, and return when Ray has all of them."""
-        names = [self.switch_on().name for _ in range(count)]
+        self._names = [self.switch_on().name for _ in range(count)]
         self._started(self._start(HEAD))
-        for start in [self._start(name) for name in names[1:]]:
+        for start in [self._start(name) for name in self._names[1:]]:
             self._started(start)
 
     def switch_on(self, name=None):
@@ -115,8 +115,22 @@ class RayNodes(Machines):
         """As by a crash of the head: its Ray ends at once, and is started again. The machine runs on."""
         self.join(HEAD)
 
+    def mend(self):
+        """All that were switched on at the start are on, whole and nodes of Ray again, whatever was done to them."""
+        for name in self.nodes:
+            self.heal(name)
+        gone = [name for name in self._names if name not in self.nodes]
+        for name in gone:  # the head first: all others ask it
+            self.add(name)
+        seen = self.alive()
+        for name in self._names:
+            if name not in seen:
+                self.join(name)
+        self.wait_for(*self._names)
+
     def end_ray(self, name):
         """Kill Ray on a machine, and wait for that: with its two servers the rest of it ends by itself."""
+        self.end_driver(name)
 
         def servers():
             return [
@@ -129,21 +143,41 @@ class RayNodes(Machines):
         until(lambda: not servers())
 
     def drive(self, code, *arguments, on=HEAD):
-        """What a driver on a machine says: it prints JSON. `alive()` is there for it, and all that it imports."""
-        program = self.run(
-            on,
-            [sys.executable, "-P", "-c", _PREAMBLE + code, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        said, complaint = program.communicate(timeout=_PATIENCE)
-        assert program.returncode == 0, complaint
-        return json.loads(said.splitlines()[-1])
+        """What a piece of code leaves in `told`, run by a driver on a machine, which is kept for the next one.
+
+        There for it: `ray`, connected; `arguments`; `alive()`; `until_alive(names)`.
+        """
+        driver = self._drivers.get(on)
+        if driver is None or driver.poll() is not None:
+            driver = self.run(
+                on, [sys.executable, "-P", _DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            self._drivers[on] = driver
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and says so by silence
+            driver.stdin.write(json.dumps([code, arguments]) + "\n")
+            driver.stdin.flush()
+        line = driver.stdout.readline()
+        if not line:
+            raise DriverFailed(f"the driver on {on} has ended with {driver.wait(_PATIENCE)}")
+        answer = json.loads(line)
+        if "failed" in answer:
+            raise DriverFailed(answer["failed"])
+        return answer["told"]
+
+    def end_driver(self, on=HEAD):
+        """What is not detached ends with it."""
+        driver = self._drivers.pop(on, None)
+        if driver is not None:
+            driver.kill()
+            driver.communicate(timeout=_PATIENCE)
+
+    def alive(self, on=HEAD):
+        """The names of those that Ray takes for alive."""
+        return self.drive("told = alive()", on=on)
 
     def wait_for(self, *names):
         """Return when those, and no others, are the nodes that Ray takes for alive."""
-        self.drive("while alive() != sorted(sys.argv[1:]): time.sleep(0.1)\nprint(0)", *names)
+        self.drive("told = until_alive(arguments)", *names)
 
     def _start(self, name):
         where = (
