@@ -147,7 +147,8 @@ def home_folder(environ: Mapping[str, str] | None = None) -> Path:
 SETTINGS: Mapping[str, str] = {
     "PENSTOCK_HOME": "where all state lies (default `~/.penstock`)",
     "PENSTOCK_HOST": "address to listen on (default `127.0.0.1`)",
-    "PENSTOCK_PORT": f"port to listen on (default {DEFAULT_PORT}; the next free one when it is taken)",
+    "PENSTOCK_PORT": f"port to listen on (default {DEFAULT_PORT}; the next free one when it is taken, "
+    "unless `PENSTOCK_REPORT_URL` is set)",
     "PENSTOCK_REGION": "region in ARNs and bucket names (default `us-east-1`)",
     "PENSTOCK_ACCOUNT": "the 12-digit account id in ARNs and bucket names (default `000000000000`)",
     "PENSTOCK_S3_ENDPOINT": "an S3 endpoint of your own instead of the embedded store",

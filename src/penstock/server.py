@@ -94,7 +94,8 @@ class _Server:
         self._settings = settings
         self._home = home
         self._keys = home.keys()
-        self._sockets = [_listen(settings.host, settings.port)]
+        # Others are told the address of PENSTOCK_REPORT_URL: another port would leave them with nobody there.
+        self._sockets = [_listen(settings.host, settings.port, 1 if settings.report_url else _PORTS_TRIED)]
         host, port = self._sockets[0].getsockname()[:2]
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
         self._endpoint = _url(shown, port)
@@ -337,15 +338,15 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket on `port` or the next free one.
+def _listen(host: str, port: int, tried: int = _PORTS_TRIED) -> socket.socket:
+    """A listening socket on `port` or the next free one, of `tried` in all.
 
     Raises:
         ConfigurationError: The address is not this machine's, or no port is free.
     """
     last: OSError | None = None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in range(port, min(port + _PORTS_TRIED, 65536)):
+    for candidate in range(port, min(port + tried, 65536)):
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -356,9 +357,12 @@ def _listen(host: str, port: int) -> socket.socket:
             last = error
             continue
         return listener
-    raise ConfigurationError(
-        f"No port from {port} on could be had on {host} ({last}). Set PENSTOCK_PORT or PENSTOCK_HOST."
+    which = (
+        f"No port from {port} on"
+        if tried > 1
+        else f"With PENSTOCK_REPORT_URL no port but {port} will do, and none"
     )
+    raise ConfigurationError(f"{which} could be had on {host} ({last}). Set PENSTOCK_PORT or PENSTOCK_HOST.")
 
 
 def main() -> None:

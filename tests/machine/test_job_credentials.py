@@ -245,11 +245,11 @@ def test_a_server_on_another_address_lends_on_loopback(tmp_path, monkeypatch):
             pytest.skip("this machine has no address but loopback")
         outer = probe.getsockname()[0]
     home = tmp_path / "home"
-    for name, value in {"HOME": str(home), "HOST": outer, "PORT": "13550"}.items():
+    for name, value in {"HOME": str(home), "HOST": outer, "PORT": "10750"}.items():
         monkeypatch.setenv(f"PENSTOCK_{name}", value)
     monkeypatch.setenv("PENSTOCK_ENVIRONMENTS", str(ENVIRONMENTS))
     try:
-        assert local_server.ensure().endpoint == f"http://{outer}:13550"
+        assert local_server.ensure().endpoint == f"http://{outer}:10750"
         code = tmp_path / "s.py"
         code.write_text(
             "import os, urllib.request\n"

@@ -70,7 +70,7 @@ def test_a_job_of_an_ordinary_user(account, installed):
         "HOME": str(home),
         "PATH": f"{installed}/venv/bin:/usr/bin:/bin",
         "PENSTOCK_HOME": str(home / "penstock"),
-        "PENSTOCK_PORT": "13550",
+        "PENSTOCK_PORT": "10850",
         "UV_CACHE_DIR": str(home / "uv"),
     }
 

@@ -35,7 +35,7 @@ def env(tmp_path):
         **kept,
         "PENSTOCK_HOME": str(path),
         "PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS),
-        "PENSTOCK_PORT": "12550",
+        "PENSTOCK_PORT": "10550",
     }
     if path.exists():
         stop_server(path)
@@ -56,10 +56,10 @@ def penstock(env):
 def test_up_status_env_down(penstock, env):
     assert json.loads(penstock("status", "--json", code=3).stdout)["running"] is False
     up = penstock("up")
-    assert "http://127.0.0.1:12550" in up.stdout
+    assert "http://127.0.0.1:10550" in up.stdout
     told = json.loads(penstock("status", "--json").stdout)
     assert told["running"] is True
-    assert told["endpoint"] == "http://127.0.0.1:12550"
+    assert told["endpoint"] == "http://127.0.0.1:10550"
     assert {"pid", "endpoint", "s3_endpoint", "version", "home"} <= set(told)
     assert told["home"] == env["PENSTOCK_HOME"]
     os.kill(told["pid"], 0)
@@ -81,7 +81,7 @@ def test_up_status_env_down(penstock, env):
 
 
 def test_env_starts_the_server_when_none_runs(penstock, env):
-    assert "AWS_ENDPOINT_URL=http://127.0.0.1:12550" in penstock("env").stdout
+    assert "AWS_ENDPOINT_URL=http://127.0.0.1:10550" in penstock("env").stdout
     assert Home(Path(env["PENSTOCK_HOME"])).held()
 
 
@@ -98,7 +98,7 @@ def test_the_first_request_is_answered_well_within_a_second(env):
         )
         while True:
             try:
-                with urllib.request.urlopen("http://127.0.0.1:12550/penstock/status", timeout=5) as answer:
+                with urllib.request.urlopen("http://127.0.0.1:10550/penstock/status", timeout=5) as answer:
                     assert json.loads(answer.read())["store"] in {"starting", "ready"}
                 break
             except OSError:
@@ -111,10 +111,10 @@ def test_the_first_request_is_answered_well_within_a_second(env):
 
 
 def test_a_taken_port_is_passed_over(penstock):
-    with socket.create_server(("127.0.0.1", 12550)):
+    with socket.create_server(("127.0.0.1", 10550)):
         told = json.loads(penstock("up", "--json").stdout)
-    assert told["endpoint"] != "http://127.0.0.1:12550"
-    assert 12550 < int(told["endpoint"].rpartition(":")[2]) < 32768
+    assert told["endpoint"] != "http://127.0.0.1:10550"
+    assert 10550 < int(told["endpoint"].rpartition(":")[2]) < 32768
     assert int(told["s3_endpoint"].rpartition(":")[2]) < 32768
 
 
@@ -302,7 +302,7 @@ def test_long_arguments_and_variables_run_where_limits_are_relaxed(penstock, tmp
 
 def test_a_head_without_end_is_cut_off(penstock):
     penstock("up")
-    with socket.create_connection(("127.0.0.1", 12550), 10) as connection:
+    with socket.create_connection(("127.0.0.1", 10550), 10) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ")
 
         def send_without_end():
@@ -317,7 +317,7 @@ def test_a_head_without_end_is_cut_off(penstock):
 def test_who_has_no_key_takes_no_place_from_others(penstock, env):
     """Unsigned uploads that never send their body hold nothing back."""
     penstock("up")
-    idle = [socket.create_connection(("127.0.0.1", 12550), 10) for _ in range(300)]
+    idle = [socket.create_connection(("127.0.0.1", 10550), 10) for _ in range(300)]
     try:
         for connection in idle:
             connection.sendall(b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")

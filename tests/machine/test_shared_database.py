@@ -31,7 +31,8 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def fleet(tmp_path, postgres, store):
-    made = Fleet(tmp_path, postgres.new_database(), store, ENVIRONMENTS, 22550)
+    # Below the ports that object stores choose for their parts: some of them live as long as all tests.
+    made = Fleet(tmp_path, postgres.new_database(), store, ENVIRONMENTS, 10350)
     yield made
     made.close()
 
@@ -237,6 +238,14 @@ def test_without_any_server_a_program_ends_in_time_and_its_outputs_are_kept(flee
     assert status == "Failed"
     assert "No server has answered the runner for" in reason
     assert stored(fleet, "orphan") == b"kept"
+
+
+def test_a_taken_port_is_refused_where_others_were_told_the_address(fleet):
+    """Else runners of other machines would look for the server where it is not."""
+    one = fleet.add("one", PENSTOCK_REPORT_URL="http://127.0.0.1")
+    with socket.create_server(("127.0.0.1", one.port)):
+        assert f"With PENSTOCK_REPORT_URL no port but {one.port} will do" in one.start(code=1)
+    one.start()
 
 
 @needs_namespaces

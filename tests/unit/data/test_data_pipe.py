@@ -288,6 +288,7 @@ def test_gzip_is_undone_object_by_object(store, run):
 @pytest.mark.parametrize(
     "broken",
     [b"plain text", gzip.compress(b"x" * 1000)[:-5], gzip.compress(b"x") + b"garbage", b"\x1f\x8b"],
+    ids=["none", "cut short", "with more behind it", "its first bytes"],
 )
 def test_broken_gzip_is_named(store, run, broken):
     store.buckets["b"] |= {"d/1": gzip.compress(b"good"), "d/2.gz": broken}
