@@ -42,14 +42,17 @@ SETTINGS = {
     "RAY_gcs_storage": "rocksdb",
     "RAY_gcs_storage_path": "/tmp/gcs",
     "RAY_worker_oom_score_adjustment": "0",
-    "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "true",
+    # All machines share the real one's memory: a shortage there is no machine's own.
+    "RAY_memory_monitor_refresh_ms": "0",
     # Workers are started when there is something to do: each is a second of a processor.
     "RAY_prestart_worker_first_driver": "false",
     "RAY_enable_worker_prestart": "false",
 }
-#: Bytes: the smallest store of objects is 75 MiB, and nothing here puts any into it.
+#: Bytes. The smallest store of objects is 75 MiB, and nothing here puts any into it; the memory is what a node says it
+#: has, and Ray believes it.
 _OPTIONS = (
     "--object-store-memory=80000000",
+    f"--memory={64 << 30}",
     "--disable-usage-stats",
     "--include-log-monitor=false",
     "--num-gpus=0",
