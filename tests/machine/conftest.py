@@ -63,7 +63,8 @@ def ray_cluster(tmp_path_factory):
     problem = ray_nodes.lacking()
     if problem:
         pytest.skip(problem)
-    with ray_nodes.ray_nodes(tmp_path_factory.mktemp("nodes")) as nodes:
+    settings = {"PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS)}
+    with ray_nodes.ray_nodes(tmp_path_factory.mktemp("nodes"), settings=settings) as nodes:
         yield nodes
 
 

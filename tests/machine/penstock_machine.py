@@ -20,7 +20,9 @@ def build_environment(folder, image="python:3.11"):
     """Have an environment before a machine needs it: no way leads from there to an index of packages."""
     env = {**os.environ, "PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS), "PENSTOCK_HOME": str(folder)}
     program = Path(sys.executable).with_name("penstock")
-    subprocess.run([program, "envs", "build", image], env=env, check=True, timeout=300)
+    subprocess.run(
+        [program, "envs", "build", image], env=env, check=True, stdout=subprocess.DEVNULL, timeout=300
+    )
 
 
 @contextlib.contextmanager
