@@ -211,7 +211,8 @@ def test_penstock_on_a_machine_runs_a_job_within_its_walls(machines, tmp_path):
 def test_nothing_is_left_of_them_when_the_test_is_ended(tmp_path, number):
     code = textwrap.dedent(
         f"""
-        import sys
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
         from machines import Machines
         with Machines({str(tmp_path)!r}) as machines:
