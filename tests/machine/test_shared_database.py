@@ -6,12 +6,14 @@ import shutil
 import signal
 import socket
 import time
+from urllib.parse import urlsplit
 
 import pytest
 from balancer import balancer
 from fleet import LEASE, Fleet, all_ended, outcome, submit, until
 from machine_home import ENVIRONMENTS
 from machine_store import embedded_store
+from stranger import stranger
 
 pytestmark = pytest.mark.machine
 
@@ -185,6 +187,17 @@ def test_servers_that_do_not_agree_are_refused_and_told_what_to_do(fleet):
     assert not (alone.home / "store").exists()
 
 
+def test_a_copied_home_is_refused_and_told_what_to_do(fleet):
+    one = fleet.add("one", PENSTOCK_SERVER_LEASE="15").start()  # it must not lapse on a machine that is busy
+    copied = fleet.add("copied")
+    copied.home.mkdir(mode=0o700)
+    shutil.copy(one.home / "server.id", copied.home)
+    said = copied.start(code=1)
+    assert "remove the file server.id in the copy" in said
+    assert str(one.home) in said
+    assert fleet.rows("SELECT home, epoch FROM servers") == [(str(one.home), 1)]
+
+
 def open_to_all():
     """Settings of a server that others than this machine could reach: none believes another machine's loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -223,7 +236,7 @@ def messages(fleet, where, name):
 
 def test_without_any_server_a_program_ends_in_time_and_its_outputs_are_kept(fleet):
     """Its runner can't know whether servers elsewhere live on, so it does not go on for longer than its lease."""
-    one = fleet.add("one", PENSTOCK_RUNNER_LEASE="8").start()
+    one = fleet.add("one", PENSTOCK_RUNNER_LEASE="10").start()
     client = fleet.client("sagemaker", one.url)
     code = "import time; open('/opt/ml/processing/out/x', 'w').write('kept'); print('began'); time.sleep(600)"
     submit(client, "orphan", code, **output("orphan"))
@@ -238,6 +251,21 @@ def test_without_any_server_a_program_ends_in_time_and_its_outputs_are_kept(flee
     assert status == "Failed"
     assert "No server has answered the runner for" in reason
     assert stored(fleet, "orphan") == b"kept"
+
+
+def test_a_stranger_at_the_address_of_a_dead_server_stops_no_job(fleet):
+    """Nor does a server of another database, which would know as little of the run."""
+    one = fleet.add("one").start()
+    client = fleet.client("sagemaker", one.url)
+    submit(client, "goes-on", "import time; print('began'); time.sleep(15)")
+    until(lambda: "began" in messages(fleet, one, "goes-on"))
+    port, asked = urlsplit(one.url).port, []
+    one.signal(signal.SIGKILL)
+    with stranger(404, b'{"error": "there is no such run"}', port, asked):
+        until(lambda: sum(path.endswith("/lease") for path in asked) >= 2)
+    one.start()  # at once, though the lease of its earlier life may still run
+    client = fleet.client("sagemaker", one.url)
+    assert all_ended(client, ["goes-on"]) == {"goes-on": ("Completed", None)}
 
 
 def test_a_taken_port_is_refused_where_others_were_told_the_address(fleet):
@@ -272,8 +300,8 @@ def test_runners_whose_server_has_died_go_on_under_one_of_another_machine(fleet)
 
 @needs_namespaces
 def test_a_machine_that_is_gone_loses_its_jobs_once_their_runners_must_have_ended(fleet):
-    one = fleet.add("one", PENSTOCK_RUNNER_LEASE="8").start(elsewhere=True)
-    two = fleet.add("two", PENSTOCK_RUNNER_LEASE="8").start()
+    one = fleet.add("one", PENSTOCK_RUNNER_LEASE="10").start(elsewhere=True)
+    two = fleet.add("two", PENSTOCK_RUNNER_LEASE="10").start()
     client = fleet.client("sagemaker", one.url)
     submit(client, "lost", "import time; print('began'); time.sleep(600)")
     until(lambda: "began" in messages(fleet, two, "lost"))
@@ -284,6 +312,6 @@ def test_a_machine_that_is_gone_loses_its_jobs_once_their_runners_must_have_ende
     took = time.monotonic() - began
     assert status == "Failed"
     assert "algo-1 is lost: its machine is out of reach" in reason
-    assert 7 < took < 8 + LEASE + 5, took
+    assert 9 < took < 10 + LEASE + 5, took
     one.start()  # back, with another boot as it were: what lies there is cleared up
     until(lambda: not list((one.home / "runs").glob("*/*/run.json")))

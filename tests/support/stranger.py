@@ -6,11 +6,13 @@ import threading
 
 
 @contextlib.contextmanager
-def stranger(status, body):
-    """The address of one who gives this answer to whatever he is asked."""
+def stranger(status, body, port=0, asked=None):
+    """The address of one who gives this answer to whatever he is asked; the paths are added to `asked`."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def answer(self):
+            if asked is not None:
+                asked.append(self.path)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -26,7 +28,7 @@ def stranger(status, body):
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as listening:
         thread = threading.Thread(target=listening.serve_forever)
         thread.start()
         try:

@@ -32,6 +32,7 @@ from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request
 from penstock.api.operations import OPERATIONS
 from penstock.job.local_inputs import as_s3
+from penstock.job.seal import NONCE, SEAL, seal
 from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
 
@@ -180,9 +181,19 @@ class Application:
         try:
             # Before its body is taken.
             if context.store.in_process:
-                reports.known(context, uid, host, token)
+                known = reports.known(context, uid, host, token)
             else:
-                await run_in_threadpool(reports.known, context, uid, host, token)
+                known = await run_in_threadpool(reports.known, context, uid, host, token)
+        except reports.ReportRefused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status)
+        answer = await self._take_report(request, uid, host, token, what)
+        nonce = request.headers.get(NONCE, "")
+        answer.headers[SEAL] = seal(known.token_digest, nonce, answer.status_code, bytes(answer.body))
+        return answer
+
+    async def _take_report(self, request: Request, uid: str, host: str, token: str, what: str) -> Response:
+        context = self._context
+        try:
             body = await _bounded_body(request.receive)
             if what == "log":
                 offset = int(request.query_params.get("offset", ""))

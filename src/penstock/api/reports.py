@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from typing import Any
 
 from penstock.api.context import Context
 from penstock.job.events import Host, HostEvent, to_stop
+from penstock.job.seal import digest_of
 from penstock.job.uploads import read_lines
 from penstock.progress import Progress
 
@@ -30,7 +30,7 @@ def known(context: Context, uid: str, name: str, token: str) -> Host:
     host = context.store.host(uid, name)
     if host is None:
         raise ReportRefused(404, "there is no such run")
-    if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), host.token_digest):
+    if not hmac.compare_digest(digest_of(token), host.token_digest):
         raise ReportRefused(403, "the token is not this run's")
     return host
 

@@ -8,6 +8,7 @@ spares work in vain.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,12 +18,18 @@ from penstock import clock
 from penstock.engines.base import Engine
 from penstock.errors import ConfigurationError, Conflict
 from penstock.job.life import ALONE, Carrier, Job
-from penstock.store.servers import Entered, Server, Servers
+from penstock.store.servers import Entered, Occupied, Server, Servers
 
 _log = logging.getLogger(__name__)
 
-#: How often a lease is renewed while it lasts once.
-_BEATS = 4
+#: How often a lease is renewed while it lasts once, and the most seconds between.
+_BEATS, _LONGEST_BEAT = 4, 5.0
+#: Seconds by which a lease is over for certain.
+_MOMENT = 0.05
+#: After so many beats that were missed, runners may have been unable to reach any server, too.
+_MISSED = 3
+#: In how many seconds runners that live have found a server that is back, at the latest; less with a short lease.
+_SETTLING = 30.0
 
 
 class Right(Protocol):
@@ -33,6 +40,10 @@ class Right(Protocol):
 
     def held(self) -> Carrier | None:
         """By what this server writes; None: it must not at present."""
+        ...
+
+    def settled(self) -> bool:
+        """Whether this server has been there for so long that it has heard each runner that can reach it."""
         ...
 
     def gather(self, begun: Sequence[Job], by: Carrier) -> list[Job]:
@@ -52,6 +63,10 @@ class Alone:
     def held(self) -> Carrier | None:
         """Always."""
         return ALONE
+
+    def settled(self) -> bool:
+        """It ends no host for its silence."""
+        return True
 
     def gather(self, begun: Sequence[Job], by: Carrier) -> list[Job]:  # noqa: ARG002 - as the protocol has it
         """All are its own."""
@@ -77,6 +92,7 @@ class Lease:
     ) -> None:
         """`reach` finds the engine of another server's runs; `heard` is told at each beat which servers live."""
         self.runner_ms: int | None = runner_ms
+        self._settling = min(_SETTLING, runner_ms / 2000)
         self._servers = servers
         self._me = me
         self._lease_ms = lease_ms
@@ -85,17 +101,26 @@ class Lease:
         self._elapsed = elapsed
         self._held: Carrier | None = None
         self._until = 0.0
+        self._asked = -math.inf
+        self._since = 0.0
+        self._beat_seconds = min(lease_ms / 1000 / _BEATS, _LONGEST_BEAT)
         self._known: Mapping[str, Entered] = {}
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
 
     def take(self) -> None:
-        """Take it for the first time.
+        """Take it for the first time. One of a home that has moved is waited for: the server there may have died.
 
         Raises:
-            ConfigurationError: Another server works on the database with other settings than must be.
+            ConfigurationError: Another server works on the database with other settings than must be, or is this one.
         """
-        self._enter()
+        try:
+            self._enter()
+        except Occupied as occupied:
+            seconds = occupied.left_ms / 1000
+            _log.warning("%s This one waits for %.0f s to see whether it does.", occupied, seconds)
+            self._ending.wait(seconds + _MOMENT)
+            self._enter()
         self._look()
 
     def start(self) -> None:
@@ -115,6 +140,10 @@ class Lease:
         """By what this server writes, while its lease runs by its own clock, which began to count earlier."""
         return self._held if self._elapsed() < self._until else None
 
+    def settled(self) -> bool:
+        """Whether it has been renewed without a gap for so long that runners have found this server since."""
+        return self._elapsed() - self._since >= self._settling
+
     def beat(self) -> None:
         """Renew the lease; where it is over, take a new one."""
         asked = self._elapsed()
@@ -125,7 +154,7 @@ class Lease:
                 _log.warning("This server's lease was over: others may have taken its jobs over meanwhile")
             self._enter()
         else:
-            self._until = asked + self._lease_ms / 1000
+            self._runs_from(asked)
         self._look()
 
     def gather(self, begun: Sequence[Job], by: Carrier) -> list[Job]:
@@ -167,13 +196,18 @@ class Lease:
     def _enter(self) -> None:
         asked = self._elapsed()
         self._held = self._servers.enter(self._me, self._lease_ms)
-        self._until = asked + self._lease_ms / 1000
+        self._runs_from(asked)
+
+    def _runs_from(self, asked: float) -> None:
+        if asked - self._asked > _MISSED * self._beat_seconds:
+            self._since = asked
+        self._asked, self._until = asked, asked + self._lease_ms / 1000
 
     def _look(self) -> None:
         self._known = {one.server.id: one for one in self._servers.all()}
 
     def _loop(self) -> None:
-        while not self._ending.wait(self._lease_ms / 1000 / _BEATS):
+        while not self._ending.wait(self._beat_seconds):
             try:
                 self.beat()
                 self._heard([one for one in self._known.values() if one.alive])

@@ -7,7 +7,6 @@ that it knows is read from the store, so a crash between any two statements is m
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 import threading
@@ -25,6 +24,7 @@ from penstock.job.claim import Claim, Resources, claim_of, resources_of, too_lar
 from penstock.job.events import Host, HostEvent, to_stop
 from penstock.job.life import Carrier, Failed, Job, Phase, Started, advance
 from penstock.job.run import Run
+from penstock.job.seal import digest_of
 from penstock.job.uploads import read_lines
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
@@ -238,7 +238,7 @@ class Dispatcher:
                 job_uid=job.uid,
                 job_name=job.name,
                 name=name,
-                token_digest=hashlib.sha256(token.encode()).hexdigest(),
+                token_digest=digest_of(token),
                 log_stream=f"{job.name}/{name}-{at // 1000}",
                 handle=self._engine.prepare(
                     replace(self._make_run(job, name, tuple(sorted(names)), token), notes=notes)
@@ -293,7 +293,12 @@ class Dispatcher:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
 
     def _give_up_if_lost(self, host: Host, by: Carrier) -> bool:
-        """End a host on a machine out of reach once its runner's lease is over: by then it has ended by itself."""
+        """End a host on a machine out of reach once its runner's lease is over: by then it has ended by itself.
+
+        Not at once when this server is just back: as long as none was there, a runner could not tell its end.
+        """
+        if not self._right.settled():
+            return False
         reason = (
             f"InternalServerError: {host.name} is lost: its machine is out of reach, and its runner has not been heard "
             "of for as long as it may go on without word from a server."

@@ -3,12 +3,12 @@
 Servers on other machines can't see whether a runner lives. So where servers share a database it asks one of them, over
 and over, how long it may go on; half of that without an answer, and it ends its program and uploads what there is; all
 of it, and it ends itself, its program within its walls with it. Only later do servers take it for lost. The time is
-counted by a clock that nobody sets and that goes on while the machine sleeps.
+counted by a clock that nobody sets and that goes on while the machine sleeps, and judged by a thread that waits for no
+server.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
 import threading
 import time
@@ -19,10 +19,12 @@ from penstock.errors import InternalFailure
 from penstock.runner.line import Line, Refused
 from penstock.runner.stop import Stop
 
-#: How often a server is asked while a lease lasts, and the most seconds between.
+#: How often a server is asked while a lease lasts, and the most seconds between. The time is judged as often.
 _BEATS, _LONGEST_BEAT = 20, 2.0
 #: At which part of a lease without an answer the program is ended.
 _PATIENCE = 0.5
+#: How many servers that hang may be asked, one after the other, before that; and the most seconds for each.
+_TRIES, _LONGEST_TRY = 4, 8.0
 #: How a runner ends whose lease is over.
 EXIT_CODE = 75
 
@@ -34,29 +36,38 @@ class Lease:
         self,
         line: Line,
         stop: Stop,
+        patience: float,
         elapsed: Callable[[], float] = clock.elapsed,
         end: Callable[[int], object] = os._exit,
     ) -> None:
-        """`end` ends this process at once."""
+        """`patience` is for how many seconds the first answer is waited for; `end` ends this process at once."""
         self._line = line
         self._stop = stop
+        self._patience = patience
         self._elapsed = elapsed
         self._end = end
-        self._heard_at = 0.0
-        self._length: float | None = None
+        self._heard: tuple[float, float] | None = None
+        """When that was asked which was answered last, and for how many seconds from then on the run may go on."""
         self._eased = False
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(what,), name=name, daemon=True)
+            for name, what in (("lease", self.beat), ("lease's end", self.judge))
+        ]
 
     def hold(self) -> None:
         """Return when a server has said that the run may begin, or that it must end."""
-        pause = 0.05
-        while self._length is None and not self._stop.due():
+        pause, began = 0.05, self._elapsed()
+        while self._heard is None and not self._stop.due():
             self.beat()
-            if self._length is None and not self._stop.due():
+            if self._heard is None and not self._stop.due():
+                if self._elapsed() - began > self._patience:
+                    self._end(EXIT_CODE)  # nothing has been done: whoever sees it may begin anew
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_BEAT)
-        self._thread.start()
+        self.judge()
+        for thread in self._threads:
+            thread.start()
 
     def ease(self) -> None:
         """The run's work is over, nothing is left that must end in time; what happened is still to be told."""
@@ -65,40 +76,45 @@ class Lease:
     def close(self) -> None:
         """All has been told."""
         self._closed.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
         self._line.close()
 
     def beat(self) -> None:
-        """Ask once, and see what time it is."""
+        """Ask once."""
         asked = self._elapsed()
+        timeout = _LONGEST_TRY if self._heard is None else self._heard[1] * _PATIENCE / _TRIES
         try:
-            reply = self._line.post("lease", b"")
+            reply = self._line.post("lease", b"", min(timeout, _LONGEST_TRY))
+            length, stop = float(reply["milliseconds"]) / 1000, bool(reply["stop"])
         except Refused:
             self._stop.ask()
-        except (OSError, http.client.HTTPException):
-            pass
-        else:
-            self._heard_at, self._length = asked, reply["milliseconds"] / 1000
-            if reply["stop"]:
-                self._stop.ask()
-        self._judge()
-
-    def _judge(self) -> None:
-        if self._length is None or self._eased:
             return
-        silent = self._elapsed() - self._heard_at
-        if silent >= self._length:
+        except Exception:  # noqa: BLE001 - whatever it is, it is no answer; it is asked again
+            return
+        self._heard = asked, length
+        if stop:
+            self._stop.ask()
+
+    def judge(self) -> None:
+        """See what time it is."""
+        if self._heard is None or self._eased:
+            return
+        asked, length = self._heard
+        silent = self._elapsed() - asked
+        if silent >= length:
             self._end(EXIT_CODE)
-        elif silent >= self._length * _PATIENCE:
+        elif silent >= length * _PATIENCE:
             self._stop.lose(
                 InternalFailure(
                     f"No server has answered the runner for {silent:.0f} s: it may go on without one for "
-                    f"{self._length:.0f} s (PENSTOCK_RUNNER_LEASE), so it ended its program and uploaded its outputs."
+                    f"{length:.0f} s (four fifths of PENSTOCK_RUNNER_LEASE), so it ended its program and uploaded its "
+                    "outputs."
                 ),
-                self._length - silent,
+                length - silent,
             )
 
-    def _loop(self) -> None:
-        while not self._closed.wait(min((self._length or 1.0) / _BEATS, _LONGEST_BEAT)):
-            self.beat()
+    def _repeat(self, what: Callable[[], None]) -> None:
+        while not self._closed.wait(min((self._heard[1] if self._heard else 1.0) / _BEATS, _LONGEST_BEAT)):
+            what()

@@ -1,19 +1,23 @@
 """The way from a runner to its servers: to the one of its home, or to another that shares the database with it.
 
-When one does not answer, the next is tried. With no other than the home's nothing is sent as long as that one is down:
-somebody else may listen where it was.
+When one does not answer, the next is tried. Only a server that has the run on record can seal its answer
+(`job/seal.py`); any other is none: where a server was, somebody else may listen, or a server of another database.
 """
 
 from __future__ import annotations
 
+import hmac
 import http.client
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.errors import ConfigurationError
 from penstock.home import Home
 from penstock.job.run import Run
+from penstock.job.seal import NONCE, SEAL, digest_of, seal
 from penstock.runner.folder import RunFolder
 
 #: Seconds to wait for an answer; less where another server may be asked instead.
@@ -21,21 +25,27 @@ _TIMEOUT, _TIMEOUT_OF_MANY = 30.0, 8.0
 
 
 class Refused(Exception):
-    """The server knows this run no more."""
+    """The run has ended, or its server knows it no more."""
 
 
 class Line:
     """One connection, which is opened when it is needed. Not for several threads."""
 
-    def __init__(self, run: Run, folder: RunFolder, timeout: float = _TIMEOUT_OF_MANY) -> None:
+    def __init__(self, run: Run, folder: RunFolder) -> None:
         self._run = run
         self._folder = folder
-        self._timeout = timeout
+        self._digest = digest_of(run.token)
         self._connection: http.client.HTTPConnection | None = None
         self._turn = 0
+        self._most = _TIMEOUT
 
-    def post(self, what: str, body: bytes) -> dict[str, Any]:
+    def post(self, what: str, body: bytes, timeout: float = _TIMEOUT) -> dict[str, Any]:
         """Send a report and return the answer.
+
+        Args:
+            what: Its path below the run's.
+            body: What it says.
+            timeout: For how many seconds to wait at most; less where another server may be asked instead.
 
         Raises:
             Refused: The run is known no more.
@@ -43,7 +53,7 @@ class Line:
             HTTPException: The answer tells nothing.
         """
         try:
-            return self._post(what, body)
+            return self._post(what, body, timeout)
         except (OSError, http.client.HTTPException):
             self.close()
             self._turn += 1
@@ -55,41 +65,59 @@ class Line:
             self._connection.close()
             self._connection = None
 
-    def _post(self, what: str, body: bytes) -> dict[str, Any]:
-        if self._connection is None:
-            self._connection = self._connect()
-        self._connection.request(
+    def _post(self, what: str, body: bytes, timeout: float) -> dict[str, Any]:
+        connection = self._connected(timeout)
+        nonce = secrets.token_hex(16)
+        connection.request(
             "POST",
             f"/penstock/runs/{self._run.job_uid}/{self._run.host}/{what}",
             body,
-            {"Authorization": f"Bearer {self._run.token}"},
+            {"Authorization": f"Bearer {self._run.token}", NONCE: nonce},
         )
-        response = self._connection.getresponse()
+        response = connection.getresponse()
         content = response.read()
-        if response.status in {401, 403, 404, 410}:
+        if response.will_close:  # it would open itself again, to whoever listens there by then
+            self.close()
+        sealed = seal(self._digest, nonce, response.status, content)
+        if not hmac.compare_digest(sealed.encode(), response.getheader(SEAL, "").encode()):
+            if response.status in {403, 404} and self._unknown():
+                raise Refused
+            raise http.client.HTTPException("the answer is none of a server's that knows this run")
+        if response.status == 410:
             raise Refused
         if response.status != 200:
             raise http.client.HTTPException(f"the server answered {response.status}")
-        try:
-            reply = json.loads(content)
-        except ValueError:
-            reply = None
-        if not isinstance(reply, dict):  # somebody else listens there
-            raise http.client.HTTPException("the answer is none of a server's")
+        reply: dict[str, Any] = json.loads(content)
         return reply
 
-    def _connect(self) -> http.client.HTTPConnection:
-        addresses = self._addresses()
-        if not addresses:
-            raise ConnectionError("no server runs")
-        address = urlsplit(addresses[self._turn % len(addresses)])
-        make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-        timeout = self._timeout if len(addresses) > 1 else _TIMEOUT
-        return make(address.hostname or "127.0.0.1", address.port, timeout=timeout)
+    def _unknown(self) -> bool:
+        """Whether one who does not know the run is right, though he can't prove it. Else its lease ends it in time."""
+        # The home's own server holds the home's lock, so it is nobody else, and nobody shares its record.
+        alone = self._run.home is not None and not self._run.leased
+        return alone or not self._folder.run.exists()  # removed after the job's end
+
+    def _connected(self, timeout: float) -> http.client.HTTPConnection:
+        if self._connection is None:
+            addresses = self._addresses()
+            if not addresses:
+                raise ConnectionError("no server runs")
+            address = urlsplit(addresses[self._turn % len(addresses)])
+            make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+            self._connection = make(address.hostname or "127.0.0.1", address.port)
+            self._most = _TIMEOUT_OF_MANY if len(addresses) > 1 else _TIMEOUT
+        self._connection.timeout = min(timeout, self._most)
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(self._connection.timeout)
+        return self._connection
 
     def _addresses(self) -> list[str]:
         """Where servers are now, that of this home first: it may have been started again on another port."""
         if self._run.home is None:
             return [self._run.report_url]
-        server = Home(Path(self._run.home)).server()
-        return list(dict.fromkeys([*([server.endpoint] if server else []), *self._folder.servers()]))
+        try:
+            server = Home(Path(self._run.home)).server()
+        except ConfigurationError:
+            server = None  # the home can't be read at present
+        own = [server.endpoint] if server else []
+        others = self._folder.servers() if self._run.leased else []  # else none shares the database
+        return list(dict.fromkeys([*own, *others]))

@@ -46,6 +46,19 @@ class Server:
     """What must be the same on all servers of a database, name -> value, in words that an error may show."""
 
 
+class Occupied(ConfigurationError):
+    """A server of another home, or of another machine, goes by the same id, and its lease runs."""
+
+    def __init__(self, mine: Server, other: Server, left_ms: int) -> None:
+        """`left_ms` is for how many milliseconds that lease runs, unless it is renewed."""
+        where = f"The server at {other.url} (home {other.home} on {_where(mine, other)})"
+        super().__init__(
+            f"{where} goes by the same id as the one of {mine.home} here, and works. If one of these homes was copied "
+            "from the other, remove the file server.id in the copy; if it was moved, end the server there first."
+        )
+        self.left_ms = left_ms
+
+
 @dataclass(frozen=True)
 class Entered:
     """A server on record."""
@@ -69,7 +82,10 @@ class Servers:
     def enter(self, server: Server, lease_ms: int) -> Carrier:
         """Take a lease, with a new epoch, and take (back) the jobs that were begun on this server's machine.
 
+        A lease of its own that still runs is of an earlier life, which has ended: a home's lock lets in one at a time.
+
         Raises:
+            Occupied: That lease is another home's, or another machine's.
             ConfigurationError: Another server whose lease runs does not share with it what it must.
         """
         row = {**_row(server), "epoch": 1, "lease_until": self._now + lease_ms}
@@ -78,13 +94,14 @@ class Servers:
         )
         with self._engine.begin() as c:
             self._queue_up(c)  # of two that enter at once with different settings, one sees the other
-            c.execute(again)
-            known = list(c.execute(select(servers)))
             at = c.execute(select(self._now)).scalar_one()
-            for other in known:
-                if other.id != server.id and other.lease_until > at:
-                    _check_shared(server, _server(other))
-            epoch = next(one.epoch for one in known if one.id == server.id)
+            for known in c.execute(select(servers).where(servers.c.lease_until > at)):
+                other = _server(known)
+                if other.id != server.id:
+                    _check_shared(server, other)
+                elif (other.machine, other.home) != (server.machine, server.home):
+                    raise Occupied(server, other, known.lease_until - at)
+            epoch = c.execute(again.returning(servers.c.epoch)).scalar_one()
             carrier = Carrier(server.id, epoch)
             # Those without a place were begun before servers shared a database, by the only one.
             mine = and_(BEGUN, jobs.c.place.in_([server.id, ALONE.server]))
@@ -143,15 +160,15 @@ class Servers:
     # Leases of runners
 
     def renew_runner(self, job_uid: str, host: str, lease_ms: int) -> int | None:
-        """Let a runner go on; for how many milliseconds at least, from when it asked. None: its host has ended.
+        """Let a runner go on; for how many milliseconds, from when it asked. None: its host has ended.
 
-        A lease that has just been renewed is left: it is asked for far more often than it ends. So what is promised is
-        nine tenths of it.
+        A lease that has just been renewed is left: it is asked for far more often than it ends. So nine tenths of it
+        are sure. Eight are promised: a runner's end takes a moment, and clocks do not go equally fast.
         """
-        promised = lease_ms * 9 // 10
+        promised = lease_ms * 8 // 10
         one = and_(hosts.c.job_uid == job_uid, hosts.c.name == host, hosts.c.outcome.is_(None))
         until = self._now + lease_ms
-        fresh = hosts.c.lease_until > self._now + promised
+        fresh = hosts.c.lease_until > self._now + lease_ms * 9 // 10
         with self._reader.connect() as c:
             left = c.execute(select(fresh).where(one)).first()
         if left is None or left[0]:
@@ -175,6 +192,10 @@ def _check_shared(mine: Server, other: Server) -> None:
                 f"The server at {other.url} (home {other.home}) works on the same database with {name}: {theirs}; "
                 f"here it is: {value}. {_REMEDIES.get(name, '')}".rstrip()
             )
+
+
+def _where(mine: Server, other: Server) -> str:
+    return "this machine" if mine.machine == other.machine else "another machine, or in another container"
 
 
 def _row(server: Server) -> dict[str, Any]:

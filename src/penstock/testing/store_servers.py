@@ -11,7 +11,7 @@ from penstock.job.claim import Resources
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import Carrier, Job, Phase, Reached, Started, StopAsked, Succeeded, advance
 from penstock.store.database import Store
-from penstock.store.servers import Server
+from penstock.store.servers import Occupied, Server
 from penstock.testing.stores import StoreBase, found, in_threads, new_host, new_job
 
 #: Leases that are over at once, and that outlast every test, in milliseconds.
@@ -79,6 +79,28 @@ class ServersSuite(StoreBase):
         assert [one.server.id for one in store.servers.all()] == ["a"]
         store.servers.leave(first)
         store.servers.enter(new_server("b", keys="other"), LONG)
+
+    @pytest.mark.parametrize("change", [{"machine": "another"}, {"home": "/copied"}])
+    def test_a_copied_home_takes_nothing_from_the_one_that_works(
+        self, store: Store, change: dict[str, str]
+    ) -> None:
+        """Both have the same id; the copy has it when the other's lease is over."""
+        carrier = store.servers.enter(new_server("a"), LONG)
+        job = begin(store, "j", carrier)
+        copy = replace(new_server("a"), **change)  # type: ignore[arg-type]
+        with pytest.raises(
+            Occupied, match=r"http://a .home /home/a .* remove the file server\.id in the copy"
+        ):
+            store.servers.enter(copy, LONG)
+        assert [one.server for one in store.servers.all()] == [new_server("a")]
+        assert found(store, "j") == job
+        assert store.servers.renew(carrier, LONG)
+        store.servers.leave(carrier)
+        moved = store.servers.enter(copy, LONG)
+        assert (moved, found(store, "j").carrier) == (Carrier("a", 2), moved)
+        with pytest.raises(Occupied) as refused:
+            store.servers.enter(new_server("a"), LONG)  # should the first one come back
+        assert 0 < refused.value.left_ms <= LONG
 
     def test_of_two_that_enter_at_once_and_do_not_agree_one_is_refused(self, store: Store) -> None:
         """Never both, and never none."""
@@ -222,7 +244,7 @@ class ServersSuite(StoreBase):
         begin(store, "running", by, LONG)
         begin(store, "over", by, OVER)
         begin(store, "renewed", by, OVER)
-        assert store.servers.renew_runner("renewed-u", "algo-1", LONG) == LONG * 9 // 10
+        assert store.servers.renew_runner("renewed-u", "algo-1", LONG) == LONG * 8 // 10
         lost = {name: store.end_lapsed(f"{name}-u", "algo-1", ended(), by) for name in
                 ("for-ever", "running", "over", "renewed")}  # fmt: skip
         assert lost == {"for-ever": False, "running": False, "over": True, "renewed": False}
@@ -232,7 +254,7 @@ class ServersSuite(StoreBase):
         """Its lease is never made shorter, and only written when there is something to gain."""
         by = store.servers.enter(new_server("a"), LONG)
         begin(store, "j", by, LONG)
-        assert store.servers.renew_runner("j-u", "algo-1", 1000) == 900
+        assert store.servers.renew_runner("j-u", "algo-1", 1000) == 800
         assert not store.end_lapsed("j-u", "algo-1", ended(), by)
         store.apply_events("j-u", "algo-1", [ended()])
         assert store.servers.renew_runner("j-u", "algo-1", LONG) is None

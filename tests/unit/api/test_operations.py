@@ -16,6 +16,7 @@ from penstock.api.operations import OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Phase, Started, Succeeded, advance
+from penstock.job.seal import NONCE, SEAL, seal
 from penstock.job.uploads import Upload
 from penstock.wire.faults import Fault
 
@@ -427,10 +428,14 @@ class TestApplication:
         )
 
         def post(what, body, token="secret", host="algo-1"):
+            """Status and body; whatever a run is told that is known is sealed, and nothing else."""
             path = f"/penstock/runs/{uid}/{host}/{what}"
-            return call(
-                "POST", path, body, key=None, target="", headers={"Authorization": f"Bearer {token}"}
-            )[::2]
+            headers = {"Authorization": f"Bearer {token}", NONCE: "n"}
+            status, told, content = call("POST", path, body, key=None, target="", headers=headers)
+            known = (token, host) == ("secret", "algo-1") and what != "other"
+            sealed = seal(digest, "n", status, content).encode() if known else None
+            assert told.get(SEAL.encode()) == sealed
+            return status, content
 
         assert post("log?offset=0", b"1 a\n") == (200, b'{"size":4}')
         event = {"sequence": 1, "kind": "phase", "at": 5, "data": {"phase": "running"}}
@@ -458,6 +463,9 @@ class TestApplication:
         for _ in range(2):
             assert post("uploads", lines) == (200, b'{"taken":1001}')
         assert post("uploads", b"{}\n")[0] == 400
+        event = {"sequence": 3, "kind": "ended", "at": 5, "data": {"outcome": "succeeded"}}
+        assert post("events", json.dumps({"events": [event]}).encode())[0] == 200
+        assert post("lease", b"")[0] == 410
         assert post("uploads", lines, token="guess")[0] == 403
 
         def get(path):

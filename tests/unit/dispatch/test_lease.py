@@ -4,6 +4,8 @@ import itertools
 import threading
 
 import pytest
+from failure_table import assert_told
+from sqlalchemy import select, update
 
 from penstock.dispatch.lease import Lease
 from penstock.dispatch.loop import Dispatcher
@@ -12,11 +14,12 @@ from penstock.engines.base import Life
 from penstock.errors import ConfigurationError
 from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
-from penstock.job.life import Job, Phase, StopAsked, advance
+from penstock.job.life import Carrier, Job, Phase, StopAsked, advance
 from penstock.job.run import Run, S3Access
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import DatabaseLogbook
-from penstock.store.servers import Server
+from penstock.store.servers import Occupied, Server
+from penstock.store.tables import hosts
 from penstock.testing.fake_engine import FakeEngine
 
 LONG = 3_600_000
@@ -44,6 +47,18 @@ class Cluster:
         kind = "phase" if "phase" in data else "ended"
         self.store.apply_events(f"{name}-uid", "algo-1", [HostEvent(sequence, kind, next(self.time), data)])
 
+    def lapse_runners(self):
+        """All runners' leases are over, by the database."""
+        with self.store._engine.begin() as c:
+            c.exec_driver_sql("UPDATE hosts SET lease_until = 0")
+
+    def leased_for(self, name):
+        """For how many milliseconds a runner's lease runs, about."""
+        with self.store._engine.begin() as c:
+            now = self.store._dialect.now
+            query = select(hosts.c.lease_until - now).where(hosts.c.job_uid == f"{name}-uid")
+            return c.execute(query).scalar_one()
+
     def job(self, name):
         return self.store.job(name)
 
@@ -58,7 +73,10 @@ class Node:
         self.machine = machine
         self.capacity = Resources(64, 1 << 50, 0, slots)
         me = Server(name, f"http://{name}", machine, f"/home/{name}", self.capacity, {})
-        self.lease = Lease(cluster.store.servers, me, LONG, runner_ms, self.reach)
+        self.seconds = 1000.0
+        self.lease = Lease(
+            cluster.store.servers, me, LONG, runner_ms, self.reach, elapsed=lambda: self.seconds
+        )
         self.lease.take()
         self.dispatcher = Dispatcher(
             cluster.store, cluster.logbook, self.engine, self.make_run, lambda: next(cluster.time),
@@ -77,6 +95,13 @@ class Node:
 
     def step(self):
         self.dispatcher.step()
+
+    def beat_for(self, seconds, every=5.0):
+        """Its lease is renewed for so long, by its own clock."""
+        end = self.seconds + seconds
+        while self.seconds < end:
+            self.seconds += every
+            self.lease.beat()
 
     def lapse(self):
         """Its lease ends in the database; it has not noticed yet, as when it was held up."""
@@ -164,8 +189,7 @@ def test_a_server_that_was_held_up_does_nothing_until_it_has_a_lease_again(clust
 def test_a_server_whose_lease_is_over_by_its_own_clock_does_nothing(cluster):
     a = cluster.add("a")
     cluster.submit("x")
-    elapsed = a.lease._until + 1
-    a.lease._elapsed = lambda: elapsed
+    a.seconds += LONG / 1000
     assert a.lease.held() is None
     a.step()
     assert a.engine.runs == {}
@@ -183,12 +207,12 @@ def test_jobs_of_a_machine_out_of_reach_go_on_and_are_lost_when_their_runners_le
     b.step()
     assert cluster.job("x").phase is Phase.RUNNING
     assert not cluster.store.hosts("x-uid")[0].ended
-    with cluster.store._engine.begin() as c:
-        c.exec_driver_sql("UPDATE hosts SET lease_until = 0")
+    cluster.lapse_runners()
+    b.beat_for(30)
     b.step()
     job = cluster.job("x")
     assert job.phase is Phase.FAILED
-    assert "algo-1 is lost: its machine is out of reach" in job.failure_reason
+    assert_told("the machine of a job is gone, with all its servers", job.failure_reason)
     assert a.run("x").stops == 0
     assert "x-uid/algo-1" in a.engine.runs, "another machine's folder was touched"
     # Back again, it clears up what is left there.
@@ -196,6 +220,52 @@ def test_jobs_of_a_machine_out_of_reach_go_on_and_are_lost_when_their_runners_le
     a.lease.beat()
     a.step()
     assert a.engine.runs == {}
+
+
+@pytest.mark.parametrize("away", [0, 20])
+def test_who_was_away_hears_runners_before_it_ends_them(cluster, away):
+    """After an outage of the database, or of all servers, their leases are over, and some have an end to tell."""
+    a, b = cluster.add("a"), cluster.add("b", machine="two")
+    cluster.submit("heard", "silent")
+    a.step()
+    a.lapse()
+    if away:  # it was there before, and could not renew its lease for a while
+        b.beat_for(60)
+        b.seconds += away
+        b.lease.beat()
+    cluster.lapse_runners()
+    b.step()
+    b.beat_for(25)
+    b.step()
+    assert [cluster.job(name).phase for name in ("heard", "silent")] == [Phase.PREPARING] * 2
+    cluster.report("heard", outcome="succeeded")
+    b.beat_for(5)
+    b.step()
+    assert cluster.job("heard").phase is Phase.COMPLETED
+    assert "algo-1 is lost" in cluster.job("silent").failure_reason
+
+
+def test_with_a_short_lease_of_runners_it_waits_for_less(cluster):
+    b = cluster.add("b", runner_ms=10_000)
+    b.beat_for(4, every=1)
+    assert not b.lease.settled()
+    b.beat_for(1, every=1)
+    assert b.lease.settled()
+
+
+def test_what_is_on_record_outlasts_what_a_runner_was_promised(cluster):
+    """By a tenth at least: its end takes a moment, and clocks do not go equally fast."""
+    a = cluster.add("a")
+    cluster.submit("x")
+    a.step()
+    for left, after in ((LONG * 91 // 100, LONG * 91 // 100), (LONG * 89 // 100, LONG)):
+        with cluster.store._engine.begin() as c:
+            c.execute(update(hosts).values(lease_until=cluster.store._dialect.now + left))
+        promised = cluster.store.servers.renew_runner("x-uid", "algo-1", LONG)
+        assert promised == LONG * 8 // 10
+        # As far as a test may be late: a part of an hour.
+        assert after - LONG // 200 < cluster.leased_for("x") <= after
+        assert cluster.leased_for("x") >= promised + LONG // 10
 
 
 def test_a_job_is_left_to_whoever_is_on_the_machine_of_its_runners(cluster):
@@ -258,6 +328,38 @@ def test_a_server_that_may_not_enter_again_begins_nothing(cluster):
     with pytest.raises(ConfigurationError, match=r"Copy keys\.json"):
         lease.beat()
     assert lease.held() is None
+
+
+def test_a_home_that_moved_is_served_once_the_lease_of_its_dead_server_is_over(cluster):
+    """At once where it was, and elsewhere soon."""
+    servers = cluster.store.servers
+    old, new = (Server("c", "http://c", machine, "/home/c", Resources(), {}) for machine in ("one", "two"))
+    servers.enter(old, LONG)
+    again = Lease(servers, old, 300, LONG, lambda _: None)
+    again.take()
+    moved = Lease(servers, new, LONG, LONG, lambda _: None)
+    moved.take()
+    assert moved.held() == Carrier("c", 3)
+    with pytest.raises(Occupied):
+        again.beat()
+    assert again.held() is None
+
+
+def test_a_copied_home_is_refused_while_the_other_works(cluster):
+    servers = cluster.store.servers
+    old, copy = (Server("c", "http://c", "one", f"/home/{home}", Resources(), {}) for home in "cd")
+    working = Lease(servers, old, LONG, LONG, lambda _: None)
+    working.take()
+    copied = Lease(servers, copy, LONG, LONG, lambda _: None)
+
+    def wait(seconds):
+        assert 0 < seconds < LONG / 1000 + 1
+        working.beat()
+
+    copied._ending.wait = wait
+    with pytest.raises(Occupied, match=r"home /home/c on this machine.*server\.id in the copy"):
+        copied.take()
+    assert working.held() == Carrier("c", 1)
 
 
 def test_the_queue_is_that_of_all_machines_and_names_who_carries(cluster):

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from sealing import answer
+from stranger import stranger
 
 from penstock.data.answers import StoreFailing
 from penstock.data.meter import Meter
@@ -218,7 +220,7 @@ class TestStop:
 class Server:
     """Takes reports; `refuse` answers that many requests with an error first."""
 
-    def __init__(self, status=200):
+    def __init__(self):
         self.log = b""
         self.uploads: list = []
         self.largest = 0
@@ -237,9 +239,9 @@ class Server:
                 outer.largest = max(outer.largest, len(body))
                 outer.asked.append(self.path)
                 outer.tokens.add(self.headers["Authorization"])
-                if status != 200 or outer.failures > 0:
+                if outer.failures > 0:
                     outer.failures -= 1
-                    return self.answer(status if status != 200 else 500, {})
+                    return self.answer(500, {})
                 if "/log?" in self.path:
                     offset = int(self.path.partition("offset=")[2])
                     outer.log = outer.log[:offset] + body
@@ -256,11 +258,7 @@ class Server:
                 return self.answer(200, {"sequence": events[-1]["sequence"]})
 
             def answer(self, code, data):
-                text = json.dumps(data).encode()
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                answer(self, code, json.dumps(data).encode(), "the-token")
 
             def log_message(self, *_):
                 pass
@@ -400,7 +398,7 @@ class TestReporter:
     ):
         home = Home(tmp_path / "home")
         home.make()
-        record = ServerRecord(1, server.url, None, "1", str(home.path), "r", "a", "b", 0, "r", own_s3=True)
+        record = record_of(home, server.url)
         home.announce(record)  # left behind by a server that is dead
         line = Line(run("http://127.0.0.1:9", str(home.path)), RunFolder(tmp_path))
         with pytest.raises(ConnectionError, match="no server runs"):
@@ -426,12 +424,29 @@ class TestReporter:
         journal.close()
 
     @pytest.mark.parametrize("status", [403, 404])
-    def test_a_server_that_knows_the_run_no_more_ends_it(self, tmp_path, status):
-        server = Server(status)
+    def test_a_homes_own_server_that_knows_the_run_no_more_ends_it(self, tmp_path, status):
+        """It holds the home's lock, so it is nobody else, and there is no other to ask."""
+        home = Home(tmp_path / "home")
+        home.make()
         told = threading.Event()
-        self.report(tmp_path, run(server.url), told.set)
+        with home.hold(), stranger(status, b"{}") as url:
+            home.announce(record_of(home, url))
+            self.report(tmp_path, run(home=str(home.path)), told.set)
         assert told.is_set()
-        server.close()
+
+    def test_a_run_without_lease_asks_no_server_that_once_shared_a_database(self, tmp_path, server):
+        home = Home(tmp_path / "home")
+        home.make()
+        folder = RunFolder(home.path / "runs" / "j-1" / "algo-2")
+        folder.path.mkdir(parents=True)
+        (home.path / "runs" / "servers").write_text(f"{server.url}\n")
+        with pytest.raises(ConnectionError, match="no server runs"):
+            Line(run(home=str(home.path)), folder).post("log?offset=0", b"")
+        assert server.asked == []
+
+
+def record_of(home, url):
+    return ServerRecord(1, url, None, "1", str(home.path), "r", "a", "b", 0, "r", own_s3=True)
 
 
 @pytest.mark.parametrize(
