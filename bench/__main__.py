@@ -14,6 +14,7 @@ from bench import (
     listing,
     load,
     local_mode,
+    ray,
     records,
     restart,
     start,
@@ -41,6 +42,7 @@ ALL = {
     "load": load.main,
     "walls": walls.main,
     "local-mode": local_mode.main,
+    "ray": ray.main,
 }
 
 for name in sys.argv[1:] or ALL:

@@ -4,6 +4,7 @@ import os
 import textwrap
 
 import pytest
+import ray_nodes
 from machine_home import ENVIRONMENTS, stop_server
 from postgres_server import PostgresServer
 
@@ -54,6 +55,24 @@ def postgres():
     server = PostgresServer(fsync=False)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(tmp_path_factory):
+    """Four simulated machines with Ray; for a test that breaks something, `cluster` is the better one."""
+    problem = ray_nodes.lacking()
+    if problem:
+        pytest.skip(problem)
+    settings = {"PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS)}
+    with ray_nodes.ray_nodes(tmp_path_factory.mktemp("nodes"), settings=settings) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def cluster(ray_cluster):
+    """The same, whole again whatever the test before has done to it."""
+    ray_cluster.mend()
+    return ray_cluster
 
 
 @pytest.fixture
