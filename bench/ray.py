@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 from bench.table import machine, median, show
@@ -102,9 +101,7 @@ def main():
         with ray_nodes(folder, NODES, cpus=2 * PLACES, settings=settings) as cluster:
             show_start(time.perf_counter() - began, spent() - before)
             with contextlib.ExitStack() as stack:
-                sides = {"bare Ray": Bare(cluster)}
-                if find_spec("penstock.engines.ray"):
-                    sides["Penstock"] = stack.enter_context(penstock(cluster))
+                sides = {"bare Ray": Bare(cluster), "Penstock": stack.enter_context(penstock(cluster))}
                 show_gangs(sides)
                 show_many(sides, spent)
 

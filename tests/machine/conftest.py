@@ -63,7 +63,7 @@ def ray_cluster(tmp_path_factory):
     problem = ray_nodes.lacking()
     if problem:
         pytest.skip(problem)
-    settings = {"PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS)}
+    settings = {"PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS), "PENSTOCK_CACHE_BYTES": "0"}
     with ray_nodes.ray_nodes(tmp_path_factory.mktemp("nodes"), settings=settings) as nodes:
         yield nodes
 

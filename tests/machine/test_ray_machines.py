@@ -4,42 +4,27 @@ import json
 import time
 
 import pytest
-
-ray_nodes = pytest.importorskip("ray_nodes")
-
-from fleet import all_ended, submit  # noqa: E402
-from machine_home import ENVIRONMENTS  # noqa: E402
-from patience import until  # noqa: E402
-from penstock_machine import build_environment, client_on, penstock_on  # noqa: E402
+from fleet import all_ended, submit
+from patience import until
+from penstock_machine import build_environment, client_on, penstock_on
+from ray_nodes import HEAD
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 
-HEAD = ray_nodes.HEAD
 #: Seconds; what is lost is told after it.
 LEASE = 30
 BUCKET = "outputs"
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    problem = ray_nodes.lacking()
-    if problem:
-        pytest.skip(problem)
+def bucket(tmp_path_factory, ray_cluster):
+    """Outputs' own, with an environment for jobs: simulated machines have no way to get packages."""
     build_environment(tmp_path_factory.mktemp("builder"))
-    settings = {"PENSTOCK_ENVIRONMENTS": str(ENVIRONMENTS), "PENSTOCK_CACHE_BYTES": "0"}
-    with ray_nodes.ray_nodes(tmp_path_factory.mktemp("nodes"), settings=settings) as nodes:
-        nodes.bucket = nodes.store(BUCKET)
-        yield nodes
+    return ray_cluster.store(BUCKET)
 
 
 @pytest.fixture
-def cluster(nodes):
-    nodes.mend()
-    return nodes
-
-
-@pytest.fixture
-def server(cluster):
+def server(cluster, bucket):
     settings = {
         "PENSTOCK_ENGINE": "ray",
         "PENSTOCK_RAY_ADDRESS": cluster.env["RAY_ADDRESS"],
@@ -47,7 +32,7 @@ def server(cluster):
         "PENSTOCK_RUNNER_LEASE": str(LEASE),
         "PENSTOCK_AWS_LIMITS": "relaxed",
     }
-    with penstock_on(cluster, HEAD, cluster.bucket, **settings) as url:
+    with penstock_on(cluster, HEAD, bucket, **settings) as url:
         yield url
 
 
