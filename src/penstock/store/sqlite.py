@@ -33,6 +33,8 @@ from penstock.store.dialect import Dialect
 
 #: So many free pages (of 4 KiB) are given back at once: some milliseconds, in which nobody else writes.
 _PAGES = 256
+#: So many letters at each end of a part of a name find nearly as few jobs as all of it, at a fifth of the price.
+_END = 8
 
 
 class _Compiler(SQLiteCompiler):
@@ -116,9 +118,11 @@ def _loaded(wanted: str) -> list[tuple[int, int]]:
 def _names_with(part: str) -> Select[Any] | None:
     if len(part) < 3:
         return None
-    phrase = '"' + part.replace('"', '""') + '"'
+    # Each trigram is looked for in a list of all jobs that have it, so a long part is sought by its two ends.
+    ends = (part,) if len(part) <= 2 * _END else (part[:_END], part[-_END:])
+    phrases = " AND ".join('"' + end.replace('"', '""') + '"' for end in ends)
     found = text(
-        "SELECT name FROM job_names WHERE job_names MATCH :phrase"
+        "SELECT name FROM job_names WHERE job_names MATCH :phrases AND instr(name, :part) > 0"
         " UNION ALL SELECT name FROM job_names_new WHERE instr(name, :part) > 0"
     ).columns(name=String)
-    return select(found.bindparams(phrase=phrase, part=part).subquery().c.name)
+    return select(found.bindparams(phrases=phrases, part=part).subquery().c.name)

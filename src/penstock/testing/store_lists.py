@@ -140,6 +140,13 @@ class ListSuite(StoreBase):
         assert [j.created_at for j in store.list_jobs(JobQuery(name_contains="art-"), 1000)[0]] == left
         assert [j.created_at for j in store.list_jobs(JobQuery(name_contains="-699"), 9)[0]] == [699]
 
+    def test_a_long_part_of_a_name_is_held_as_a_whole(self, store: Store) -> None:
+        """Not by its two ends alone."""
+        names = [f"alike-at-first-{n:02}-and-at-the-end" for n in range(12)]
+        store.add_jobs([(new_job(name, n, phase=Phase.COMPLETED), {}) for n, name in enumerate(names)])
+        assert [j.name for j in store.list_jobs(JobQuery(name_contains=names[7][1:-1]), 9)[0]] == [names[7]]
+        assert store.list_jobs(JobQuery(name_contains="like-at-first-7-and-at-the-en"), 9)[0] == []
+
     @pytest.mark.parametrize("seed", range(4))
     def test_pages_are_those_of_a_plain_list(self, store: Store, seed: int) -> None:
         """Drawn jobs with many ties, and drawn queries of every kind."""
