@@ -101,7 +101,7 @@ class Lease:
         heard: Callable[[Sequence[Entered]], None] = lambda _: None,
         elapsed: Callable[[], float] = clock.elapsed,
     ) -> None:
-        """`reach` finds the engine of another server's runs; `heard` is told at each beat which servers live."""
+        """`reach` finds the engine of another server's runs; `heard`, at the start and each beat, who lives."""
         self.runner_ms: int | None = runner_ms
         self._settling = min(_SETTLING, runner_ms / 2000)
         self._servers = servers
@@ -135,7 +135,8 @@ class Lease:
         self._look()
 
     def start(self) -> None:
-        """Renew it from now on."""
+        """Tell who lives before the first job begins: this server may not see its second beat. Renew it from now on."""
+        self._tell()
         self._thread.start()
 
     def close(self) -> None:
@@ -217,11 +218,14 @@ class Lease:
     def _look(self) -> None:
         self._known = {one.server.id: one for one in self._servers.all()}
 
+    def _tell(self) -> None:
+        self._heard([one for one in self._known.values() if one.alive])
+
     def _loop(self) -> None:
         while not self._ending.wait(self._beat_seconds):
             try:
                 self.beat()
-                self._heard([one for one in self._known.values() if one.alive])
+                self._tell()
             except ConfigurationError as error:
                 _log.error("This server begins and carries no jobs: %s", error)
             except Exception:  # noqa: BLE001 - the database may be away; it is tried again until it is back

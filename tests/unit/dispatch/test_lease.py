@@ -384,3 +384,15 @@ def test_the_queue_is_that_of_all_machines_and_names_who_carries(cluster):
     assert {one["server"] for one in told["running"]} == {"http://a", "http://b"}
     cluster.report("w", outcome="succeeded")
     b.step()
+
+
+def test_who_lives_is_told_before_the_first_beat(tmp_path):
+    """Runners of a server that is killed at once must know where the others are."""
+    one = Cluster(tmp_path).add("one")
+    told = []
+    two = Server("two", "http://two", "two", "/home/two", one.capacity, {})
+    lease = Lease(one.cluster.store.servers, two, LONG, LONG, lambda _: None, told.append)
+    lease.take()
+    lease.start()  # its first beat is seconds away
+    assert [[entered.server.url for entered in alive] for alive in told] == [["http://one", "http://two"]]
+    lease.close()
