@@ -131,6 +131,7 @@ class _Server:
             now,
             right=self._shared.lease or Alone(settings.runner_lease * 1000 if self._far else None),
             tell=self._news.tell,
+            retries=settings.retries,
         )
         self._ready = threading.Event()
         self._ending = threading.Event()
@@ -296,11 +297,13 @@ class _Server:
             strict_versions=self._settings.strict_versions,
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
+            attempt=job.attempt,
+            spent=job.spent_ms / 1000,
             far=self._far,
             leased=self._far or self._shared.lease is not None,
-            aws=self._lender.fixed(job.uid, self._report_url, _until(job))
+            aws=self._lender.fixed(job.key, self._report_url, _until(job))
             if self._far
-            else self._lender.variables(job.uid, self._inner_endpoint),
+            else self._lender.variables(job.key, self._inner_endpoint),
         )
 
     def _far_access(self, job: Job) -> S3Access:
@@ -308,7 +311,7 @@ class _Server:
         access = self._access()
         if not access.own:
             return access
-        key = self._lender.lend(job.uid, _until(job)).key
+        key = self._lender.lend(job.key, _until(job)).key
         return replace(
             access,
             endpoint=self._report_url,

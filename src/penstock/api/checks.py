@@ -19,7 +19,7 @@ from penstock.images.contents import contents
 from penstock.images.references import is_reference
 from penstock.images.uris import parse
 from penstock.job import local_inputs, metrics
-from penstock.job.claim import PRIORITY, priority_of
+from penstock.job.claim import PRIORITY, RETRIES, priority_of, retries_of
 from penstock.job.lock import VARIABLE
 
 _OUTPUTS = "processingOutputConfig.outputs"
@@ -62,11 +62,13 @@ def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
     for tag in tags:
         if tag["Key"][:4].lower() == "aws:":
             yield f"tags: the key {tag['Key']!r} begins with aws:, which only AWS's own tags may."
-        if tag["Key"] == PRIORITY:
-            try:
+        try:
+            if tag["Key"] == PRIORITY:
                 priority_of({PRIORITY: tag["Value"]})
-            except ValueError as error:
-                yield f"tags: {PRIORITY}: {error}."
+            if tag["Key"] == RETRIES:
+                retries_of({RETRIES: tag["Value"]}, 0)
+        except ValueError as error:
+            yield f"tags: {tag['Key']}: {error}."
 
 
 def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:

@@ -93,7 +93,7 @@ async def _news(
         if job.uid != uid:
             raise faults.validation(f"The job {name} is gone; another one has its name.")
         hosts = () if known is None else context.store.hosts(uid)
-        log = sum(context.logbook.size(uid, host.name) for host in hosts)
+        log = sum(context.logbook.size(uid, host.key) for host in hosts)
         return {"status": job.status, "ended": job.phase.final, "log": log}
 
     def is_news(seen: dict[str, Any]) -> bool:
@@ -111,7 +111,7 @@ def _outputs(context: Context, name: str, asked: Mapping[str, str]) -> Mapping[s
 def _record(context: Context, name: str) -> Mapping[str, Any]:
     store, job = context.store, processing.find(context, name)
     hosts, moved = store.hosts(job.uid), context.transfers
-    transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
+    transfers = {h.key: moved[job.uid, h.key] for h in hosts if (job.uid, h.key) in moved}
     place = _place(context, job) if job.phase is Phase.QUEUED else None
     server = context.server_urls().get(job.carrier.server)
     return translate.record(

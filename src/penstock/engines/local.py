@@ -74,7 +74,7 @@ class LocalEngine:
 
     def prepare(self, run: Run) -> str:
         """Make the run's folder; the handle is its path below the engine's folder."""
-        handle = f"{run.job_uid}/{run.host}"
+        handle = run.handle
         folder = self._folder / handle
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / "run.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from penstock.job.life import key_of
+
 VERSION = 1
 
 
@@ -113,9 +115,22 @@ class Run:
     """Whether the run may go on only as long as a server says so (`runner/lease.py`)."""
     notes: tuple[str, ...] = ()
     """Lines that the job's log begins with."""
+    attempt: int = 1
+    spent: float = 0.0
+    """Seconds of the job's time limit that earlier attempts have used."""
     aws: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that lead the program's own AWS clients to the server, with a token of this job's."""
     version: int = VERSION
+
+    @property
+    def key(self) -> str:
+        """By which it is known beside the runs of other hosts and attempts of its job."""
+        return key_of(self.host, self.attempt)
+
+    @property
+    def handle(self) -> str:
+        """By which an engine finds it."""
+        return f"{self.job_uid}/{self.key}"
 
     @property
     def index(self) -> int:

@@ -70,7 +70,7 @@ class Line:
         nonce = secrets.token_hex(16)
         connection.request(
             "POST",
-            f"/penstock/runs/{self._run.job_uid}/{self._run.host}/{what}",
+            f"/penstock/runs/{self._run.handle}/{what}",
             body,
             {"Authorization": f"Bearer {self._run.token}", NONCE: nonce},
         )

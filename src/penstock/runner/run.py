@@ -96,7 +96,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
         if isinstance(error, AlgorithmFailure):
             ended = _Ended(error.exit_code, halted=False)
     exit_code, halted = (ended.exit_code, ended.halted) if ended is not None else (None, False)
-    _end(folder, records, Ending(exit_code, halted, reasons), message)
+    lost = stop.failure is not None and reasons == [stop.failure.reason]
+    _end(folder, records, Ending(exit_code, halted, reasons), message, lost=lost)
 
 
 def salvage(run: Run, folder: RunFolder, records: Records) -> None:
@@ -118,7 +119,7 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
         )
     sweep()
     message = _hand_over(run, folder, records, known.reasons, whole=whole)
-    _end(folder, records, known, message)
+    _end(folder, records, known, message, lost=not whole)
 
 
 def _hand_over(
@@ -148,12 +149,16 @@ def _hand_over(
     return message
 
 
-def _end(folder: RunFolder, records: Records, ending: Ending, message: str | None) -> None:
+def _end(
+    folder: RunFolder, records: Records, ending: Ending, message: str | None, *, lost: bool = False
+) -> None:
     for one in ending.reasons:
         records.log.note(one)
     scarcity.give_back(folder, (folder.ml,), records.log.note)
     outcome = "failed" if ending.reasons else "halted" if ending.halted else "succeeded"
-    records.journal.ended(outcome, "; ".join(ending.reasons)[:1024] or None, ending.exit_code, message)
+    records.journal.ended(
+        outcome, "; ".join(ending.reasons)[:1024] or None, ending.exit_code, message, lost=lost
+    )
 
 
 def _reason(error: Exception, folder: RunFolder, records: Records) -> str:
@@ -176,7 +181,7 @@ def _run_program(
     ground = prepare(run, folder, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
-    stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+    stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"] - run.spent
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
     ground.install()

@@ -60,6 +60,8 @@ jobs = Table(
     Column("status", _key(16), nullable=False),
     Column("version", Integer, nullable=False),
     Column("phases", Text, nullable=False),
+    # The attempts before this one.
+    Column("lost", Text, nullable=False, server_default="[]"),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("failure_reason", Text),
@@ -123,6 +125,7 @@ hosts = Table(
     "hosts",
     metadata,
     Column("job_uid", _key(80), primary_key=True),
+    # With the number of its attempt, but for the first (`job.events.key_of`). So it is with logs.
     Column("name", _key(16), primary_key=True),
     Column("job_name", _key(63), nullable=False),
     Column("token_digest", String(64), nullable=False),

@@ -72,9 +72,8 @@ class FakeEngine:
 
     def prepare(self, run: Run) -> str:
         """Remember the run."""
-        handle = f"{run.job_uid}/{run.host}"
-        self.runs.setdefault(handle, FakeRun(run))
-        return handle
+        self.runs.setdefault(run.handle, FakeRun(run))
+        return run.handle
 
     def start(self, handle: str) -> None:
         """Count the start, or fail as `start_error` says."""

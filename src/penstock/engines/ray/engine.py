@@ -25,6 +25,7 @@ from penstock.engines.ray.helper import Helper, Unanswered
 from penstock.engines.ray.nodes import Node, Seat
 from penstock.errors import InternalFailure
 from penstock.job.claim import Resources, counted
+from penstock.job.life import from_key
 from penstock.job.run import Run
 
 _log = logging.getLogger(__name__)
@@ -156,9 +157,8 @@ class RayEngine:
 
     def prepare(self, run: Run) -> str:
         """Keep what the runner is to be told."""
-        handle = f"{run.job_uid}/{run.host}"
-        self._write(self._folder / handle, run.to_json())
-        return handle
+        self._write(self._folder / run.handle, run.to_json())
+        return run.handle
 
     def start(self, handle: str) -> None:
         """Start the runner on its node, with the addresses of all."""
@@ -356,5 +356,5 @@ def _ready(seats: Sequence[Seat]) -> Reservation:
     return Reservation(notes=(share,) if nodes < len(seats) else ())
 
 
-def _index(host: str) -> int:
-    return int(host.rpartition("-")[2]) - 1
+def _index(key: str) -> int:
+    return int(from_key(key)[0].rpartition("-")[2]) - 1

@@ -112,13 +112,11 @@ class SimulatedEngine(FakeEngine):
         return gone
 
     def _begin(self, found: FakeRun) -> None:
-        handle = f"{found.run.job_uid}/{found.run.host}"
-        self._started(handle, self.disks[handle])
+        self._started(found.run.handle, self.disks[found.run.handle])
 
     def _ask(self, found: FakeRun) -> None:
-        handle = f"{found.run.job_uid}/{found.run.host}"
-        self.disks[handle].stop = True
-        self._asked(handle)
+        self.disks[found.run.handle].stop = True
+        self._asked(found.run.handle)
 
 
 def _events(journal: BytesIO) -> list[HostEvent]:
