@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
+from penstock.clock import elapsed
 from penstock.dispatch.lease import Alone, Right
 from penstock.dispatch.schedule import PATIENCE_MS, plan, room
 from penstock.dispatch.settle import again, catch_up, moment, verdict
@@ -63,10 +64,12 @@ class Dispatcher:
         tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
         retries: int = 0,
+        elapsed: Callable[[], float] = elapsed,
     ) -> None:
         """`right` is how this server may write; None: it has a database of its own.
 
         `retries` is how many attempts may follow a job's first one when its tags say nothing.
+        `elapsed` are seconds by a clock that nobody sets.
         """
         self._store = store
         self._logbook = logbook
@@ -77,6 +80,9 @@ class Dispatcher:
         self._tell = tell
         self._right: Right = right or Alone()
         self._retries = retries
+        self._elapsed = elapsed
+        self._quiet_since: dict[str, float] = {}
+        """Since when nobody works any more for the attempts that are to be followed by another, by `Job.key`."""
         self._by: Carrier | None = None
         self._hindered: dict[str, str | None] = {}
         """The waiting jobs for which the engine has no room yet, by their uids: for want of what, or None for those
@@ -302,8 +308,11 @@ class Dispatcher:
         job = catch_up(job, hosts, now)
         event = again(job, event, self._retries_of(job) if isinstance(event, Failed) else 0, now)
         if isinstance(event, Retried):
+            if self._elapsed() - self._quiet_since.setdefault(job.key, self._elapsed()) < self._quiet:
+                return False
             # Before it may begin anew: it needs other room.
             self._forget_all(engine, hosts)
+            del self._quiet_since[job.key]
         moved = advance(job, event, moment(job, hosts, event, now))
         self._store.save_job(moved, by)
         if isinstance(event, Retried):
@@ -319,6 +328,14 @@ class Dispatcher:
             )
             self._forget_all(engine, hosts)
         return moved.phase.final or moved.phase is Phase.QUEUED
+
+    @property
+    def _quiet(self) -> float:
+        """Seconds for a store to do what an attempt sent it last: what was whole when its runner ended comes to be.
+
+        The reserve of a lease. On the server's own machine the next attempt takes longer to begin.
+        """
+        return (self._right.runner_ms or 0) / 10_000
 
     def _retries_of(self, job: Job) -> int:
         try:

@@ -37,7 +37,12 @@ def again(job: Job, event: Event, retries: int, now: int) -> Event:
 
     Not after a stop, nor when its time limit, which is for all attempts together, is over.
     """
-    if not isinstance(event, Failed) or not event.lost or job.phase is Phase.STOPPING or job.attempt > retries:
+    if (
+        not isinstance(event, Failed)
+        or not event.lost
+        or job.phase is Phase.STOPPING
+        or job.attempt > retries
+    ):
         return event
     following = advance(job, Retried(event.reason), now)
     limit = job.request["StoppingCondition"]["MaxRuntimeInSeconds"] * 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 from penstock.engines.base import Life, Remains
@@ -24,8 +25,10 @@ def machine_of(handle: str) -> int:
 class Cluster:
     """The engine of a server whose runs are on other machines."""
 
-    def __init__(self, engine: SimulatedEngine) -> None:
+    def __init__(self, engine: SimulatedEngine, refused: Callable[[str], None]) -> None:
+        """`refused` is told of a run that could not be started because its machine was away."""
         self._engine = engine
+        self._refused = refused
         self._cuts = dict.fromkeys(range(MACHINES), 0)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,6 +50,7 @@ class Cluster:
     def start(self, handle: str) -> None:
         """Start the runner; refused where its machine is away."""
         if self.is_away(handle):
+            self._refused(handle)
             raise InternalFailure("The runner could not be started: its machine is out of reach.")
         self._engine.start(handle)
 

@@ -29,8 +29,9 @@ class Disk:
     stop: bool = False
     """The mark of a stop that was asked for."""
 
-    ending: tuple[bool, int] | None = None
-    """Whether its program was halted, and its exit code, once it has ended; counts until the machine is down."""
+    ending: tuple[bool, int, str | None] | None = None
+    """Whether its program was halted, its exit code, and why else it failed, once it has ended; counts until the
+    machine is down."""
     synced: dict[str, int] = field(default_factory=lambda: {"journal": 0, "manifest": 0, "log": 0})
     """How much of each file no loss of power takes."""
 

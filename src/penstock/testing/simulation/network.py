@@ -35,6 +35,7 @@ class Network:
             lambda: self._world.server().receive(uid, host, token, what, body),
             take,
             lambda: self._world.is_away(runner.handle),
+            PATIENCE // 6 if what == "lease" else PATIENCE,
         )
 
     def send(
@@ -43,8 +44,9 @@ class Network:
         ask: Callable[[], Mapping[str, Any]],
         take: Callable[[Answer], None],
         away: Callable[[], bool] = lambda: False,
+        patience: int = PATIENCE,
     ) -> None:
-        """Bring a request to a server and its answer back; neither while the sender is away."""
+        """Bring a request to a server and its answer back, within `patience`; neither while the sender is away."""
         world = self._world
         faults = world.faults.message()
         waiting = [True]
@@ -78,7 +80,7 @@ class Network:
             world.trace(f"{shown} will come twice")
             world.agenda.after(delay + faults["message twice"], deliver)
         if faults or world.plan.cluster:  # else the answer comes well before the patience ends
-            world.agenda.after(PATIENCE, lambda: answer(ConnectionError("no answer")))
+            world.agenda.after(patience, lambda: answer(ConnectionError("no answer")))
 
 
 def _shown(what: str, body: bytes) -> str:

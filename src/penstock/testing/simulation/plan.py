@@ -116,9 +116,7 @@ def draw(seed: int) -> Plan:
     cluster, retries = servers == 1 and more.random() < 0.3, more.choice((0, 0, 1, 2))
     if cluster:
         faults += [_away(more) for _ in range(more.randint(0, 6))]
-    return Plan(
-        seed, slots, cpus, pace, servers, cluster, retries, tuple(wishes), tuple(sorted(set(faults)))
-    )
+    return Plan(seed, slots, cpus, pace, servers, cluster, retries, tuple(wishes), tuple(sorted(set(faults))))
 
 
 def _crowd(chance: random.Random) -> list[Wish]:

@@ -87,6 +87,7 @@ class Life:
             PATIENCE,
             right=right,
             retries=world.plan.retries,
+            elapsed=self._elapsed,
         )
         self.context = Context(
             store,
