@@ -64,12 +64,12 @@ def logged(cluster, server):
         yield read
 
 
-def begin(client, name, program, count=4):
+def begin(client, name, program, count=4, mode="EndOfJob", **more):
     shape = {"InstanceCount": count, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}
     s3 = {
         "S3Uri": f"s3://{BUCKET}/{name}",
         "LocalPath": "/opt/ml/processing/out",
-        "S3UploadMode": "EndOfJob",
+        "S3UploadMode": mode,
     }
     submit(
         client,
@@ -77,6 +77,7 @@ def begin(client, name, program, count=4):
         f"exec({program!r})",
         ProcessingResources={"ClusterConfig": shape},
         ProcessingOutputConfig={"Outputs": [{"OutputName": "out", "S3Output": s3}]},
+        **more,
     )
 
 
@@ -176,22 +177,68 @@ def test_a_machine_that_lost_power_is_named_and_the_others_are_stopped_with_thei
     assert set(stored(cluster, server, "power")) == {"algo-1", "algo-2", "algo-3", "algo-4"} - {lost}
 
 
-def test_a_machine_that_is_cut_off_has_ended_its_program_when_it_is_told_lost(
-    cluster, server, client, logged
-):
-    begin(client, "cut", STAYS.replace("SECONDS", "600"))
-    at = places(cluster, logged, "cut", 4)
-    (lost,) = (host for host, node in at.items() if node == "node4")
-    cluster.cut("node4")
-    status, reason = all_ended(client, ["cut"])["cut"]
-    assert (status, reason.partition(":")[2].split()[0]) == ("Failed", lost)
-    assert "bwrap" not in cluster.nodes["node4"].processes().values()
-    cluster.heal("node4")
-    cluster.mend()
-    # What it had written before it was cut off never comes after the job's end.
-    assert lost not in stored(cluster, server, "cut")
-    begin(client, "again", "pass")
-    assert all_ended(client, ["again"]) == {"again": ("Completed", None)}
+#: Writes objects that tell by their names in which attempt they were written, for ever in the first one.
+TELLS = """
+import json, pathlib, time
+mode = pathlib.Path("/opt/ml/processing/flag/mode").read_text()
+me, out = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"], pathlib.Path("/opt/ml/processing/out")
+number = 0
+while True:
+    number += 1
+    out.joinpath(f"{me}-last").write_text(mode)
+    out.joinpath(f"{me}-{mode}-{number}").write_bytes(number.to_bytes(2, "big") * (5 << 20))
+    if mode == "end":
+        break
+    print("wrote", number, flush=True)
+    time.sleep(0.3)
+"""
+
+
+def test_a_machine_that_is_cut_off_writes_nothing_after_the_next_attempt_has_begun(cluster, server, client):
+    s3 = {"S3Uri": f"s3://{BUCKET}/flags/", "LocalPath": "/opt/ml/processing/flag", "S3DataType": "S3Prefix"}
+    with client_on(cluster, HEAD, "s3", server) as store, client_on(cluster, HEAD, "logs", server) as logs:
+
+        def streams():
+            asked = {"logGroupName": "/aws/sagemaker/ProcessingJobs", "logStreamNamePrefix": "cut/"}
+            found = logs.describe_log_streams(**asked)["logStreams"]
+            return [one["logStreamName"] for one in found]
+
+        def objects():
+            found = store.list_objects_v2(Bucket=BUCKET, Prefix="cut/").get("Contents", [])
+            return {one["Key"].removeprefix("cut/"): (one["ETag"], one["LastModified"]) for one in found}
+
+        def of_the_first(found):
+            return {name: what for name, what in found.items() if "-stay-" in name}
+
+        store.put_object(Bucket=BUCKET, Key="flags/mode", Body=b"stay")
+        begin(
+            client,
+            "cut",
+            TELLS,
+            3,
+            mode="Continuous",
+            ProcessingInputs=[{"InputName": "flag", "S3Input": {**s3, "S3InputMode": "File"}}],
+            Tags=[{"Key": "penstock:retries", "Value": "1"}],
+        )
+        until(lambda: len({name[:6] for name in of_the_first(objects())}) == 3, 180, 0.5)
+        away = next(
+            n for n in ("node2", "node3", "node4") if "bwrap" in cluster.nodes[n].processes().values()
+        )
+        cluster.cut(away)
+        store.put_object(Bucket=BUCKET, Key="flags/mode", Body=b"end")
+        until(lambda: len(streams()) == 6, 300, 0.2)
+        at_its_beginning = of_the_first(objects())
+        running = cluster.nodes[away].processes().values()
+        assert "bwrap" not in running
+        cluster.heal(away)
+        assert all_ended(client, ["cut"]) == {"cut": ("Completed", None)}
+        cluster.mend()
+        found = objects()
+        assert of_the_first(found) == at_its_beginning
+        assert {name for name in found if "-end-" in name} == {f"algo-{n}-end-1" for n in (1, 2, 3)}
+        assert [
+            store.get_object(Bucket=BUCKET, Key=f"cut/algo-{n}-last")["Body"].read() for n in (1, 2, 3)
+        ] == [b"end"] * 3
 
 
 def test_jobs_ride_out_a_restart_of_the_head(cluster, server, client, logged):

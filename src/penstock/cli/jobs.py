@@ -142,6 +142,10 @@ def describe(
     show.facts(_summary(told))
     show.out.print()
     show.table(("PHASE", "AT", "TOOK"), show.phases(told))
+    if told["lost"]:
+        show.out.print()
+        rows = [(str(one["attempt"]), show.moment(one["ended_at"]), one["reason"]) for one in told["lost"]]
+        show.table(("LOST ATTEMPT", "AT", "REASON"), rows)
     if metrics := told.get("metrics"):
         show.out.print()
         show.table(("METRIC", "LAST", "LEAST", "MOST", "VALUES"), [_metric(one) for one in metrics])
@@ -229,6 +233,7 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("queue", record.place(told) or ""),
         ("priority", _priority(told)),
         ("server", told["server"] or ""),
+        ("attempt", str(told["attempt"]) if told["lost"] else ""),
         ("took", units.duration(ended - told["created_at"])),
         ("created", show.moment(told["created_at"])),
         ("image", application["ImageUri"]),

@@ -17,7 +17,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
-from penstock.job.claim import PRIORITY
+from penstock.job.claim import PRIORITY, RETRIES
 from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 from penstock.job.metrics import DEFINITIONS
 
@@ -95,6 +95,10 @@ def run(
             help="How urgent it is: of the jobs that wait, the higher starts first.", min=-100, max=100
         ),
     ] = 0,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="How often it begins anew after the loss of a machine or a runner.", min=0, max=30),
+    ] = None,
     network: Annotated[bool, typer.Option(help="Whether the script may use the network.")] = True,
     wait: Annotated[bool, typer.Option(help="Follow the log until the job has ended.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -122,7 +126,7 @@ def run(
         framework = framework or (None if image else of_lock)
     processor = _processor(
         session, _image(session, framework, image), script, source_dir, instance_type, instance_count,
-        _base_name(script), max_runtime, given, network, priority,
+        _base_name(script), max_runtime, given, network, _tags(priority, retries),
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
@@ -226,7 +230,7 @@ def _processor(
     max_runtime: int | None,
     variables: dict[str, str],
     network: bool,
-    priority: int,
+    tags: list[dict[str, str]],
 ) -> Any:
     from penstock.network import NetworkConfig  # noqa: PLC0415
     from penstock.processing import FrameworkProcessor, ScriptProcessor  # noqa: PLC0415
@@ -241,13 +245,18 @@ def _processor(
         "max_runtime_in_seconds": max_runtime,
         "env": variables or None,
         "network_config": None if network else NetworkConfig(enable_network_isolation=True),
-        "tags": [{"Key": PRIORITY, "Value": str(priority)}] if priority else None,
+        "tags": tags or None,
         "sagemaker_session": session,
     }
     if source_dir is None:
         return ScriptProcessor(**common)
     # With image and name given, nothing of the estimator is used.
     return FrameworkProcessor(SKLearn, framework_version="1.2-1", **common)
+
+
+def _tags(priority: int, retries: int | None) -> list[dict[str, str]]:
+    given = {PRIORITY: priority or None, RETRIES: retries}
+    return [{"Key": key, "Value": str(value)} for key, value in given.items() if value is not None]
 
 
 def _input(text: str) -> ProcessingInput:
