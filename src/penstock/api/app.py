@@ -134,7 +134,9 @@ class Application:
             known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
             validate.check(known, relaxed=self._relaxed_limits)
             if who.job is not None:
-                permissions.check(context.account, who.job, call.service, call.operation, call.params)
+                # The database may be asked.
+                asked_for = call.service, call.operation, call.params
+                await run_in_threadpool(permissions.check, context, who.job, *asked_for)
             if call.operation == "CreateProcessingJob" and (invocation := _invocation(scope)) is not None:
                 context = replace(context, invocation=invocation)
             result = await _carry_out(context, call)

@@ -51,8 +51,13 @@ def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_artifacts(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of artifacts, of a source or a type if such is named; the newest first unless told otherwise."""
+    """A page of artifacts, of a source or a type if such is named; the newest first unless told otherwise.
+
+    A job's program is told of its own alone: whatever else has the same source is somebody else's.
+    """
     conditions = []
+    if context.caller is not None:
+        conditions.append(Condition(Value("created_by"), "=", entities.who(context)))
     if "SourceUri" in params:
         conditions.append(Condition(Value("uri_key"), "=", uri_key(params["SourceUri"])))
     if "ArtifactType" in params:
