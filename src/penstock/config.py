@@ -185,7 +185,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_STRICT_RESOURCES": "`1`: a job larger than the machine is refused; else it runs alone on all of it",
     "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
     "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
-    "PENSTOCK_JOB_EXPERIMENTS": "which experiments a job's program may use: `own`, that of its ExperimentConfig, or `all`",
+    "PENSTOCK_JOB_EXPERIMENTS": "experiments that a job's program may use: `own` (of its ExperimentConfig) or `all`",
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
     "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
     "PENSTOCK_KEEP_JOBS": "how long an ended job stays on record, as `90d`, or `ever` (default `ever`)",

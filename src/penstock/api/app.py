@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from penstock import disk
-from penstock.api import callers, own, permissions, reports
+from penstock.api import artifacts, callers, own, permissions, reports
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request, until_gone
 from penstock.api.operations import OPERATIONS
@@ -132,6 +132,8 @@ class Application:
             call = _parse(service, scope, claimed, body)
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
             known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
+            if call.operation in {"CreateArtifact", "UpdateArtifact"}:
+                known = replace(call, params=artifacts.as_modelled(call.params))
             validate.check(known, relaxed=self._relaxed_limits)
             if who.job is not None:
                 # The database may be asked.

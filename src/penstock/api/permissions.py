@@ -26,7 +26,7 @@ OPERATIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("sagemaker", "StopProcessingJob"): ("ProcessingJobName",),
     ("sagemaker", "AddTags"): ("ResourceArn",),
     ("sagemaker", "ListTags"): ("ResourceArn",),
-    # What its job is part of, the run that its ExperimentConfig names, and what `Reach` says. Search finds the first two.
+    # What its job is part of, and the run that its ExperimentConfig names: Search finds nothing else. And `Reach`.
     ("sagemaker", "Search"): (),
     ("sagemaker", "CreateExperiment"): ("ExperimentName",),
     ("sagemaker", "DescribeExperiment"): ("ExperimentName",),
@@ -89,8 +89,8 @@ _REFINING = re.compile(
     re.VERBOSE,
 )
 _HINT = (
-    " (The job's ExperimentConfig names no experiment: its program may use the one that is named there, and make runs in "
-    "it. On the server PENSTOCK_JOB_EXPERIMENTS=all allows all.)"
+    " (The job's ExperimentConfig names no experiment: its program may use the one that is named there, and make "
+    "runs in it. On the server PENSTOCK_JOB_EXPERIMENTS=all allows all.)"
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 #: Access lists that give nobody else a right.

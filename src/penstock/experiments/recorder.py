@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import mimetypes
-import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,6 +31,8 @@ _BATCH = 10
 _OLDEST, _NEWEST = 14 * 86400, 2 * 3600
 #: How many artifacts of either direction SageMaker's SDKs put into one component.
 _ARTIFACTS = 30
+#: How long an artifact's name may be in the lineage.
+_LONGEST_NAME = 120
 
 
 class Recorder:
@@ -183,9 +184,7 @@ class Recorder:
         session = self.component.sagemaker_session
         client = session.s3_client or session.boto_session.client("s3")
         head = client.head_object(Bucket=bucket, Key=key)
-        # Names of the lineage are of letters, digits and single `-`.
-        fitting = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:120] or "artifact"
-        self._made.append((fitting, uri, head.get("ETag"), kind, is_output))
+        self._made.append((name[:_LONGEST_NAME], uri, head.get("ETag"), kind, is_output))
 
     def _make_artifact(self, name: str, uri: str, etag: str | None, kind: str, is_output: bool) -> None:
         from botocore.exceptions import ClientError  # noqa: PLC0415 - comes with boto3
@@ -226,7 +225,9 @@ class Recorder:
 
 def _is_of(artifact: Mapping[str, Any], etag: str | None) -> bool:
     """Whether an artifact is of that content of its file: there is one for each that was logged."""
-    return {one["Value"] for one in artifact["Source"].get("SourceTypes") or ()} == ({etag} if etag else set())
+    return {one["Value"] for one in artifact["Source"].get("SourceTypes") or ()} == (
+        {etag} if etag else set()
+    )
 
 
 def _is_valid(kind: str, name: str, value: Any) -> bool:
