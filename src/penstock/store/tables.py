@@ -60,8 +60,6 @@ jobs = Table(
     Column("status", _key(16), nullable=False),
     Column("version", Integer, nullable=False),
     Column("phases", Text, nullable=False),
-    # The attempts before this one.
-    Column("lost", Text, nullable=False, server_default="[]"),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("failure_reason", Text),
@@ -79,6 +77,8 @@ jobs = Table(
     Column("server", _key(32), nullable=False, server_default=""),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("place", _key(32), nullable=False, server_default=""),
+    # The attempts before this one.
+    Column("lost", Text, nullable=False, server_default="[]"),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),

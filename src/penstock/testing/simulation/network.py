@@ -56,6 +56,10 @@ class Network:
                 waiting.clear()
                 take(given)
 
+        def come_back(reply: Answer) -> None:
+            if not away():
+                answer(reply)
+
         def deliver() -> None:
             if away():
                 return
@@ -67,7 +71,7 @@ class Network:
             if "reply lost" in faults:
                 world.trace(f"the reply to {shown} is lost")
                 return
-            world.agenda.after(1 + self._chance.randrange(4), lambda: away() or answer(reply))
+            world.agenda.after(1 + self._chance.randrange(4), lambda: come_back(reply))
 
         delay = 1 + self._chance.randrange(4)
         if "message lost" in faults:

@@ -175,7 +175,7 @@ class Runner:
         self.running = False
         self._log("goodbye")
         failure = self._stop.failure
-        self._disk.ending = halted, self._wish.exit_code, failure and failure.reason
+        self._disk.ending = halted, self._wish.exit_code, None if failure is None else failure.reason
         yield from self._hand_over(journal, *self._disk.ending)
 
     def _hand_over(
