@@ -1,6 +1,8 @@
 """Jobs on a Ray cluster of four simulated machines, which share nothing but a network: what is lost with one of them."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -242,6 +244,18 @@ def test_a_machine_that_is_cut_off_writes_nothing_after_the_next_attempt_has_beg
         assert [
             store.get_object(Bucket=BUCKET, Key=f"cut/algo-{n}-last")["Body"].read() for n in (1, 2, 3)
         ] == [b"end"] * 3
+
+
+def test_a_machine_that_is_no_node_is_told_so_where_ray_would_abort(cluster):
+    outside = cluster.switch_on().name
+    code = "import sys; from penstock.engines.ray.driver import connect; connect(sys.argv[1])"
+    command = [sys.executable, "-P", "-c", code, cluster.env["RAY_ADDRESS"]]
+    program = cluster.run(outside, command, stderr=subprocess.PIPE, text=True)
+    _, said = program.communicate(timeout=180)
+    cluster.kill(outside)
+    assert program.returncode == 1
+    assert "This machine is no node of the Ray cluster at" in said
+    assert "to its client server, as in ray://HEAD:10001" in said
 
 
 def test_jobs_ride_out_a_restart_of_the_head(cluster, server, client, logged):
