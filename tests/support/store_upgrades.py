@@ -21,7 +21,7 @@ from penstock.job.metrics import Metric
 from penstock.job.uploads import Upload
 from penstock.store import schema
 from penstock.store.database import JobQuery
-from penstock.store.finding import Condition, Value
+from penstock.store.conditions import Condition, Value
 from penstock.store.tables import metadata
 from penstock.testing.stores import StoreBase, new_job, open_store
 

@@ -12,8 +12,9 @@ from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, entity_arn
 from penstock.job.lineage import Artifact
+from penstock.store.conditions import Condition, Value
 from penstock.store.entities import Entity
-from penstock.store.finding import Condition, Order, Value
+from penstock.store.finding import Order
 from penstock.wire.faults import Fault, not_found
 
 #: The API reference of all three lists.

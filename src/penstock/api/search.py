@@ -12,12 +12,13 @@ from typing import Any
 from penstock.api import permissions
 from penstock.api.context import Context
 from penstock.api.properties import Property, resolve
-from penstock.api.search_expression import check_size, compiled, names, unknown, visible
-from penstock.api.search_narrow import narrow, order
-from penstock.api.search_records import PARTS, Record, records
+from penstock.api.search_expression import check_size, compiled, names, unknown
+from penstock.api.search_narrow import narrow, order, visible
+from penstock.api.search_records import PARTS, Record, records, unread
 from penstock.api.translate import invalid, place, token
 from penstock.job.experiments import Component, Experiment, Trial, key_of
-from penstock.store.finding import Condition, Order, Value
+from penstock.store.conditions import Condition, Test, Value
+from penstock.store.finding import Order
 from penstock.wire import model
 
 #: AWS does not document its default page; its other lists have 10.
@@ -39,8 +40,7 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     expression = params.get("SearchExpression")
     if expression is not None:
         check_size(expression)
-    conditions = params.get("VisibilityConditions") or []
-    may_be_seen = visible(conditions)
+    seen = visible(params.get("VisibilityConditions") or [])
     after = _place_of(params.get("NextToken"))
     elsewhere = params.get("CrossAccountFilterOption") == "CrossAccount"
     if params["Resource"] not in _KINDS or elsewhere:
@@ -50,34 +50,35 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     by = params.get("SortBy", "LastModifiedTime")
     fits = compiled(expression, shape) if expression is not None else lambda _: True
     sort_by = _sortable(resolve(shape, by), by)
-    narrowed, whole = narrow(kind, expression)
-    narrowed += _own(context, kind)
+    tests, whole = narrow(kind, expression)
+    tests = [*tests, *seen, *_own(context, kind)]
     size, descending = params.get("MaxResults", _PAGE), params.get("SortOrder", "Descending") == "Descending"
     value = order(kind, by)
-    if whole and not conditions and value is not None:
+    if whole and value is not None:
         if after is not None and not _is_of(after[0], sort_by):
             raise _foreign()
         asked = Order(value, descending)
-        found, following = context.store.experiments.find(kind, narrowed, asked, size, after)
-        page, total = found, context.store.experiments.count(kind, narrowed)
+        found, following = context.store.experiments.find(kind, tests, asked, size, after)
+        page, total = found, context.store.experiments.count(kind, tests)
     else:
-        asked_for = [by, *(names(expression) if expression is not None else ())]
-        parts = PARTS & {
-            "tags" if conditions else "",
-            *(name.partition(".")[0].lower() for name in asked_for),
+        asked_for = {
+            name.partition(".")[0].lower()
+            for name in (by, *(names(expression) if expression is not None else ()))
         }
-        candidates, _ = context.store.experiments.find(kind, narrowed, Order(Value("key"), False))
+        candidates = context.store.experiments.every(kind, tests, unread(kind, asked_for))
         placed = [
             ([_value(sort_by, record), key_of(one.name)], one)
-            for one, record in zip(candidates, records(context, candidates, parts), strict=True)
-            if fits(record) and may_be_seen(record)
+            for one, record in zip(candidates, records(context, candidates, PARTS & asked_for), strict=True)
+            if fits(record)
         ]
-        page, following = _page(placed, after, size, descending=descending)
+        chosen, following = _page(placed, after, size, descending=descending)
+        whole_ones = context.store.experiments.named(kind, [key_of(one.name) for one in chosen])
+        page = [whole_ones[key] for one in chosen if (key := key_of(one.name)) in whole_ones]
         total = len(placed)
     return _answer(member, records(context, page), token(following) if following else None, total)
 
 
-def _own(context: Context, kind: type[Any]) -> list[Condition]:
+def _own(context: Context, kind: type[Any]) -> list[Test]:
     """A job's program finds what its job is part of and nothing else: records of other jobs hold their variables."""
     if context.caller is None:
         return []
@@ -138,9 +139,9 @@ def _is_of(value: Any, sort_by: Property) -> bool:
     """Whether the database can compare a place's value with those that it has."""
     if value is None:
         return True
-    if sort_by.kind == "text":
-        return isinstance(value, str)
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 63
+    if isinstance(value, str):
+        return sort_by.kind in {"text", "either"}
+    return sort_by.kind != "text" and (isinstance(value, float) or -(1 << 63) <= value < 1 << 63)
 
 
 def _foreign() -> Exception:

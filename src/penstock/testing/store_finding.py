@@ -11,8 +11,9 @@ import pytest
 
 from penstock.job.experiments import Component, Trial, key_of
 from penstock.job.metrics import Metric
+from penstock.store.conditions import Condition, Operator, Value
 from penstock.store.database import Store
-from penstock.store.finding import Condition, Operator, Order, Value
+from penstock.store.finding import Order
 from penstock.testing.store_experiments import NEWEST, OLDEST, a_component, fill
 from penstock.testing.stores import UNUSUAL, StoreBase
 
@@ -69,9 +70,9 @@ class FindingSuite(StoreBase):
             (Value("source_key"), "=", "arn:job", "d"),
             (Value("source_key"), "!=", "arn:job", "aBc"),
             (Value("status"), "!=", "Failed", "aBc"),
-            (Value("trial", "trial"), "=", "t", "aB"),
-            (Value("trial", "trial"), "!=", "t", "cd"),
-            (Value("experiment", "experiment"), "in", ["e", "f"], "aBc"),
+            (Value("trial", "parent"), "=", "t", "aB"),
+            (Value("trial", "parent"), "!=", "t", "cd"),
+            (Value("experiment", "parent"), "in", ["e", "f"], "aBc"),
             (Value("value", "tag", "k"), "=", "v", "d"),
             (Value("value", "tag", "k"), "!=", "v", "aBc"),
             (metric, ">", 1.0, "Bc"),
@@ -83,7 +84,7 @@ class FindingSuite(StoreBase):
             some, _ = store.experiments.find(Component, [condition], Order(Value("key"), descending=False))
             assert "".join(c.name for c in some) == names, condition
             assert store.experiments.count(Component, [condition]) == len(names)
-        both = [Condition(metric, ">", 1.0), Condition(Value("trial", "trial"), "=", "t")]
+        both = [Condition(metric, ">", 1.0), Condition(Value("trial", "parent"), "=", "t")]
         assert [c.name for c in store.experiments.find(Component, both, NEWEST, 9)[0]] == ["B"]
         with_a = [Condition(Value("component", "member"), "=", "a")]
         assert [t.name for t in store.experiments.find(Trial, with_a, OLDEST, 9)[0]] == ["T", "V"]

@@ -12,7 +12,8 @@ from penstock.api.search_expression import compiled
 from penstock.api.search_narrow import narrow, order
 from penstock.api.search_records import records
 from penstock.job.experiments import Component, Experiment, Trial
-from penstock.store.finding import Order, Value
+from penstock.store.conditions import Value
+from penstock.store.finding import Order
 from penstock.wire import model
 
 #: The test's clock begins here.
