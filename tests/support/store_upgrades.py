@@ -20,8 +20,8 @@ from penstock.job.life import Phase, StopAsked, advance
 from penstock.job.metrics import Metric
 from penstock.job.uploads import Upload
 from penstock.store import schema
-from penstock.store.database import JobQuery
 from penstock.store.conditions import Condition, Value
+from penstock.store.database import JobQuery
 from penstock.store.tables import metadata
 from penstock.testing.stores import StoreBase, new_job, open_store
 

@@ -6,7 +6,7 @@ What can't be asked so (a part of a job, say) is for the caller to judge, among 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_
@@ -97,8 +97,8 @@ def _sorted_by(kind: type[Any], value: Value) -> tuple[Any, list[ColumnElement[A
     if value.of == "parent":
         first = select(column(lent.c, value)).where(own).order_by(lent.c.trial).limit(1)
         return table, [first.scalar_subquery()], True
-    either: list[ColumnElement[Any]] = [lent.c.number, lent.c.text]
-    columns = either if value.column == "either" else [column(lent.c, value)]
+    names = ("number", "text") if value.column == "either" else (value.column,)
+    columns = [column(lent.c, replace(value, column=name)) for name in names]
     return table.outerjoin(lent, and_(own, *of_name(lender, lent.c, value.name))), columns, True
 
 
