@@ -47,7 +47,7 @@ END = 1_790_000_000_000
 
 
 def main():
-    for kind in (sqlite, postgres):
+    for kind in (sqlite, postgres) if not os.environ.get("ONLY") else (globals()[os.environ["ONLY"]],):
         with kind() as (home, more), penstock(home, PORT, **more) as keys:
             measure(kind.__name__, keys)
 

@@ -17,7 +17,9 @@ from penstock.wire.faults import not_found
 #: The API reference: the deepest that can be asked for, and the largest page; also where nothing is said.
 _DEEPEST, _PAGE = 10, 50
 #: So many vertices are looked at for a page, which is short then, or empty, and has a NextToken.
-_LOOKED_AT = 5000
+_LOOKED_AT = 2000
+#: And so many at once, until the page is full.
+_AT_ONCE = 500
 #: What of things takes long to read, and is not asked for.
 _LARGE: Mapping[type[Any], Sequence[str]] = {
     Component: ("parameters", "inputs", "outputs", "metadata"),
@@ -61,7 +63,10 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         now = new if edged else new[: _LOOKED_AT - looked]
         looked += len(now)
         # Experiments are on the way, and no lineage entities; what is deleted in this moment is none any more.
-        things |= _things(context, now, filters)
+        for first in range(0, len(now), _AT_ONCE):
+            things |= _things(context, now[first : first + _AT_ONCE], filters)
+            if not edged and len(things) > size:
+                break
         beyond = _beyond(things, depths, after)
         # Of the farthest ones not all edges have been met.
         known = [one for one in beyond if one[0] < depth] if edged else beyond

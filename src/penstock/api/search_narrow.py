@@ -32,8 +32,8 @@ _OPERATORS: Mapping[str, Operator] = {
 _ALTERED = "\0\ufffd"
 #: What numbers are written with, also the largest, the smallest and the infinite ones.
 _OF_NUMBERS = frozenset("0123456789+-.einfa")
-#: What is known of a filter's or an expression's part: tests that it implies, and whether they say all of it.
-Narrowed = tuple[list[Test], bool]
+#: What is known of a filter: tests that it implies, and whether they say all of it.
+_Narrowed = tuple[list[Test], bool]
 
 
 def order(kind: type[Any], name: str) -> Value | None:
@@ -45,24 +45,32 @@ def order(kind: type[Any], name: str) -> Value | None:
     return value if value.of in {"row", "parent", "job"} or value.name is not None else None
 
 
-def narrow(kind: type[Any], expression: Expression | None) -> Narrowed:
-    """The tests that an expression implies, and whether they say all of it.
+def narrow(kind: type[Any], expression: Expression | None) -> tuple[list[Test], Expression | None]:
+    """The tests that an expression implies, and what of it they don't say: that is for the records to tell.
 
     The expression is a sound one: `search_expression.compiled` has taken it.
     """
     if expression is None:
-        return [], True
-    parts = [
-        *(_of_filter(known(kind, one["Name"]), one) for one in expression.get("Filters") or ()),
-        *map(_of_nested, expression.get("NestedFilters") or ()),
-        *(narrow(kind, inner) for inner in expression.get("SubExpressions") or ()),
-    ]
-    whole = all(said for _, said in parts)
+        return [], None
+    parts: list[tuple[str, list[Test], Expression | None]] = []
+    for one in expression.get("Filters") or ():
+        tests, said = _of_filter(known(kind, one["Name"]), one)
+        parts.append(("Filters", tests, None if said else one))
+    for one in expression.get("NestedFilters") or ():
+        tests, said = _of_nested(one)
+        parts.append(("NestedFilters", tests, None if said else one))
+    parts += [("SubExpressions", *narrow(kind, one)) for one in expression.get("SubExpressions") or ()]
+    implied = [tests for _, tests, _ in parts]
     if expression.get("Operator") != "Or" or len(parts) == 1:
-        return [test for tests, _ in parts for test in tests], whole
-    if not all(tests for tests, _ in parts):  # of one of them nothing is known
-        return [], any(said for tests, said in parts if not tests)
-    return [Some([tests[0] if len(tests) == 1 else Every(tests) for tests, _ in parts])], whole
+        rest: dict[str, Any] = {}
+        for member, _, left in parts:
+            if left is not None:
+                rest.setdefault(member, []).append(left)
+        return [test for tests in implied for test in tests], rest or None
+    if not all(implied):  # of one of them nothing is known
+        return [], expression
+    either = Some([tests[0] if len(tests) == 1 else Every(tests) for tests in implied])
+    return [either], None if all(left is None for *_, left in parts) else expression
 
 
 def visible(conditions: Sequence[Mapping[str, str]]) -> list[Test]:
@@ -81,7 +89,7 @@ def visible(conditions: Sequence[Mapping[str, str]]) -> list[Test]:
     return [Some([Condition(tag, "absent"), Condition(tag, "in", values)]) for tag, values in tags]
 
 
-def _of_nested(nested: Mapping[str, Any]) -> Narrowed:
+def _of_nested(nested: Mapping[str, Any]) -> _Narrowed:
     """One element must fulfil them all: so what is known of some of them is true of all that is found."""
     name = nested["NestedPropertyName"]
     if name.lower() not in ELEMENTS:
@@ -94,7 +102,7 @@ def _of_nested(nested: Mapping[str, Any]) -> Narrowed:
     return [Same(origin, found)] if found else [], all(said for _, said in parts)
 
 
-def _of_filter(found: Known | None, given: Mapping[str, Any]) -> Narrowed:
+def _of_filter(found: Known | None, given: Mapping[str, Any]) -> _Narrowed:
     conditions, said = _conditions(found, given)
     if said or found is None or found.type != "either" or given.get("Operator") != "Contains":
         return [*conditions], said

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import orjson
 from sqlalchemy import Connection, Select, Table, select
 
 from penstock.errors import Missing
@@ -87,14 +88,21 @@ def artifact_rows(component: Component) -> list[dict[str, Any]]:
 
 def to_entity(kind: type[Entity], row: Any, without: Collection[str] = ()) -> Entity:
     """The entity of a row that `entities` selects."""
+    told = dict(zip(row._fields, row, strict=True))
     return kind(
         **{
-            name: json.loads(value) if name in _JSON else value
+            name: _loaded(told[name]) if name in _JSON else told[name]
             for name in _FIELDS[kind]
             if name not in without
-            for value in (getattr(row, name),)
         }
     )
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # infinite numbers and halves of characters are more than it takes
+        return json.loads(text)
 
 
 def entities(kind: type[Any], without: Collection[str] = ()) -> Select[Any]:

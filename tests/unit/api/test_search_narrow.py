@@ -25,26 +25,29 @@ def test_what_analytics_asks_needs_no_record_to_be_judged():
             {"Filters": [{"Name": "TrialComponentName", "Operator": "Contains", "Value": "x"}]}
         ],
     }
-    conditions, whole = narrow(Component, asked)
-    assert (len(conditions), whole) == (5, True)
+    conditions, rest = narrow(Component, asked)
+    assert (len(conditions), rest) == (5, None)
     assert order(Component, "metrics.loss.max") == Value("maximum", "metric", "loss")
-    either, whole = narrow(Component, {**asked, "Operator": "Or"})
-    assert ([len(one.of) for one in either], whole) == ([5], True)
+    either, rest = narrow(Component, {**asked, "Operator": "Or"})
+    assert ([len(one.of) for one in either], rest) == ([5], None)
 
 
 def test_of_what_is_not_known_nothing_is_implied_by_either():
     role = {"Name": "SourceDetail.ProcessingJob.RoleArn", "Value": "r"}
     name = {"Name": "TrialComponentName", "Value": "C"}
     only = Condition(Value("key"), "=", "c")
-    assert narrow(Component, {"Filters": [role, name]}) == ([only], False)
-    assert narrow(Component, {"Filters": [role, name], "Operator": "Or"}) == ([], False)
+    assert narrow(Component, {"Filters": [role, name]}) == ([only], {"Filters": [role]})
+    either = {"Filters": [role, name], "Operator": "Or"}
+    assert narrow(Component, either) == ([], either)
     within = {"SubExpressions": [{"Filters": [role, name]}], "Filters": [name], "Operator": "Or"}
-    assert narrow(Component, within) == ([Some([only, only])], False)
+    assert narrow(Component, within) == ([Some([only, only])], within)
+    beside = {"SubExpressions": [{"Filters": [role, name]}], "Filters": [name]}
+    assert narrow(Component, beside) == ([only, only], {"SubExpressions": [{"Filters": [role]}]})
 
 
 @pytest.mark.parametrize(("wanted", "whole"), [("adam", True), ("1e-", False), ("inf", False), ("v1", True)])
 def test_a_part_of_a_number_as_it_is_written_only_records_tell(wanted, whole):
     asked = {"Filters": [{"Name": "Parameters.p", "Operator": "Contains", "Value": wanted}]}
-    tests, said = narrow(Component, asked)
-    assert (len(tests), said) == (1, whole)
+    tests, rest = narrow(Component, asked)
+    assert (len(tests), rest is None) == (1, whole)
     assert known(Component, "Parameters.p").type == "either"
