@@ -2,7 +2,7 @@
 
 Half of them are in one experiment, in ten trials; asked is as SageMaker's `ExperimentAnalytics` and `Run` ask, through
 HTTP, signed. The CPU time is that of server and database together, whatever else the machine does. `COMPONENTS=1000`
-is another size.
+is another size, `DATABASES=sqlite` one of the two.
 """
 
 import contextlib
@@ -47,9 +47,10 @@ END = 1_790_000_000_000
 
 
 def main():
-    for kind in (sqlite, postgres) if not os.environ.get("ONLY") else (globals()[os.environ["ONLY"]],):
+    for name in os.environ.get("DATABASES", "sqlite,postgres").split(","):
+        kind = {"sqlite": sqlite, "postgres": postgres}[name]
         with kind() as (home, more), penstock(home, PORT, **more) as keys:
-            measure(kind.__name__, keys)
+            measure(name, keys)
 
 
 def measure(kind, keys):
