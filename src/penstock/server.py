@@ -32,7 +32,7 @@ from penstock.config import Settings
 from penstock.data.listing import is_loopback
 from penstock.dispatch.lease import Alone
 from penstock.dispatch.loop import Dispatcher
-from penstock.dispatch.outlook import outlook
+from penstock.dispatch.outlook import nodes, outlook
 from penstock.engines.base import part_of
 from penstock.engines.choose import choice
 from penstock.engines.choose import choose as choose_engine
@@ -155,6 +155,7 @@ class _Server:
             most=self._most if settings.strict_resources else None,
             choice=self._choice,
             queue=self._outlook,
+            nodes=lambda: nodes(self._store, self._engine, self._shared.known()),
             runner_ms=settings.runner_lease * 1000,
             server_urls=self._shared.urls,
             runtime=settings.runtime,

@@ -51,6 +51,8 @@ class Context:
     """Which engine a new job waits for."""
     queue: Callable[[], Mapping[str, Any]] = _nothing_waits
     """The queue in words, as `dispatch.outlook` tells it."""
+    nodes: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    """The machines on which jobs run, as `dispatch.outlook` tells them."""
     runner_ms: int = 600_000
     """For how many milliseconds a runner may go on without word from a server, where servers share a database."""
     server_urls: Callable[[], Mapping[str, str]] = dict

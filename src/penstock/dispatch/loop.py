@@ -435,6 +435,6 @@ class Dispatcher:
         return HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
 
 
-def _line(claim: Claim) -> tuple[int, str]:
+def _line(claim: Claim) -> tuple[str, int, str]:
     """In which line a job waits."""
-    return claim.priority, claim.owner
+    return claim.engine, claim.priority, claim.owner

@@ -68,6 +68,10 @@ class Resources:
             and self.instances <= room.instances
         )
 
+    def least(self, other: Resources) -> Resources:
+        """Of each the smaller amount."""
+        return Resources(*map(min, self.amounts, other.amounts))
+
     def of(self, capacity: Resources) -> Resources:
         """What it takes of a machine: all, when it is larger than that. Then nobody else has room beside it."""
         return self if self.within(capacity) else capacity

@@ -51,7 +51,7 @@ from penstock.store.rows import (
 )
 from penstock.store.statements import Statements
 from penstock.store.stretches import Stretches
-from penstock.store.tables import ACTIVE, hosts, jobs, tags
+from penstock.store.tables import ACTIVE, QUEUED, hosts, jobs, tags
 
 
 class Store:

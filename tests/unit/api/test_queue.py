@@ -13,6 +13,7 @@ from penstock.clock import now
 from penstock.dispatch.outlook import outlook
 from penstock.job.claim import Resources, claim_of
 from penstock.job.life import Started, StopAsked, advance
+from penstock.testing.fake_engine import FakeEngine
 from penstock.wire.faults import Fault
 
 MACHINE = Resources(4, 16 << 30, 0, 4)
@@ -78,7 +79,7 @@ def test_a_priority_that_changes_while_the_job_is_moved_is_kept(context):
 
 
 def test_what_is_larger_than_the_machine_is_refused_where_that_is_said(context):
-    strict = replace(context, most=lambda: MACHINE)
+    strict = replace(context, most=lambda _: MACHINE)
     create(strict, request("fits"))
     large = {"InstanceType": "ml.g4dn.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
     with pytest.raises(Fault) as caught:
@@ -95,7 +96,7 @@ def test_what_is_larger_than_the_machine_is_refused_where_that_is_said(context):
 def client(tmp_path):
     client = WireClient(tmp_path)
     store = client.store
-    told = replace(client.context, queue=lambda: outlook(store, MACHINE, now()))
+    told = replace(client.context, queue=lambda: outlook(store, FakeEngine(MACHINE), now()))
     client.context = client.application._context = told
     yield client
     client.close()
