@@ -98,7 +98,17 @@ def queue(
         show.as_json(told)
         return
     rows: list[tuple[str, ...]] = [
-        ("", one["name"], one["phase"], one["takes"], _priority(one), one["owner"], one["engine"], one["server"] or "", "")
+        (
+            "",
+            one["name"],
+            one["phase"],
+            one["takes"],
+            _priority(one),
+            one["owner"],
+            one["engine"],
+            one["server"] or "",
+            "",
+        )
         for one in told["running"]
     ]
     rows += [
@@ -106,7 +116,17 @@ def queue(
          one["reason"])
         for one in told["waiting"][:limit]
     ]  # fmt: skip
-    columns: tuple[str, ...] = ("", "NAME", "PHASE", "RESOURCES", "PRIORITY", "OWNER", "ENGINE", "SERVER", "WAITS")
+    columns: tuple[str, ...] = (
+        "",
+        "NAME",
+        "PHASE",
+        "RESOURCES",
+        "PRIORITY",
+        "OWNER",
+        "ENGINE",
+        "SERVER",
+        "WAITS",
+    )
     if not any(one["server"] for one in told["running"]):  # there is but one
         columns, rows = _without(columns, 7), [_without(row, 7) for row in rows]
     if not _several(told):

@@ -131,7 +131,7 @@ class Engine(Protocol):
         ...
 
     def want(self, waiting: Callable[[], Iterable[Claim]]) -> None:
-        """Those who have found no room, the next first: who can have more machines asks for them. Called again and again.
+        """Those who have found no room, the next first: who can have more machines asks for them.
 
         Args:
             waiting: Gives them; of no use, and so not called, where there will be no more machines.

@@ -35,7 +35,9 @@ def choose(settings: Settings, home: Home, reachable: bool, changed: Callable[[]
             return RayEngine(folders[name], home.server_id(), address, reachable, changed, autoscaler)
         return LocalEngine(folders[name], let_go, capacity(settings))
 
-    others = [name for name in ENGINES if name not in settings.engines and any(folders[name].glob("*/algo-*"))]
+    others = [
+        name for name in ENGINES if name not in settings.engines and any(folders[name].glob("*/algo-*"))
+    ]
     parts = [make(name) for name in settings.engines]
     if len(parts) == 1 and not others:
         return parts[0]

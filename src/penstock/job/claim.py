@@ -104,7 +104,7 @@ class Choice:
     """The names of those that a server has."""
     default: str | None = None
     """The setting: a name, or None for by size."""
-    here: Resources = Resources()  # noqa: RUF009 - frozen
+    here: Resources = Resources()
     """What is given out of the server's own machine, on which runs what asks for one instance that it has room for."""
 
     def of(self, tags: Mapping[str, str], wanted: Resources) -> str:
@@ -116,7 +116,9 @@ class Choice:
         named = tags.get(ENGINE)
         if named is not None:
             if named not in self.engines:
-                raise ValueError(f"{named!r} is no engine of this server, which has {' and '.join(self.engines)}")
+                raise ValueError(
+                    f"{named!r} is no engine of this server, which has {' and '.join(self.engines)}"
+                )
             return named
         if len(self.engines) == 1:
             return ""

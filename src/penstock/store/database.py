@@ -249,7 +249,10 @@ class Store:
         """
         move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job), **_by(by)}
         with self._cursors.write() as cursor:
-            if self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server, engine=job.engine) != 1:
+            if (
+                self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server, engine=job.engine)
+                != 1
+            ):
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             for host in new:
                 self._say.new_host.run(cursor, **host_row(host))

@@ -71,7 +71,9 @@ def heads(*, lateral: bool) -> Select[Any]:
 def assigned(choice: Choice) -> Update:
     """Have all jobs that wait, wait for the engine that they would be given now."""
     wanted = choice.here
-    named = select(tags.c.value).where(tags.c.arn == jobs.c.arn, tags.c.key == ENGINE, tags.c.value.in_(ENGINES))
+    named = select(tags.c.value).where(
+        tags.c.arn == jobs.c.arn, tags.c.key == ENGINE, tags.c.value.in_(ENGINES)
+    )
     if choice.default is not None or len(choice.engines) == 1:
         other: ColumnElement[Any] = literal(choice.of({}, wanted))
     else:
@@ -96,7 +98,7 @@ def _groups() -> FromClause:
 
 
 def _each(column: Column[Any], before: CTE | None) -> CTE:
-    """Beside each row of `before` the values of a column among those that wait there; after the last a row of nothing."""
+    """Beside each row of `before` what a column has among those that wait there; after the last a row of nothing."""
     keys = [] if before is None else list(before.c)
     here = and_(QUEUED, *(jobs.c[key.name] == key for key in keys))
     least = func.min(column)
@@ -106,7 +108,9 @@ def _each(column: Column[Any], before: CTE | None) -> CTE:
         value = select(least).where(here).correlate(before).scalar_subquery()
         first = select(*keys, value.label(column.name)).where(keys[-1].is_not(None))
     found = first.cte(f"each_{column.name}", recursive=True)
-    beyond = and_(QUEUED, *(jobs.c[key.name] == found.c[key.name] for key in keys), column > found.c[column.name])
+    beyond = and_(
+        QUEUED, *(jobs.c[key.name] == found.c[key.name] for key in keys), column > found.c[column.name]
+    )
     following = select(least).where(beyond).correlate(found).scalar_subquery()
     return found.union_all(
         select(*(found.c[key.name] for key in keys), following).where(found.c[column.name].is_not(None))

@@ -22,9 +22,7 @@ def world(tmp_path):
 
 
 def waiting(world):
-    told = outlook(
-        world.store, world.engine, next(world.time), hindrance=world.dispatcher.hindrance
-    )
+    told = outlook(world.store, world.engine, next(world.time), hindrance=world.dispatcher.hindrance)
     return [(one["name"], one["reason"]) for one in told["waiting"]]
 
 

@@ -188,7 +188,9 @@ class RayEngine:
             rest = [node for node in self._nodes if node.id not in wish.kept]
             wish.refused = cluster.refused(wish.gang, rest)
             if beside is not None and wish.kept:
-                wish.refused += f"; {counted(len(self._nodes) - len(rest), 'node')} are kept free for {beside.name}"
+                wish.refused += (
+                    f"; {counted(len(self._nodes) - len(rest), 'node')} are kept free for {beside.name}"
+                )
         else:
             wish.refused = f"needs Penstock on its nodes: {found.rstrip('.')}"
         return Reservation(ready=False, lacking=wish.refused, pieces=wish.pieces)

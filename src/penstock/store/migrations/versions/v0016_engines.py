@@ -31,6 +31,4 @@ def downgrade() -> None:
 
 def _index(*columns: str) -> None:
     op.drop_index("jobs_queued", "jobs")
-    op.create_index(
-        "jobs_queued", "jobs", list(columns), sqlite_where=_QUEUED, postgresql_where=_QUEUED
-    )
+    op.create_index("jobs_queued", "jobs", list(columns), sqlite_where=_QUEUED, postgresql_where=_QUEUED)
