@@ -265,6 +265,23 @@ def test_beside_this_machine_nodes_come_and_go_and_what_has_no_room_is_wanted(cl
         until(lambda: ("ray", "node4") not in nodes())
 
 
+KEPT = """
+from penstock.engines.ray.driver import Cluster
+from penstock.engines.ray.nodes import Gang
+from penstock.job.claim import Resources
+own = Cluster("kept")
+*kept, left = [node.id for node in own.nodes()]
+each = Resources(1, 1 << 30, 0, 1)
+seats = own.reserve("fits", Gang(each, 2), False, kept)
+told = [[seat.node == left for seat in seats], own.reserve("does not", Gang(each, 2), True, kept)]
+own.cancel("fits")
+"""
+
+
+def test_nodes_that_are_kept_for_one_are_given_to_nobody_else(cluster):
+    assert cluster.drive(KEPT) == [[True, True], None]
+
+
 def test_jobs_ride_out_a_restart_of_the_head(cluster, server, client, logged):
     begin(client, "rides", STAYS.replace("SECONDS", "20"))
     places(cluster, logged, "rides", 4)
