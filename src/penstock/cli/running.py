@@ -17,7 +17,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
-from penstock.job.claim import PRIORITY, RETRIES
+from penstock.job.claim import ENGINE, PRIORITY, RETRIES
 from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 from penstock.job.metrics import DEFINITIONS
 
@@ -99,6 +99,10 @@ def run(
         int | None,
         typer.Option(help="How often it begins anew after the loss of a machine or a runner.", min=0, max=30),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where it runs, of a server's several engines: `local` or `ray`.", metavar="NAME"),
+    ] = None,
     network: Annotated[bool, typer.Option(help="Whether the script may use the network.")] = True,
     wait: Annotated[bool, typer.Option(help="Follow the log until the job has ended.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -126,7 +130,7 @@ def run(
         framework = framework or (None if image else of_lock)
     processor = _processor(
         session, _image(session, framework, image), script, source_dir, instance_type, instance_count,
-        _base_name(script), max_runtime, given, network, _tags(priority, retries),
+        _base_name(script), max_runtime, given, network, _tags(priority, retries, engine),
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
@@ -254,8 +258,8 @@ def _processor(
     return FrameworkProcessor(SKLearn, framework_version="1.2-1", **common)
 
 
-def _tags(priority: int, retries: int | None) -> list[dict[str, str]]:
-    given = {PRIORITY: priority or None, RETRIES: retries}
+def _tags(priority: int, retries: int | None, engine: str | None) -> list[dict[str, str]]:
+    given = {PRIORITY: priority or None, RETRIES: retries, ENGINE: engine}
     return [{"Key": key, "Value": str(value)} for key, value in given.items() if value is not None]
 
 
