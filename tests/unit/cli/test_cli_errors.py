@@ -33,6 +33,11 @@ def test_a_folder_of_an_input_that_is_no_whole_path(tmp_path):
         running._input(f"{tmp_path}/none=data")
 
 
+def test_a_metric_without_an_expression_is_told_what_one_is():
+    with pytest.raises(PenstockError, match=r"^--metric auc: give NAME=REGEX, such as 'auc=auc: "):
+        running._definitions(["auc"])
+
+
 def test_an_input_may_have_an_equals_sign_in_its_name(tmp_path):
     data = tmp_path / "year=2026"
     data.mkdir()
