@@ -3,8 +3,10 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from penstock.cli import main, running
-from penstock.errors import PenstockError
+from penstock.cli import checks, main, running
+from penstock.config import Settings
+from penstock.errors import InternalFailure, PenstockError
+from penstock.runtimes.containers import engine, sockets
 
 
 def refusal(message):
@@ -36,6 +38,20 @@ def test_a_folder_of_an_input_that_is_no_whole_path(tmp_path):
 def test_a_metric_without_an_expression_is_told_what_one_is():
     with pytest.raises(PenstockError, match=r"^--metric auc: give NAME=REGEX, such as 'auc=auc: "):
         running._definitions(["auc"])
+
+
+def test_doctor_does_not_send_one_to_doctor_for_an_engine_that_is_silent(monkeypatch):
+    def reach():
+        raise InternalFailure("The container engine at /s does not answer: x. `penstock doctor` says what is there.")
+
+    monkeypatch.setattr(sockets, "lacking", lambda: None)
+    monkeypatch.setattr(engine, "reach", reach)
+    (finding,) = checks._containers(Settings.read({}))
+    assert finding.state == "weak"
+    assert finding.text == (
+        "The container engine at /s does not answer: x. `podman info` or `docker info` tells more."
+    )
+    assert finding.remedy is None  # no package is missing
 
 
 def test_an_input_may_have_an_equals_sign_in_its_name(tmp_path):
