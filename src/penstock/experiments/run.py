@@ -309,7 +309,9 @@ def load_run(
     )
     if not run._existed:  # noqa: SLF001 - of this module
         # SageMaker's SDK makes it as well, and says nothing of it: a misspelt name goes unnoticed.
-        logger.warning("load_run has made the run %s of %s, which was not there.", run.run_name, experiment_name)
+        logger.warning(
+            "load_run has made the run %s of %s, which was not there.", run.run_name, experiment_name
+        )
     run._is_loaded = True  # noqa: SLF001 - of this module
     return run
 
