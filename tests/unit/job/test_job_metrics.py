@@ -27,6 +27,7 @@ def test_what_no_line_has_given_is_told():
     left = metrics.untold({DEFINITIONS: given, "OTHER": "x"}, {"mse"})
     assert [(one.name, one.pattern.pattern) for one in left] == [("auc", "AUC=(.*)")]
     assert metrics.untold({}, {"mse"}) == []
+    assert metrics.untold({DEFINITIONS: "of other times"}, ()) == []
 
 
 def test_the_report_of_sagemakers_tutorials():
