@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.job.events import Host
 from penstock.job.life import Job
+from penstock.job.metrics import untold
 from penstock.job.uploads import Upload
 from penstock.progress import Progress, together
 from penstock.store.metrics import Summary
@@ -103,6 +104,12 @@ def record(
         "progress": moved and moved.to_json(),
         "uploads": list(uploads),
         "metrics": [one._asdict() for one in metrics],
+        "untold_metrics": [
+            {"name": one.name, "regex": one.pattern.pattern}
+            for one in untold(job.request.get("Environment") or {}, {one.name for one in metrics})
+        ]
+        if job.ended_at is not None
+        else [],
         "owner": job.owner,
         "priority": job.priority,
         "server": server,

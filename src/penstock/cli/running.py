@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _INPUT = "/opt/ml/processing/input"
 _OUTPUT = "/opt/ml/processing/output"
+_METRIC = "NAME=REGEX, such as 'auc=auc: ([0-9.]+)' (quoted for the shell)"
 
 
 class RunCommand(TyperCommand):
@@ -304,16 +305,16 @@ def _folder(text: str, destination: str) -> Path | None:
     return Path(path)
 
 
-def _pairs(option: str, texts: list[str]) -> dict[str, str]:
+def _pairs(option: str, texts: list[str], meant: str = "NAME=VALUE") -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise PenstockError(f"{option} {text}: give NAME=VALUE.")
+            raise PenstockError(f"{option} {text}: give {meant}.")
     return dict(text.split("=", 1) for text in texts)
 
 
 def _definitions(texts: list[str]) -> dict[str, str]:
     """A variable for each metric that the log tells: what AWS bounds is how long one may be."""
-    given = [{"Name": name, "Regex": regex} for name, regex in _pairs("--metric", texts).items()]
+    given = [{"Name": name, "Regex": regex} for name, regex in _pairs("--metric", texts, _METRIC).items()]
     return {f"{DEFINITIONS}_{number}": json_text([one]) for number, one in enumerate(given, 1)}
 
 
@@ -346,7 +347,7 @@ def _fetch_local(session: HomeSession, outputs: list[tuple[ProcessingOutput, Pat
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             S3Downloader.download(str(output.destination), str(folder), sagemaker_session=session)
-            show.note(f"{output.output_name}: {folder}")
+            show.note(f"{output.output_name}: fetched to {folder}")
 
 
 def _say_how_to_fetch(outputs: list[tuple[ProcessingOutput, Path | None]]) -> None:

@@ -80,6 +80,19 @@ def phases(told: Mapping[str, Any], at: int) -> tuple[tuple[str, int, int], ...]
     )
 
 
+def untold_metrics(told: Mapping[str, Any]) -> list[str]:
+    """A sentence for each metric that was looked for in an ended job's log and has no value.
+
+    Args:
+        told: The job's record.
+    """
+    return [
+        f"The metric {one['name']!r} has no value: no line of the log fits {one['regex']!r} with a number in its "
+        "first group ( )."
+        for one in told.get("untold_metrics", ())  # a server of an older version tells none
+    ]
+
+
 def lock_of(told: dict[str, Any], address: Address) -> str:
     """The lock of the environment that a job ran in, as a file's text.
 
