@@ -1,4 +1,4 @@
-"""On a node: an actor by which the server reaches the node's own engine of one instance of a job.
+"""On a node: an actor by which a server reaches the node's own engine.
 
 The runner is no part of the actor. It is a process in a session of its own with a folder below the node's
 `PENSTOCK_HOME`, exactly as on a server's own machine, so it outlives the actor and all of Ray: a door that has died is
@@ -29,25 +29,24 @@ _YOUNG = 60.0
 
 
 class Door:
-    """One node, as the server `server` sees it. Several servers may share a cluster."""
+    """One node, as the server `server` sees it; for several threads. Several servers may share a cluster."""
 
     def __init__(self, server: str) -> None:
         self._settings = Settings.read()
         Home(self._settings.home).make()
         self._folder = self._settings.home / "ray" / server
         self._engine = LocalEngine(self._folder, let_go)
-        self._warm = False
         # Ray makes its workers the kernel's first choice when memory is short, and what they start inherits it.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("0")
+        self._engine.warm_up()
 
-    def node(self) -> tuple[str, str]:
-        """On which node this is: its id and its address. Until a run is started, what that needs is made ready."""
-        self._warm_up()
-        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+    def address(self) -> str:
+        """The node's IP address."""
+        return ray.util.get_node_ip_address()
 
     def start(self, text: str) -> str | None:
-        """Start a runner for the run, as JSON; why it could not be, or None."""
+        """Start a runner for the run, as JSON with its cards; why it could not be, or None."""
         settings, given = self._settings, Run.from_json(text)
         run = replace(
             given,
@@ -59,19 +58,12 @@ class Door:
             walls=settings.walls,
             limits=settings.limits,
             shm_bytes=given.shm_bytes or settings.shm_bytes,
-            gpus=tuple(int(one) for one in ray.get_gpu_ids()),
         )
-        self._warm_up()
         try:
             self._engine.start(self._engine.prepare(run))
         except (InternalFailure, OSError) as error:
             return str(error)
         return None
-
-    def _warm_up(self) -> None:
-        if not self._warm:
-            self._engine.warm_up()
-            self._warm = True
 
     def probe(self, handle: str) -> Life:
         """As the engine of a server's own machine has it, which the others below follow."""
@@ -104,6 +96,6 @@ class Door:
         self._engine.sweep(keep | young)
 
 
-def sweep(server: str, keep: set[str]) -> None:
-    """Sweep the node that this runs on."""
-    Door(server).sweep(keep)
+def cards() -> list[int]:
+    """The graphics cards of the task that this is."""
+    return [int(one) for one in ray.get_gpu_ids()]

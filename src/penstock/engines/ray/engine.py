@@ -176,7 +176,7 @@ class RayEngine:
         at = {name: seats[place].address for name in run.hosts if (place := _index(name)) < len(seats)}
         many = len({one.node for one in seats})
         # On one node they have addresses of its loopback, as on a server's own machine.
-        run = replace(run, addresses=at if many > 1 else {})
+        run = replace(run, addresses=at if many > 1 else {}, gpus=tuple(seat.gpus))
         try:
             refused = self._call("ask", seat, "start", run.to_json(), patient=True)
         except Unanswered as error:
