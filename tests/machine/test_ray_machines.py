@@ -1,7 +1,9 @@
 """Jobs on a Ray cluster of four simulated machines, which share nothing but a network: what is lost with one of them."""
 
+import hashlib
 import json
 import time
+from collections import Counter
 
 import pytest
 from fleet import all_ended, submit
@@ -14,6 +16,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 #: Seconds; what is lost is told after it.
 LEASE = 30
 BUCKET = "outputs"
+OBJECTS = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,7 @@ def logged(cluster, server):
         yield read
 
 
-def begin(client, name, program, count=4):
+def begin(client, name, program, count=4, **more):
     shape = {"InstanceCount": count, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}
     s3 = {
         "S3Uri": f"s3://{BUCKET}/{name}",
@@ -77,6 +80,7 @@ def begin(client, name, program, count=4):
         f"exec({program!r})",
         ProcessingResources={"ClusterConfig": shape},
         ProcessingOutputConfig={"Outputs": [{"OutputName": "out", "S3Output": s3}]},
+        **more,
     )
 
 
@@ -158,6 +162,39 @@ def test_more_instances_than_machines_share_them_and_the_log_says_so(cluster, se
     lines = logged("shares")
     assert len(lines) == 6
     assert all("[penstock] 6 instances share 4 nodes of the cluster." in said for said in lines.values())
+
+
+def test_eight_instances_share_ten_thousand_objects_out_and_store_each_once(cluster, server, client):
+    makes = """
+import pathlib
+for n in range(OBJECTS):
+    folder = pathlib.Path("/opt/ml/processing/out", str(n % 10))
+    folder.mkdir(exist_ok=True)
+    folder.joinpath(str(n)).write_text(f"{n} " * 200)
+"""
+    copies = """
+import json, shutil
+host = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
+shutil.copytree("/opt/ml/processing/in", f"/opt/ml/processing/out/{host}")
+"""
+    begin(client, "makes", makes.replace("OBJECTS", str(OBJECTS)), 1)
+    assert all_ended(client, ["makes"]) == {"makes": ("Completed", None)}
+    shards = {
+        "S3Uri": f"s3://{BUCKET}/makes/",
+        "LocalPath": "/opt/ml/processing/in",
+        "S3DataType": "S3Prefix",
+        "S3InputMode": "File",
+        "S3DataDistributionType": "ShardedByS3Key",
+    }
+    begin(client, "copies", copies, 8, ProcessingInputs=[{"InputName": "in", "S3Input": shards}])
+    assert all_ended(client, ["copies"]) == {"copies": ("Completed", None)}
+    with client_on(cluster, HEAD, "s3", server) as s3:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="copies/")
+        found = [(*one["Key"].split("/")[1:], one["ETag"].strip('"')) for p in pages for one in p["Contents"]]
+    assert sorted((where, name, tag) for _, where, name, tag in found) == sorted(
+        (str(n % 10), str(n), hashlib.md5(f"{n} ".encode() * 200).hexdigest()) for n in range(OBJECTS)
+    )
+    assert Counter(host for host, *_ in found) == {f"algo-{n}": OBJECTS // 8 for n in range(1, 9)}
 
 
 def test_a_machine_that_lost_power_is_named_and_the_others_are_stopped_with_their_outputs(
