@@ -55,9 +55,17 @@ class Cluster:
         self._reserving = Lock()
 
     def nodes(self) -> list[Node]:
-        """The living nodes that take work. Each has a door from when it is seen first."""
+        """The living nodes that take work. Each has a door from when it is seen first.
+
+        Raises:
+            ConfigurationError: The node by which this speaks to the cluster is none any more. What is asked of doors
+                would wait for ever; whoever connects anew speaks by another.
+        """
         here = ray.get_runtime_context().get_node_id()
         free = _free()
+        alive = [one for one in ray.nodes() if one["Alive"]]
+        if here not in {one["NodeID"] for one in alive}:
+            raise ConfigurationError("Ray has ended on the node that connects to it.")
         found = [
             Node(
                 one["NodeID"],
@@ -66,8 +74,8 @@ class Cluster:
                 _resources(free.get(one["NodeID"], one["Resources"])),
                 one["NodeID"] == here,
             )
-            for one in ray.nodes()
-            if one["Alive"] and one["Resources"].get("CPU", 0) >= 1
+            for one in alive
+            if one["Resources"].get("CPU", 0) >= 1
         ]
         there = {node.id for node in found}
         for gone in set(self._doors) - there:
