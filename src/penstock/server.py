@@ -121,7 +121,7 @@ class _Server:
         self._engine = choose_engine(settings, home, reachable, self._look_again)
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
-        self._keeper = Keeper(policy, records, settings.home, shelves, now)
+        self._keeper = Keeper(policy, records, settings.home, shelves, now, elsewhere=self._tidy_nodes)
         self._news = News(others=not self._store.in_process)
         self._dispatcher = Dispatcher(
             self._store,
@@ -153,6 +153,7 @@ class _Server:
             server_urls=self._shared.urls,
             runtime=settings.runtime,
             no_engine=sockets.lacking,
+            tidy_nodes=self._engine.tidy,
             no_room=self._keeper.lacking,
             retention=(policy, records),
         )
@@ -261,6 +262,13 @@ class _Server:
 
     def _look_again(self) -> None:
         self._dispatcher.wake()
+
+    def _tidy_nodes(self) -> None:
+        for address, told in self._engine.tidy({"inputs": True, "environments": True}).items():
+            if "failed" in told:
+                _log.warning("What is kept on %s can't be cleared up: %s", address, told["failed"])
+            elif gone := [one["name"] for kind in ("inputs", "environments") for one in told[kind]]:
+                _log.info("Removed on %s: %s", address, ", ".join(gone))
 
     def _outlook(self) -> Mapping[str, Any]:
         servers, hindrance = self._shared.known(), self._dispatcher.hindrance

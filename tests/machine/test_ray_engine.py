@@ -80,15 +80,16 @@ class TestRayEngine(EngineSuite):
     def test_each_instance_is_given_the_cards_that_ray_has_for_it_also_by_another_door(
         self, engine, node, settings
     ):
-        runs = [
-            run_of(settings, host, "env; sleep 600", "ml.g4dn.xlarge") for host in ("algo-1", "algo-2")
-        ]
+        runs = [run_of(settings, host, "env; sleep 600", "ml.g4dn.xlarge") for host in ("algo-1", "algo-2")]
         first, second = (prepared(engine, run) for run in runs)
         engine.start(first)
         (door,) = node.processes(b"ray::Door")
         os.kill(door, signal.SIGKILL)
         engine.start(second)
-        given = [json.loads((node.home / "ray/server" / one / "run.json").read_text())["gpus"] for one in (first, second)]
+        given = [
+            json.loads((node.home / "ray/server" / one / "run.json").read_text())["gpus"]
+            for one in (first, second)
+        ]
         assert sorted(given) == [[0], [1]]
 
     @pytest.fixture

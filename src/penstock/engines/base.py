@@ -6,10 +6,10 @@ today's server. Every implementation passes `penstock.testing.engines`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from penstock.job.claim import Resources, too_large
 from penstock.job.events import HostEvent
@@ -125,4 +125,12 @@ class Engine(Protocol):
 
     def sweep(self, keep: set[str]) -> None:
         """Forget all runs but those of the handles in `keep`, and but those whose runner lives."""
+        ...
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have its machines remove inputs and environments that they keep no longer; what each tells, by its address.
+
+        What is asked and told says `retention/tidying.py`, of a machine that can't a member `failed`. It may take a
+        minute. What the server keeps in its own home it sees to by itself.
+        """
         ...

@@ -17,8 +17,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from penstock.engines.base import Life, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
@@ -175,6 +176,10 @@ class LocalEngine:
         for job in self._folder.glob("*"):
             with contextlib.suppress(OSError):
                 job.rmdir()  # one whose last run could not remove it, or whose first was never made
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - as the protocol has it
+        """It has no machine but the server's own."""
+        return {}
 
 
 def _spawn(folder: Path, lock: int) -> None:

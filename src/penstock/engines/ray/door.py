@@ -10,9 +10,14 @@ how walls are built, which folders may be inputs.
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -26,6 +31,9 @@ from penstock.runtimes.containers.sockets import let_go
 
 #: A run's folder that was touched within so many seconds is not swept: it may just be made.
 _YOUNG = 60.0
+#: In the folder of a server's runs: touched as often as the server has it swept. What a server has left behind that was
+#: not here for so many seconds goes.
+_HEARD, _GONE = "heard", 30 * 86400.0
 
 
 class Door:
@@ -43,7 +51,8 @@ class Door:
 
     def address(self) -> str:
         """The node's IP address."""
-        return ray.util.get_node_ip_address()
+        found: str = ray.util.get_node_ip_address()
+        return found
 
     def start(self, text: str) -> str | None:
         """Start a runner for the run, as JSON with its cards; why it could not be, or None."""
@@ -94,6 +103,28 @@ class Door:
             if folder.stat().st_mtime > youngest
         }
         self._engine.sweep(keep | young)
+        (self._folder / _HEARD).touch()
+        for other in self._folder.parent.iterdir():
+            if other != self._folder and _heard(other) < time.time() - _GONE:
+                LocalEngine(other, let_go).sweep(set())
+                with contextlib.suppress(OSError):  # a runner lives in it
+                    (other / _HEARD).unlink(missing_ok=True)
+                    other.rmdir()
+
+    def tidy(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Have inputs and environments go that this node keeps no longer, or tell which would."""
+        command = ["nice", sys.executable, "-P", "-m", "penstock.retention.tidying", json.dumps(asked)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        if done.returncode:
+            return {"failed": (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]}
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+
+def _heard(folder: Path) -> float:
+    """When a server was here last, in seconds since the epoch."""
+    file = folder / _HEARD
+    return (file if file.exists() else folder).stat().st_mtime
 
 
 def cards() -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -38,6 +38,9 @@ _NAMESPACE = "penstock"
 #: Seconds: for Ray to place a gang that has room, for Penstock to be there on its nodes, for a door to answer, for a
 #: door to tell whether a runner lives.
 _PLACED, _THERE, _ANSWERED, _GLANCE = 1.0, 60.0, 20.0, 0.5
+#: Seconds in which a node has tidied up, or goes on with it untold.
+_TIDIED = 50.0
+_NOT_SOON = f"it has not done so within {_TIDIED:.0f} s, and goes on with it"
 #: How much a door does side by side: where it removes a large folder, others are still told what they ask.
 _AT_ONCE = 16
 _ALIVE = 0  # of Ray's GcsNodeInfo.GcsNodeState
@@ -103,7 +106,9 @@ class Cluster:
         each = list(dict.fromkeys(nodes))
         try:
             addresses = dict(
-                zip(each, ray.get([self._door(n).address.remote() for n in each], timeout=_THERE), strict=True)
+                zip(
+                    each, ray.get([self._door(n).address.remote() for n in each], timeout=_THERE), strict=True
+                )
             )
             cards = _cards(group, bundle, wanted.count)
         except RayError as error:
@@ -160,6 +165,19 @@ class Cluster:
         for one in done:
             with suppress(RayError):
                 ray.get(one)
+
+    def tidy(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What each node tells that has tidied up, by its address."""
+        told: dict[str, Any] = {}
+        waits = {self._door(node.id).tidy.remote(asked): node for node in self.nodes()}
+        done, _ = ray.wait(list(waits), num_returns=len(waits), timeout=_TIDIED) if waits else ([], [])
+        for answer, node in waits.items():
+            try:
+                told[node.address] = ray.get(answer) if answer in done else {"failed": _NOT_SOON}
+            except RayError as error:
+                self._doors.pop(node.id, None)
+                told[node.address] = {"failed": _last_line(error)}
+        return told
 
     def _door(self, node: str) -> Any:
         """The door of a node, made again where it has died."""
