@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from fleet import all_ended, submit
 from patience import until
-from penstock_machine import build_environment, client_on, penstock_on
+from penstock_machine import PORT, build_environment, client_on, penstock_on
 from ray_nodes import HEAD
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
@@ -229,6 +232,26 @@ def test_a_machine_that_is_cut_off_has_ended_its_program_when_it_is_told_lost(
     assert lost not in stored(cluster, server, "cut")
     begin(client, "again", "pass")
     assert all_ended(client, ["again"]) == {"again": ("Completed", None)}
+
+
+def test_doctor_looks_at_all_nodes_and_at_their_way_to_the_server(cluster, server):
+    report = f"http://{cluster.address(HEAD)}:{PORT}"
+    settings = {"PENSTOCK_ENGINE": "ray", "PENSTOCK_RAY_ADDRESS": cluster.env["RAY_ADDRESS"]}
+
+    def doctor(**more):
+        command = [Path(sys.executable).with_name("penstock"), "doctor", "--json"]
+        asked = cluster.run("node2", command, {**settings, **more}, stdout=subprocess.PIPE)
+        told, _ = asked.communicate(timeout=300)
+        return {one["what"]: one for one in json.loads(told)}
+
+    found = doctor(PENSTOCK_REPORT_URL=report)
+    nodes = [f"ray node ({cluster.address(f'node{n}')})" for n in (1, 2, 3, 4)]
+    looked = ["ray", f"ray cluster ({cluster.env['RAY_ADDRESS']})", "ray token", *nodes, "way to the server"]
+    assert {what: found[what]["state"] for what in looked} == dict.fromkeys(looked, "ok")
+    cluster.cut("node3")
+    unreached = doctor(PENSTOCK_REPORT_URL=f"http://{cluster.address(HEAD)}:1")["way to the server"]
+    assert unreached["state"] == "missing"
+    assert cluster.address("node4") in unreached["text"]
 
 
 def test_jobs_ride_out_a_restart_of_the_head(cluster, server, client, logged):

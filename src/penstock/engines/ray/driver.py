@@ -115,7 +115,7 @@ class Cluster:
             for node in each:
                 self._doors.pop(node, None)
             self.cancel(job)
-            return _last_line(error)
+            return last_line(error)
         return [Seat(job, n, node, addresses[node], cards[n]) for n, node in enumerate(nodes)]
 
     def cancel(self, job: str) -> None:
@@ -176,7 +176,7 @@ class Cluster:
                 told[node.address] = ray.get(answer) if answer in done else {"failed": _NOT_SOON}
             except RayError as error:
                 self._doors.pop(node.id, None)
-                told[node.address] = {"failed": _last_line(error)}
+                told[node.address] = {"failed": last_line(error)}
         return told
 
     def _door(self, node: str) -> Any:
@@ -267,7 +267,8 @@ def _bundle(each: Resources) -> dict[str, float]:
     return {name: amount for name, amount in asked if amount}
 
 
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """What an error of Ray's says: it begins with a traceback."""
     if isinstance(error, GetTimeoutError):
         return f"Penstock does not answer there within {_THERE:.0f} s"
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
@@ -285,7 +286,7 @@ def main() -> None:
     try:
         connect(sys.argv[2])
     except Exception as error:  # noqa: BLE001 - whatever it is, the server must be told
-        send(0, None, _last_line(error))
+        send(0, None, last_line(error))
         os._exit(1)
     cluster = Cluster(sys.argv[3])
     send(0, None, None)
@@ -294,7 +295,7 @@ def main() -> None:
         try:
             send(number, what(*arguments), None)
         except Exception as error:  # noqa: BLE001 - as above
-            send(number, None, f"{type(error).__name__}: {_last_line(error)}")
+            send(number, None, f"{type(error).__name__}: {last_line(error)}")
 
     with ThreadPoolExecutor(32) as pool:
         while True:
