@@ -155,6 +155,7 @@ class _Server:
             no_engine=sockets.lacking,
             tidy_nodes=self._engine.tidy,
             no_room=self._keeper.lacking,
+            all_experiments=settings.job_experiments == "all",
             retention=(policy, records),
         )
         self._lender = Lender(self._keys.secret_access_key)

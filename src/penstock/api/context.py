@@ -61,6 +61,8 @@ class Context:
     """Has machines other than the server's remove what they keep no longer (`retention/tidying.py`), by addresses."""
     no_room: Callable[[], str | None] = lambda: None
     """Why no new job is taken for want of room, and what to do; None: there is. It answers at once."""
+    all_experiments: bool = False
+    """Whether programs of jobs may use all experiments, and not only that of their job."""
     retention: tuple[Policy, Records] | None = None
     """The rules of how long ended jobs and logs are kept, and what carries them out."""
 
