@@ -306,6 +306,7 @@ class _Server:
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
             far=self._far,
+            others=tuple(url for url in self._shared.urls().values() if not is_loopback(url)),
             leased=self._far or self._shared.lease is not None,
             aws=self._lender.fixed(job.uid, self._report_url, _until(job))
             if self._far
