@@ -152,7 +152,8 @@ class _Server:
             runner_ms=settings.runner_lease * 1000,
             server_urls=self._shared.urls,
             runtime=settings.runtime,
-            no_engine=sockets.lacking,
+            # On nodes it is theirs, and their runners tell.
+            no_engine=(lambda: None) if self._far else sockets.lacking,
             tidy_nodes=self._engine.tidy,
             no_room=self._keeper.lacking,
             all_experiments=settings.job_experiments == "all",
