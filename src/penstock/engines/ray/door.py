@@ -43,6 +43,7 @@ class Door:
         self._settings = Settings.read()
         Home(self._settings.home).make()
         self._folder = self._settings.home / "ray" / server
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._engine = LocalEngine(self._folder, let_go)
         # Ray makes its workers the kernel's first choice when memory is short, and what they start inherits it.
         with contextlib.suppress(OSError):
@@ -100,7 +101,7 @@ class Door:
         young = {
             f"{folder.parent.name}/{folder.name}"
             for folder in self._folder.glob("*/*")
-            if folder.stat().st_mtime > youngest
+            if _touched(folder) > youngest
         }
         self._engine.sweep(keep | young)
         (self._folder / _HEARD).touch()
@@ -123,8 +124,15 @@ class Door:
 
 def _heard(folder: Path) -> float:
     """When a server was here last, in seconds since the epoch."""
-    file = folder / _HEARD
-    return (file if file.exists() else folder).stat().st_mtime
+    return _touched(folder / _HEARD) or _touched(folder)
+
+
+def _touched(path: Path) -> float:
+    """When it was changed, in seconds since the epoch; 0 where it has gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def cards() -> list[int]:
