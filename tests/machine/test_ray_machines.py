@@ -181,7 +181,7 @@ host = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
 shutil.copytree("/opt/ml/processing/in", f"/opt/ml/processing/out/{host}")
 """
     begin(client, "makes", makes.replace("OBJECTS", str(OBJECTS)), 1)
-    assert all_ended(client, ["makes"]) == {"makes": ("Completed", None)}
+    assert all_ended(client, ["makes"], 400) == {"makes": ("Completed", None)}
     shards = {
         "S3Uri": f"s3://{BUCKET}/makes/",
         "LocalPath": "/opt/ml/processing/in",
@@ -190,7 +190,7 @@ shutil.copytree("/opt/ml/processing/in", f"/opt/ml/processing/out/{host}")
         "S3DataDistributionType": "ShardedByS3Key",
     }
     begin(client, "copies", copies, 8, ProcessingInputs=[{"InputName": "in", "S3Input": shards}])
-    assert all_ended(client, ["copies"]) == {"copies": ("Completed", None)}
+    assert all_ended(client, ["copies"], 400) == {"copies": ("Completed", None)}
     with client_on(cluster, HEAD, "s3", server) as s3:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="copies/")
         found = [(*one["Key"].split("/")[1:], one["ETag"].strip('"')) for p in pages for one in p["Contents"]]
