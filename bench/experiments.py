@@ -2,7 +2,7 @@
 
 Half of them are in one experiment, in ten trials; asked is as SageMaker's `ExperimentAnalytics` and `Run` ask, through
 HTTP, signed. The CPU time is that of server and database together, whatever else the machine does. `COMPONENTS=1000`
-is another size.
+is another size, `DATABASES=sqlite` one of the two.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sqlalchemy import insert, select, text
@@ -20,22 +21,36 @@ from sqlalchemy import insert, select, text
 from bench.table import cpu_of_children, machine, show
 from bench.wire import one, penstock, request
 from penstock.job.experiments import Component, Experiment, Trial
+from penstock.job.life import Phase
+from penstock.job.lineage import Artifact, Association
 from penstock.store.database import open_postgres, open_sqlite
-from penstock.store.entities import TABLES, parameter_rows, to_entity, to_row
-from penstock.store.tables import members, metric_summaries, parameters
+from penstock.store.entities import TABLES, artifact_rows, parameter_rows, to_entity, to_row
+from penstock.store.rows import job_row
+from penstock.store.tables import (
+    associations,
+    component_artifacts,
+    jobs,
+    members,
+    metric_summaries,
+    parameters,
+    tags,
+)
+from penstock.testing.stores import new_job
 
 COUNT = int(os.environ.get("COMPONENTS", "10000"))
 METRICS = 20
 TURNS = 30
 PORT = 18350
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
+IMAGE = f"{ARN}:artifact/{'0' * 32}"
 END = 1_790_000_000_000
 
 
 def main():
-    for kind in (sqlite, postgres):
+    for name in os.environ.get("DATABASES", "sqlite,postgres").split(","):
+        kind = {"sqlite": sqlite, "postgres": postgres}[name]
         with kind() as (home, more), penstock(home, PORT, **more) as keys:
-            measure(kind.__name__, keys)
+            measure(name, keys)
 
 
 def measure(kind, keys):
@@ -89,12 +104,95 @@ def searches():
     yield "a trial and a parameter", "Search", {**every, **expression(trial, parameter)}
     yield "an experiment and a parameter", "Search", {**every, **expression(experiment, parameter)}
     yield "a parameter of all", "Search", {**every, **expression(parameter)}
-    input_ = {"Name": "InputArtifacts.train", "Operator": "Contains", "Value": "component-0432"}
-    yield "a trial and an artifact (judged one by one)", "Search", {**every, **expression(trial, input_)}
     yield (
-        "an experiment and an artifact (judged one by one)",
+        "an experiment, by a parameter",
         "Search",
-        {**every, **expression(experiment, input_)},
+        {**every, **expression(experiment), "SortBy": "Parameters.rate"},
+    )
+    input_ = {"Name": "InputArtifacts.train", "Operator": "Contains", "Value": "component-0432"}
+    most = {"Name": "InputArtifacts.train.Value", "Operator": "NotEquals", "Value": "s3://bucket/none"}
+    csv = {"Name": "InputArtifacts.train.MediaType", "Value": "text/csv"}
+    by_input = {"SortBy": "InputArtifacts.train", "SortOrder": "Descending"}
+    for what, *filters in (
+        ("an artifact of all", input_),
+        ("a trial and an artifact", trial, input_),
+        ("an experiment and an artifact", experiment, input_),
+        ("an experiment and an artifact that all have but one", experiment, most),
+        ("an experiment and an artifact's media type", experiment, csv),
+        (
+            "an experiment and no such artifact",
+            experiment,
+            {"Name": "OutputArtifacts.none", "Operator": "NotExists"},
+        ),
+    ):
+        yield what, "Search", {**every, **expression(*filters)}
+    yield "all, by an artifact", "Search", {**every, **by_input}
+    yield "an experiment, by an artifact", "Search", {**every, **expression(experiment), **by_input}
+    yield "all, by a trial", "Search", {**every, "SortBy": "Parents.TrialName"}
+    either = expression(parameter, input_, Operator="Or")["SearchExpression"]
+    yield (
+        "an experiment and either of two",
+        "Search",
+        {**every, "SearchExpression": {"Filters": [experiment], "SubExpressions": [either]}},
+    )
+    text = {"Name": "Parameters.p3", "Operator": "Contains", "Value": "x"}
+    yield "an experiment and a part of a parameter", "Search", {**every, **expression(experiment, text)}
+    of_metric = [
+        {"Name": "MetricName", "Value": "metric-7"},
+        {"Name": "Max", "Operator": "GreaterThan", "Value": "0.9"},
+    ]
+    nested = [{"NestedPropertyName": "Metrics", "Filters": of_metric}]
+    yield (
+        "an experiment and a nested filter",
+        "Search",
+        {**every, **expression(experiment, NestedFilters=nested)},
+    )
+    tag = {"Name": "Tags.team", "Value": "team-3"}
+    yield "an experiment and a tag", "Search", {**every, **expression(experiment, tag)}
+    seen = {"VisibilityConditions": [{"Key": "Tags.team", "Value": "team-3"}]}
+    yield "an experiment, as far as tags let see", "Search", {**every, **expression(experiment), **seen}
+    status = {"Name": "SourceDetail.ProcessingJob.ProcessingJobStatus", "Value": "Completed"}
+    yield "an experiment and the status of its jobs", "Search", {**every, **expression(experiment, status)}
+    image = {"Name": "SourceDetail.ProcessingJob.AppSpecification.ImageUri", "Value": "python:3.11"}
+    yield (
+        "an experiment and its jobs' image (record by record)",
+        "Search",
+        {**every, **expression(experiment, image)},
+    )
+    commit = {"Name": "MetadataProperties.CommitId", "Value": "commit-3"}
+    yield (
+        "an experiment and a commit (record by record)",
+        "Search",
+        {**every, **expression(experiment, commit)},
+    )
+    digits = {"Name": "Parameters.rate", "Operator": "Contains", "Value": "0.12"}
+    yield (
+        "an experiment and a part of a number (record by record)",
+        "Search",
+        {**every, **expression(experiment, digits)},
+    )
+    of = {"Name": "TrialComponentSummaries.TrialComponentName", "Value": "component-04321"}
+    yield "trials, by a component of them", "Search", {"Resource": "ExperimentTrial", **expression(of)}
+    when = {
+        "Name": "TrialComponentSummaries.CreationTime",
+        "Operator": "GreaterThan",
+        "Value": "2026-09-21T00:00:00",
+    }
+    yield (
+        "trials, by times of their components (record by record)",
+        "Search",
+        {"Resource": "ExperimentTrial", **expression(when)},
+    )
+    few = {"Name": "Description", "Operator": "Contains", "Value": "none"}
+    yield "experiments, by their description", "Search", {"Resource": "Experiment", **expression(few)}
+    start = {"StartArns": [IMAGE]}
+    yield "lineage of what all have used", "QueryLineage", start
+    yield "lineage, and nothing fits", "QueryLineage", {**start, "Filters": {"Types": ["none"]}}
+    yield "lineage, and no property fits", "QueryLineage", {**start, "Filters": {"Properties": {"a": "b"}}}
+    yield (
+        "lineage with edges, and nothing fits",
+        "QueryLineage",
+        {**start, "IncludeEdges": True, "Filters": {"Types": ["none"]}},
     )
 
 
@@ -120,14 +218,41 @@ def fill(store):
             TABLES[Component],
             (to_row(component(number, name, drawn)) for number, name in enumerate(components)),
         )
+        for table, rows_of in ((parameters, parameter_rows), (component_artifacts, artifact_rows)):
+            batch(
+                c,
+                table,
+                (
+                    row
+                    for values in c.execute(select(TABLES[Component]))
+                    for row in rows_of(to_entity(Component, values))
+                ),
+            )
+        batch(c, TABLES[Artifact], iter([to_row(Artifact(IMAGE, "Image", "python:3.11", END, END))]))
         batch(
             c,
-            parameters,
+            associations,
             (
-                row
-                for values in c.execute(select(TABLES[Component]))
-                for row in parameter_rows(to_entity(Component, values))
+                asdict(Association(IMAGE, f"{ARN}:experiment-trial-component/{name}", "ContributedTo", END))
+                for name in components
             ),
+        )
+        batch(
+            c,
+            tags,
+            (
+                {
+                    "arn": f"{ARN}:experiment-trial-component/{name}",
+                    "key": "team",
+                    "value": f"team-{number % 9}",
+                }
+                for number, name in enumerate(components)
+            ),
+        )
+        batch(
+            c,
+            jobs,
+            (job_row(job(name)) for name in components[1::2]),
         )
         batch(c, members, (member(number, name, trials) for number, name in enumerate(components)))
         batch(c, metric_summaries, (summary(name, n, drawn) for name in components for n in range(METRICS)))
@@ -149,7 +274,23 @@ def component(number, name, drawn):
         status=drawn.choice(["Completed", "Failed"]),
         parameters={f"p{n}": {"StringValue": "x"} for n in range(10)}
         | {"rate": {"NumberValue": drawn.random()}},
+        job_uid=f"{name}-u" if number % 2 else None,
+        source=f"{ARN}:processing-job/{name}" if number % 2 else None,
+        metadata={"CommitId": f"commit-{number % 50}"},
         inputs={"train": {"Value": f"s3://bucket/{name}", "MediaType": "text/csv"}},
+    )
+
+
+def job(name):
+    cluster = {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}
+    variables = {f"VARIABLE_{n}": "some text" for n in range(10)}
+    asked = {
+        "ProcessingResources": {"ClusterConfig": cluster},
+        "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["python3", "main.py"]},
+        "Environment": variables,
+    }
+    return replace(
+        new_job(name, END), request=asked, phase=Phase.COMPLETED, arn=f"{ARN}:processing-job/{name}"
     )
 
 

@@ -55,7 +55,7 @@ class OnPostgres:
         with psycopg.connect(database) as c:
             c.execute(
                 "TRUNCATE jobs, hosts, tags, metrics, metric_summaries, uploads, locks, servers, log_pieces,"
-                " experiments, trials, components, parameters, members, artifacts, associations"
+                " experiments, trials, components, parameters, component_artifacts, members, artifacts, associations"
             )
         return database
 

@@ -20,8 +20,8 @@ from penstock.job.life import Phase, StopAsked, advance
 from penstock.job.metrics import Metric
 from penstock.job.uploads import Upload
 from penstock.store import schema
+from penstock.store.conditions import Condition, Value
 from penstock.store.database import JobQuery
-from penstock.store.finding import Condition, Value
 from penstock.store.tables import metadata
 from penstock.testing.stores import StoreBase, new_job, open_store
 
@@ -40,6 +40,10 @@ REFLECTION = pytest.mark.filterwarnings("ignore:Skipped unsupported reflection o
 _COMPONENT = "part-aws-processing-job"
 _CONFIG = {"ExperimentName": "E", "TrialName": "T", "RunName": "r"}
 _TWO_LARGE = {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}}
+_USES = {
+    "AppSpecification": {"ImageUri": "python:3.11"},
+    "ProcessingOutputConfig": {"Outputs": [{"OutputName": "o", "S3Output": {"S3Uri": "s3://b/o"}}]},
+}
 _LOCK = "5" * 64
 #: What each schema has had first; all of it must outlive the way up.
 _ROWS = {
@@ -55,7 +59,7 @@ _ROWS = {
             )
             for name, given, phase, status in (
                 ("Plain", {}, "completed", "Completed"),
-                ("Part", {"ExperimentConfig": _CONFIG, **_TWO_LARGE}, "queued", "InProgress"),
+                ("Part", {"ExperimentConfig": _CONFIG, **_TWO_LARGE, **_USES}, "queued", "InProgress"),
                 ("None", {"ExperimentConfig": {}}, "failed", "Failed"),
                 ("ab", {}, "stopping", "Stopping"),
             )
@@ -146,6 +150,10 @@ class UpgradeSuite(StoreBase):
             assert component.parameters["SageMaker.InstanceCount"] == {"NumberValue": 2.0}
             two = Condition(Value("number", "parameter", "SageMaker.InstanceCount"), "=", 2.0)
             assert store.experiments.count(Component, [two]) == 1
+            image = Condition(Value("value", "input", "SageMaker.ImageUri"), "=", "python:3.11")
+            assert store.experiments.count(Component, [image]) == 1
+            output = Condition(Value("value", "output", "o"), "contains", "s3://")
+            assert store.experiments.count(Component, [output]) == 1
             assert store.experiments.parents([_COMPONENT]) == {_COMPONENT: [("T", "E")]}
             assert store.tags(component.arn) == {"part": "v"}
             kept = [Metric("m", 1, None, 2.5)] if revision >= "0002" else []

@@ -11,7 +11,7 @@ from penstock.api.context import Context
 from penstock.api.translate import invalid
 from penstock.errors import InUse
 from penstock.job.lineage import Artifact, artifact_key, uri_key
-from penstock.store.finding import Condition, Value
+from penstock.store.conditions import Condition, Value
 
 #: As long as AWS's names in experiments may be.
 _LONGEST_NAME = 120

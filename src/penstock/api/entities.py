@@ -13,8 +13,9 @@ from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, entity_arn
 from penstock.job.lineage import Artifact
+from penstock.store.conditions import Condition, Value
 from penstock.store.entities import Entity
-from penstock.store.finding import Condition, Order, Value
+from penstock.store.finding import Order
 from penstock.wire.faults import Fault, not_found
 
 #: The API reference of all three lists.
@@ -43,15 +44,22 @@ def named_by_arn(context: Context, arn: str) -> tuple[type[Any], str] | None:
     return None
 
 
-def at_arns(context: Context, arns: Iterable[str]) -> dict[str, Any]:
-    """What there is of these ARNs, which are in lower case, by them."""
+def keys_at(context: Context, arns: Iterable[str]) -> dict[type[Any], dict[str, str]]:
+    """Of what kinds things of these ARNs are, which are in lower case, with the ARNs by their keys."""
+    starts = {kind: arn_of(context, kind, "") for kind in _WORDS}
     keys: dict[type[Any], dict[str, str]] = {}
     for arn in arns:
-        if named := named_by_arn(context, arn):
-            keys.setdefault(named[0], {})[named[1]] = arn
+        for kind, start in starts.items():
+            if arn.startswith(start) and len(arn) > len(start):
+                keys.setdefault(kind, {})[arn[len(start) :]] = arn
+    return keys
+
+
+def at_arns(context: Context, arns: Iterable[str]) -> dict[str, Any]:
+    """What there is of these ARNs, which are in lower case, by them."""
     return {
         of_kind[key]: one
-        for kind, of_kind in keys.items()
+        for kind, of_kind in keys_at(context, arns).items()
         for key, one in context.store.experiments.named(kind, of_kind).items()
     }
 

@@ -8,13 +8,30 @@ from typing import Any
 from penstock.api import entities
 from penstock.api.context import Context
 from penstock.api.translate import invalid, place, token
-from penstock.job.experiments import Component
+from penstock.job.experiments import SOURCE_TYPE, Component
 from penstock.job.lineage import Artifact, Association, type_of
+from penstock.store.conditions import Condition, Operator, Test, Value
+from penstock.store.portions import portions
 from penstock.wire.faults import not_found
 
 #: The API reference: the deepest that can be asked for, and the largest page; also where nothing is said.
 _DEEPEST, _PAGE = 10, 50
+#: So many vertices are looked at for a page, which is short then, or empty, and has a NextToken.
+_LOOKED_AT = 2000
+#: And so many at once, until the page is full.
+_AT_ONCE = 500
+#: What of things takes long to read, and is not asked for.
+_LARGE: Mapping[type[Any], Sequence[str]] = {
+    Component: ("parameters", "inputs", "outputs", "metadata"),
+    Artifact: ("source_types", "metadata"),
+}
 _LINEAGE_TYPES: Mapping[type[Any], str] = {Artifact: "Artifact", Component: "TrialComponent"}
+_TIMES: Sequence[tuple[str, str, Operator]] = (
+    ("CreatedBefore", "created_at", "<="),
+    ("CreatedAfter", "created_at", ">="),
+    ("ModifiedBefore", "modified_at", "<="),
+    ("ModifiedAfter", "modified_at", ">="),
+)
 
 
 def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +43,7 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
             raise invalid(f"{name} must be 1 at least.")
     start, edged = params["StartArns"][0].lower(), bool(params.get("IncludeEdges"))
     filters, size = params.get("Filters") or {}, params.get("MaxResults", _PAGE)
-    if not _things(context, [start]):
+    if not _things(context, [start], {}):
         raise not_found(f"The resource '{params['StartArns'][0]}' does not exist.")
     after = place(params.get("NextToken"))
     if after is not None and not entities.is_place(after, int):
@@ -34,22 +51,36 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     depths, edges = {start: 0}, dict[tuple[str, str], Association]()
     things: dict[str, Artifact | Component] = {}
     beyond: list[tuple[int, str]] = []
+    looked = 0
+    last: Sequence[Any] | None = None
+    cut: Sequence[Any] | None = None
     steps = _walk(context, start, params.get("Direction", "Both"), params.get("MaxDepth", _DEEPEST))
     for depth, (reached, met) in enumerate(steps, 1):
         edges |= {(one.source, one.destination): one for one in met}
         depths |= dict.fromkeys(reached, depth)
+        # With edges all are needed: what fits none may lie on the way to what comes.
+        new = sorted(arn for arn in reached if edged or after is None or (depth, arn) > tuple(after))
+        now = new if edged else new[: _LOOKED_AT - looked]
+        looked += len(now)
         # Experiments are on the way, and no lineage entities; what is deleted in this moment is none any more.
-        things |= _things(context, reached)
-        shown = {arn for arn, one in things.items() if _fits(one, filters)}
-        if edged:
-            shown |= _between(start, shown, depths, edges.values()) & things.keys()
-        placed = sorted((depths[arn], arn) for arn in shown)
-        beyond = [one for one in placed if after is None or one > tuple(after)]
-        # Of the farthest ones not all edges have been met; and what fits none may lie on the way to what comes.
+        for first in range(0, len(now), _AT_ONCE):
+            things |= _things(context, now[first : first + _AT_ONCE], filters)
+            if not edged and len(things) > size:
+                break
+        beyond = _beyond(things, depths, after)
+        # Of the farthest ones not all edges have been met.
         known = [one for one in beyond if one[0] < depth] if edged else beyond
         if len(known) > size and not (edged and filters):
             break
+        if len(now) < len(new):
+            cut = (depth, now[-1]) if now else last
+            break
+        last = (depth, now[-1]) if now else last
+    if edged and filters:
+        things |= _things(context, _between(start, set(things), depths, edges.values()) - things.keys(), {})
+        beyond = _beyond(things, depths, after)
     page = beyond[:size]
+    end = page[-1] if len(page) < len(beyond) else cut
     told = {arn for _, arn in page}
     return {
         "Vertices": [
@@ -63,11 +94,11 @@ def query(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "Edges": [
             {"SourceArn": one.source, "DestinationArn": one.destination, "AssociationType": one.type}
             for one in edges.values()
-            if _farther(one, depths) in told and {one.source, one.destination} <= {start, *shown}
+            if _farther(one, depths) in told and {one.source, one.destination} <= {start, *things}
         ]
         if edged
         else [],
-        "NextToken": token(page[-1]) if len(page) < len(beyond) else None,
+        "NextToken": token(end) if end is not None else None,
     }
 
 
@@ -108,19 +139,49 @@ def _farther(one: Association, depths: Mapping[str, int]) -> str:
     return max((one.source, one.destination), key=lambda arn: (depths.get(arn, -1), arn))
 
 
-def _things(context: Context, arns: Iterable[str]) -> dict[str, Artifact | Component]:
-    return {arn: one for arn, one in entities.at_arns(context, arns).items() if type(one) in _LINEAGE_TYPES}
+def _beyond(
+    arns: Iterable[str], depths: Mapping[str, int], after: Sequence[Any] | None
+) -> list[tuple[int, str]]:
+    """The places of things, in order, that come after a place."""
+    placed = sorted((depths[arn], arn) for arn in arns)
+    return [one for one in placed if after is None or one > tuple(after)]
 
 
-def _fits(one: Any, filters: Mapping[str, Any]) -> bool:
+def _things(
+    context: Context, arns: Iterable[str], filters: Mapping[str, Any]
+) -> dict[str, Artifact | Component]:
+    """What there is of these ARNs and fits the filters, by them. What it says at length is left empty."""
+    found: dict[str, Artifact | Component] = {}
+    for kind, of_kind in entities.keys_at(context, arns).items():
+        if kind in _LARGE and (tests := _narrowed(kind, filters)) is not None:
+            for some in portions(of_kind):
+                here = Condition(Value("key"), "in", some)
+                for one in context.store.experiments.every(kind, [here, *tests], _LARGE[kind]):
+                    if _fits(one, filters):
+                        found[one.arn.lower()] = one
+    return found
+
+
+def _narrowed(kind: type[Any], filters: Mapping[str, Any]) -> list[Test] | None:
+    """What filters ask of a kind, but for properties; None: there are none that fit."""
+    if _LINEAGE_TYPES[kind] not in filters.get("LineageTypes", _LINEAGE_TYPES.values()):
+        return None
+    tests: list[Test] = [
+        Condition(Value(column), operator, filters[name])
+        for name, column, operator in _TIMES
+        if name in filters
+    ]
+    if "Types" in filters and kind is Artifact:
+        tests.append(Condition(Value("type"), "in", filters["Types"]))
+    if "Types" in filters and kind is Component:
+        if SOURCE_TYPE not in filters["Types"]:
+            return None
+        tests.append(Condition(Value("source_key"), "exists"))
+    return tests
+
+
+def _fits(one: Artifact | Component, filters: Mapping[str, Any]) -> bool:
+    """Whether what the database has found has one of the properties."""
     properties = filters.get("Properties") or {}
     has: Mapping[str, Any] = one.properties if isinstance(one, Artifact) else {}
-    return (
-        ("Types" not in filters or type_of(one) in filters["Types"])
-        and ("LineageTypes" not in filters or _LINEAGE_TYPES.get(type(one)) in filters["LineageTypes"])
-        and one.created_at <= filters.get("CreatedBefore", one.created_at)
-        and one.created_at >= filters.get("CreatedAfter", one.created_at)
-        and one.modified_at <= filters.get("ModifiedBefore", one.modified_at)
-        and one.modified_at >= filters.get("ModifiedAfter", one.modified_at)
-        and (not properties or any(has.get(name) == value for name, value in properties.items()))
-    )
+    return not properties or any(has.get(name) == value for name, value in properties.items())

@@ -7,21 +7,27 @@ the rest is judged here, record by record.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.api import permissions
 from penstock.api.context import Context
 from penstock.api.properties import Property, resolve
-from penstock.api.search_expression import check_size, compiled, names, unknown, visible
-from penstock.api.search_narrow import narrow, order
-from penstock.api.search_records import PARTS, Record, records
+from penstock.api.search_expression import Expression, check_size, compiled, names, unknown
+from penstock.api.search_narrow import narrow, order, visible
+from penstock.api.search_records import PARTS, Record, records, unread
 from penstock.api.translate import invalid, place, token
 from penstock.job.experiments import Component, Experiment, Trial, key_of
-from penstock.store.finding import Condition, Order, Value
+from penstock.store.conditions import Condition, Test, Value
+from penstock.store.finding import Order
 from penstock.wire import model
+
+if TYPE_CHECKING:
+    from botocore.model import Shape
 
 #: AWS does not document its default page; its other lists have 10.
 _PAGE = 10
+#: So many records are made and judged at once: the memory of more would be cleaned up again and again.
+_AT_ONCE = 1000
 
 #: Resource -> its kind, and what the model and the member of SearchRecord call it.
 _KINDS: Mapping[str, tuple[type[Any], str]] = {
@@ -39,8 +45,7 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     expression = params.get("SearchExpression")
     if expression is not None:
         check_size(expression)
-    conditions = params.get("VisibilityConditions") or []
-    may_be_seen = visible(conditions)
+    seen = visible(params.get("VisibilityConditions") or [])
     after = _place_of(params.get("NextToken"))
     elsewhere = params.get("CrossAccountFilterOption") == "CrossAccount"
     if params["Resource"] not in _KINDS or elsewhere:
@@ -48,36 +53,51 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     kind, member = _KINDS[params["Resource"]]
     shape = model.service("sagemaker").shape_for(member)
     by = params.get("SortBy", "LastModifiedTime")
-    fits = compiled(expression, shape) if expression is not None else lambda _: True
+    if expression is not None:
+        compiled(expression, shape)  # refuses what can't be asked
     sort_by = _sortable(resolve(shape, by), by)
-    narrowed, whole = narrow(kind, expression)
-    narrowed += _own(context, kind)
+    tests, rest = narrow(kind, expression)
+    tests = [*tests, *seen, *_own(context, kind)]
     size, descending = params.get("MaxResults", _PAGE), params.get("SortOrder", "Descending") == "Descending"
     value = order(kind, by)
-    if whole and not conditions and value is not None:
+    if rest is None and value is not None:
         if after is not None and not _is_of(after[0], sort_by):
             raise _foreign()
         asked = Order(value, descending)
-        found, following = context.store.experiments.find(kind, narrowed, asked, size, after)
-        page, total = found, context.store.experiments.count(kind, narrowed)
+        found, following = context.store.experiments.find(kind, tests, asked, size, after)
+        page, total = found, context.store.experiments.count(kind, tests)
     else:
-        asked_for = [by, *(names(expression) if expression is not None else ())]
-        parts = PARTS & {
-            "tags" if conditions else "",
-            *(name.partition(".")[0].lower() for name in asked_for),
-        }
-        candidates, _ = context.store.experiments.find(kind, narrowed, Order(Value("key"), False))
-        placed = [
-            ([_value(sort_by, record), key_of(one.name)], one)
-            for one, record in zip(candidates, records(context, candidates, parts), strict=True)
-            if fits(record) and may_be_seen(record)
-        ]
-        page, following = _page(placed, after, size, descending=descending)
+        placed = _judged(context, kind, tests, rest, shape, by, sort_by)
+        chosen, following = _page(placed, after, size, descending=descending)
+        there = context.store.experiments.named(kind, [key for _, key in chosen])
+        page = [there[key] for _, key in chosen if key in there]
         total = len(placed)
     return _answer(member, records(context, page), token(following) if following else None, total)
 
 
-def _own(context: Context, kind: type[Any]) -> list[Condition]:
+def _judged(
+    context: Context,
+    kind: type[Any],
+    tests: Sequence[Test],
+    rest: Expression | None,
+    shape: Shape,
+    by: str,
+    sort_by: Property,
+) -> list[_Place]:
+    """The places of the records that fulfil the tests and fit the rest."""
+    fits = compiled(rest, shape) if rest is not None else lambda _: True
+    members = {name.partition(".")[0].lower() for name in (by, *(names(rest) if rest is not None else ()))}
+    candidates = context.store.experiments.every(kind, tests, unread(kind, members))
+    return [
+        [_value(sort_by, record), key_of(one.name)]
+        for first in range(0, len(candidates), _AT_ONCE)
+        for some in (candidates[first : first + _AT_ONCE],)
+        for one, record in zip(some, records(context, some, PARTS & members), strict=True)
+        if fits(record)
+    ]
+
+
+def _own(context: Context, kind: type[Any]) -> list[Test]:
     """A job's program finds what its job is part of and nothing else: records of other jobs hold their variables."""
     if context.caller is None:
         return []
@@ -98,14 +118,14 @@ def _value(sort_by: Property, record: Record) -> Any:
 
 
 def _page(
-    placed: list[tuple[_Place, Any]], after: _Place | None, size: int, *, descending: bool
-) -> tuple[list[Any], _Place | None]:
-    """A page in order, and the place after it. Those that have no value come last, in either direction."""
-    placed.sort(key=lambda p: _rank(p[0]), reverse=descending)
-    placed.sort(key=lambda p: p[0][0] is None)
+    placed: list[_Place], after: _Place | None, size: int, *, descending: bool
+) -> tuple[list[_Place], _Place | None]:
+    """A page of places in order, and the place after it. Those that have no value come last, in either direction."""
+    placed.sort(key=_rank, reverse=descending)
+    placed.sort(key=lambda place: place[0] is None)
     first = 0 if after is None else _beyond(placed, after, descending=descending)
     end = first + size
-    return [one for _, one in placed[first:end]], placed[end - 1][0] if end < len(placed) else None
+    return placed[first:end], placed[end - 1] if end < len(placed) else None
 
 
 def _rank(place: _Place) -> tuple[bool, Any, str]:
@@ -113,7 +133,7 @@ def _rank(place: _Place) -> tuple[bool, Any, str]:
     return isinstance(value, str), 0 if value is None else value, key  # a parameter is a number or a text
 
 
-def _beyond(placed: Sequence[tuple[_Place, Any]], after: _Place, *, descending: bool) -> int:
+def _beyond(placed: Sequence[_Place], after: _Place, *, descending: bool) -> int:
     """The index of the first record after a place. By place and not by number: records come and go meanwhile."""
 
     def beyond(place: _Place) -> bool:
@@ -121,7 +141,7 @@ def _beyond(placed: Sequence[tuple[_Place, Any]], after: _Place, *, descending: 
             return place[0] is None
         return _rank(place) < _rank(after) if descending else _rank(place) > _rank(after)
 
-    return next((number for number, (place, _) in enumerate(placed) if beyond(place)), len(placed))
+    return next((number for number, place in enumerate(placed) if beyond(place)), len(placed))
 
 
 def _place_of(text: str | None) -> _Place | None:
@@ -138,9 +158,9 @@ def _is_of(value: Any, sort_by: Property) -> bool:
     """Whether the database can compare a place's value with those that it has."""
     if value is None:
         return True
-    if sort_by.kind == "text":
-        return isinstance(value, str)
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 63
+    if isinstance(value, str):
+        return sort_by.kind in {"text", "either"}
+    return sort_by.kind != "text" and (isinstance(value, float) or -(1 << 63) <= value < 1 << 63)
 
 
 def _foreign() -> Exception:

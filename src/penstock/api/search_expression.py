@@ -7,7 +7,7 @@ expression is read, whatever there is to search.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -83,6 +83,12 @@ def names(expression: Expression) -> Iterator[str]:
         yield from (n["NestedPropertyName"] for n in one.get("NestedFilters", ()))
 
 
+def of_element(listed: str, name: str) -> str:
+    """A property of a list's elements, whose name may begin with the list's."""
+    start = f"{listed}.".lower()
+    return name[len(start) :] if name.lower().startswith(start) else name
+
+
 def unknown(name: str) -> Fault:
     """There is no such property."""
     return invalid(f"There is no property {name[:128]!r} that could be searched for.")
@@ -107,11 +113,7 @@ def _nested(nested: Mapping[str, Any], shape: Shape) -> Test:
             f"The NestedPropertyName {name[:128]!r} is not that of a list whose elements have properties."
         )
     element, listed = found
-    start = f"{name}.".lower()
-    tests = []
-    for one in nested["Filters"]:
-        inner = one["Name"][len(start) :] if one["Name"].lower().startswith(start) else one["Name"]
-        tests.append(_filter(one, element, inner))
+    tests = [_filter(one, element, of_element(name, one["Name"])) for one in nested["Filters"]]
     return lambda record: any(
         all(test(item) for test in tests) for items in listed.values(record) for item in items
     )
@@ -219,20 +221,3 @@ def decimal(text: str) -> Decimal | None:
 
 
 _NAMED = {"text": "a text", "number": "a number", "time": "a time", "boolean": "true or false"}
-
-
-def visible(conditions: Sequence[Mapping[str, str]]) -> Test:
-    """What VisibilityConditions leave to be seen: records whose tags of these keys, if they have them, fit.
-
-    Raises:
-        Fault: A key is not `Tags.<key>`.
-    """
-    wanted: dict[str, set[str]] = {}
-    for condition in conditions:
-        start, _, key = condition.get("Key", "").partition(".")
-        if start != "Tags" or not key:
-            raise invalid("The Key of a VisibilityCondition must be Tags.<key>.")
-        wanted.setdefault(key, set()).add(condition.get("Value", ""))
-    return lambda record: all(
-        tag["Value"] in wanted[tag["Key"]] for tag in record.get("Tags", ()) if tag["Key"] in wanted
-    )

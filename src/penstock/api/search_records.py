@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from penstock.api import experiments, trial_components, trials
@@ -10,11 +10,29 @@ from penstock.api.context import Context
 from penstock.api.entities import tag_list, user
 from penstock.api.translate import description
 from penstock.job.experiments import Component, Experiment, Trial, key_of
+from penstock.store.experiments import Member
 
 Record = dict[str, Any]
 
 #: The members that are read from elsewhere, by what Search's names of properties begin with.
 PARTS = frozenset({"tags", "parents", "metrics", "sourcedetail", "trialcomponentsummaries"})
+
+#: Kind -> what of it takes long to read -> the member in which it is.
+_LARGE: Mapping[type[Any], Mapping[str, str]] = {
+    Experiment: {},
+    Trial: {"metadata": "metadataproperties"},
+    Component: {
+        "parameters": "parameters",
+        "inputs": "inputartifacts",
+        "outputs": "outputartifacts",
+        "metadata": "metadataproperties",
+    },
+}
+
+
+def unread(kind: type[Any], members: Collection[str]) -> set[str]:
+    """What of entities need not be read for the records that have these members."""
+    return {field for field, member in _LARGE[kind].items() if member not in members}
 
 
 def records(context: Context, found: Sequence[Any], parts: Collection[str] = PARTS) -> list[Record]:
@@ -67,11 +85,11 @@ def _complete_components(
             record["SourceDetail"] = one.source and {"SourceArn": one.source, "ProcessingJob": detail}
 
 
-def _simple(one: Component) -> Record:
+def _simple(one: Member) -> Record:
     return {
         "TrialComponentName": one.name,
         "TrialComponentArn": one.arn,
-        "TrialComponentSource": trial_components.source_of(one),
+        "TrialComponentSource": trial_components.source_of(one.source),
         "CreationTime": one.created_at,
         "CreatedBy": user(one.created_by),
     }

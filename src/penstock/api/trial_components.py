@@ -19,7 +19,7 @@ from penstock.job.experiments import (
     Trial,
     key_of,
 )
-from penstock.store.finding import Condition, Value
+from penstock.store.conditions import Condition, Value
 from penstock.store.metrics import Summary
 
 
@@ -57,7 +57,7 @@ def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     name = params["TrialComponentName"]
     named = entities.named_by_arn(context, name)
     one = entities.find(context, Component, named[1] if named and named[0] is Component else name)
-    source = source_of(one)
+    source = source_of(one.source)
     return {
         **record(one),
         "Sources": source and [source],
@@ -73,10 +73,10 @@ def list_components(context: Context, params: Mapping[str, Any]) -> dict[str, An
     conditions = []
     if name := params.get("ExperimentName"):
         entities.find(context, Experiment, name)
-        conditions.append(Condition(Value("experiment", "experiment"), "=", key_of(name)))
+        conditions.append(Condition(Value("experiment", "parent"), "=", key_of(name)))
     if name := params.get("TrialName"):
         entities.find(context, Trial, name)
-        conditions.append(Condition(Value("trial", "trial"), "=", key_of(name)))
+        conditions.append(Condition(Value("trial", "parent"), "=", key_of(name)))
     if (arn := params.get("SourceArn")) is not None:
         conditions.append(Condition(Value("source_key"), "=", arn.lower()))
     found, following = entities.listed(context, Component, params, conditions, _summary)
@@ -151,7 +151,7 @@ def _summary(one: Component, source: str = "TrialComponentSource") -> dict[str, 
         "TrialComponentName": one.name,
         "TrialComponentArn": one.arn,
         "DisplayName": one.display_name,
-        source: source_of(one),
+        source: source_of(one.source),
         "Status": status if one.status or one.message else None,
         "StartTime": one.started_at,
         "EndTime": one.ended_at,
@@ -162,9 +162,9 @@ def _summary(one: Component, source: str = "TrialComponentSource") -> dict[str, 
     }
 
 
-def source_of(one: Component) -> dict[str, str] | None:
+def source_of(arn: str | None) -> dict[str, str] | None:
     """Where a component comes from; None of one made by hand."""
-    return None if one.source is None else {"SourceArn": one.source, "SourceType": SOURCE_TYPE}
+    return None if arn is None else {"SourceArn": arn, "SourceType": SOURCE_TYPE}
 
 
 def _mended(old: Mapping[str, Any], params: Mapping[str, Any], member: str) -> dict[str, Any]:

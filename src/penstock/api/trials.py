@@ -10,7 +10,7 @@ from penstock.api import entities
 from penstock.api.context import Context
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, key_of
-from penstock.store.finding import Condition, Value
+from penstock.store.conditions import Condition, Value
 
 
 def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ only kept is JSON text.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import orjson
 from sqlalchemy import Connection, Select, Table, select
 
 from penstock.errors import Missing
@@ -70,20 +71,44 @@ def parameter_rows(component: Component) -> list[dict[str, Any]]:
     ]
 
 
-def to_entity(kind: type[Entity], row: Any) -> Entity:
+def artifact_rows(component: Component) -> list[dict[str, Any]]:
+    """The rows of a component's artifacts."""
+    return [
+        {
+            "component": key_of(component.name),
+            "side": side,
+            "name": name,
+            "value": value["Value"],
+            "media_type": value.get("MediaType"),
+        }
+        for side, given in (("input", component.inputs), ("output", component.outputs))
+        for name, value in given.items()
+    ]
+
+
+def to_entity(kind: type[Entity], row: Any, without: Collection[str] = ()) -> Entity:
     """The entity of a row that `entities` selects."""
+    told = dict(zip(row._fields, row, strict=True))
     return kind(
         **{
-            name: json.loads(value) if name in _JSON else value
+            name: _loaded(told[name]) if name in _JSON else told[name]
             for name in _FIELDS[kind]
-            for value in (getattr(row, name),)
+            if name not in without
         }
     )
 
 
-def entities(kind: type[Any]) -> Select[Any]:
-    """All rows of a kind. A trial's has its experiment's name, as that one is written."""
+def _loaded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # infinite numbers and halves of characters are more than it takes
+        return json.loads(text)
+
+
+def entities(kind: type[Any], without: Collection[str] = ()) -> Select[Any]:
+    """All rows of a kind, without some columns. A trial's has its experiment's name, as that one is written."""
+    columns = [column for column in TABLES[kind].c if column.name not in without]
     if kind is Trial:
         named = trials.join(experiments, experiments.c.key == trials.c.experiment_key)
-        return select(trials, experiments.c.name.label("experiment")).select_from(named)
-    return select(TABLES[kind])
+        return select(*columns, experiments.c.name.label("experiment")).select_from(named)
+    return select(*columns)

@@ -6,8 +6,8 @@ what is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -15,11 +15,40 @@ from penstock.errors import InUse
 from penstock.job.experiments import Component, Experiment, Trial, key_of
 from penstock.job.lineage import Artifact
 from penstock.store import finding, lineage, metrics, tagging
+from penstock.store.conditions import Test
 from penstock.store.dialect import Dialect
-from penstock.store.entities import TABLES, Entity, entities, lock, parameter_rows, to_entity, to_row
-from penstock.store.finding import Condition, Order
+from penstock.store.entities import (
+    TABLES,
+    Entity,
+    artifact_rows,
+    entities,
+    lock,
+    parameter_rows,
+    to_entity,
+    to_row,
+)
+from penstock.store.finding import Order
 from penstock.store.portions import portions
-from penstock.store.tables import associations, components, experiments, members, parameters, tags, trials
+from penstock.store.tables import (
+    associations,
+    component_artifacts,
+    components,
+    experiments,
+    members,
+    parameters,
+    tags,
+    trials,
+)
+
+
+class Member(NamedTuple):
+    """What a trial tells of a component that is in it. A tuple, as its row is: a search reads thousands."""
+
+    name: str
+    arn: str
+    source: str | None
+    created_at: int
+    created_by: str | None
 
 
 class Experiments:
@@ -55,19 +84,24 @@ class Experiments:
     def find(
         self,
         kind: type[Entity],
-        conditions: Sequence[Condition],
+        tests: Sequence[Test],
         order: Order,
         limit: int | None = None,
         after: Sequence[Any] | None = None,
     ) -> tuple[list[Entity], list[Any] | None]:
-        """A page of those that fulfil all conditions (all of them without `limit`), and the place after it."""
+        """A page of those that fulfil all tests (all of them without `limit`), and the place after it."""
         with self._dialect.searching() as c:
-            return finding.find(c, kind, conditions, order, limit, after)
+            return finding.find(c, kind, tests, order, limit, after)
 
-    def count(self, kind: type[Any], conditions: Sequence[Condition]) -> int:
-        """How many fulfil all conditions."""
+    def every(self, kind: type[Entity], tests: Sequence[Test], without: Collection[str] = ()) -> list[Entity]:
+        """All that fulfil all tests, in no order, and empty what of them is named in `without`."""
         with self._dialect.searching() as c:
-            return finding.count(c, kind, conditions)
+            return list(finding.every(c, kind, tests, without))
+
+    def count(self, kind: type[Any], tests: Sequence[Test]) -> int:
+        """How many fulfil all tests."""
+        with self._dialect.searching() as c:
+            return finding.count(c, kind, tests)
 
     def change(self, kind: type[Entity], name: str, change: Callable[[Entity], Entity]) -> Entity:
         """Replace one by what `change` makes of it; nobody else changes it meanwhile.
@@ -82,7 +116,7 @@ class Experiments:
             changed = change(to_entity(kind, row))
             c.execute(update(table).where(table.c.key == key_of(name)).values(to_row(changed)))
             if isinstance(changed, Component):
-                _put_parameters(c, self._dialect, changed)
+                _put_parts(c, self._dialect, changed)
         return changed
 
     def delete(self, kind: type[Any], name: str) -> None:
@@ -144,18 +178,18 @@ class Experiments:
                     found.setdefault(component, []).append((trial, experiment))
         return found
 
-    def members(self, of: Iterable[str]) -> dict[str, list[Component]]:
+    def members(self, of: Iterable[str]) -> dict[str, list[Member]]:
         """The components of trials, by the trials' keys."""
         statement = (
-            select(components, members.c.trial)
+            select(members.c.trial, *(components.c[name] for name in Member._fields))
             .join(members, members.c.component == components.c.key)
             .order_by(members.c.trial, components.c.created_at, components.c.key)
         )
-        found: dict[str, list[Component]] = {}
+        found: dict[str, list[Member]] = {}
         with self._dialect.reader.connect() as c:
             for some in portions(of):
-                for row in c.execute(statement.where(members.c.trial.in_(some))):
-                    found.setdefault(row.trial, []).append(to_entity(Component, row))
+                for trial, *values in c.execute(statement.where(members.c.trial.in_(some))):
+                    found.setdefault(trial, []).append(Member._make(values))
         return found
 
     def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -196,17 +230,21 @@ def put(
     if c.execute(added).first() is None:
         raise InUse(f"There is {new.arn} among the {table.name} already.")
     if isinstance(new, Component):
-        _put_parameters(c, dialect, new)
+        _put_parts(c, dialect, new)
     if its_tags:
         c.execute(insert(tags), [{"arn": new.arn, "key": k, "value": v} for k, v in its_tags.items()])
 
 
-def _put_parameters(c: Connection, dialect: Dialect, component: Component) -> None:
-    """Have the rows of a component's parameters be those that it has now."""
-    c.execute(delete(parameters).where(parameters.c.component == key_of(component.name)))
-    if rows := parameter_rows(component):
-        # Of names that are the same in a database without the character 0 one is enough: searches pass them by.
-        c.execute(dialect.insert(parameters).on_conflict_do_nothing(), rows)
+def _put_parts(c: Connection, dialect: Dialect, component: Component) -> None:
+    """Have the rows of a component's parameters and artifacts be those that it has now."""
+    for table, rows in (
+        (parameters, parameter_rows(component)),
+        (component_artifacts, artifact_rows(component)),
+    ):
+        c.execute(delete(table).where(table.c.component == key_of(component.name)))
+        if rows:
+            # Of names that are the same in a database without the character 0 one is enough: searches pass them by.
+            c.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 def put_into(c: Connection, dialect: Dialect, component: str, trial: str) -> None:
@@ -225,4 +263,5 @@ def remove(c: Connection, table: Any, key: str, arn: str) -> None:
     if table is components:
         c.execute(delete(members).where(members.c.component == key))
         c.execute(delete(parameters).where(parameters.c.component == key))
+        c.execute(delete(component_artifacts).where(component_artifacts.c.component == key))
         metrics.forget(c, key)

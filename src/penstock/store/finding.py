@@ -5,49 +5,23 @@ What can't be asked so (a part of a job, say) is for the caller to judge, among 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_
 
+from penstock.store.conditions import LENDERS, Every, Test, Value, column, holds, of_name
 from penstock.store.entities import TABLES, Entity, entities, to_entity
 from penstock.store.portions import portions
-from penstock.store.tables import members, metric_summaries, parameters, tags
-
-Operator = Literal["=", "!=", ">", ">=", "<", "<=", "in", "contains", "exists", "absent"]
-#: The opposites of others: true also of what has no such value.
-_OPPOSITES: Mapping[Operator, Operator] = {"!=": "=", "absent": "exists"}
-
-
-@dataclass(frozen=True)
-class Value:
-    """Something that a row has, or several times, or not at all."""
-
-    column: str
-    of: Literal["row", "metric", "parameter", "tag", "trial", "experiment", "member"] = "row"
-    """Where the column is: in the row itself; in the summary of its metric `name`; in its parameter `name`; in its tag
-    `name`; of a component the trials that it is in, and their experiments; of a trial its members."""
-    name: str = ""
-    lower: bool = False
-    """Of a row: what is compared and sorted by is the column in lower case. For texts in ASCII."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """That a row has such a value; `!=` is the opposite of `=`, so also true of what has none.
-
-    A parameter's `either` column is `in` a pair: texts and numbers.
-    """
-
-    value: Value
-    operator: Operator
-    wanted: Any = None
 
 
 @dataclass(frozen=True)
 class Order:
-    """By a value, then by key. What has no value comes last in either direction."""
+    """By a value, then by key. What has no value comes last in either direction.
+
+    Of several trials of a component the first counts; a parameter's numbers come before its texts.
+    """
 
     value: Value
     descending: bool
@@ -56,22 +30,22 @@ class Order:
 def find(
     c: Connection,
     kind: type[Entity],
-    conditions: Sequence[Condition],
+    tests: Sequence[Test],
     order: Order,
     limit: int | None,
     after: Sequence[Any] | None,
 ) -> tuple[list[Entity], list[Any] | None]:
-    """A page of those that fulfil all conditions, and the place after it (None when there is no more).
+    """A page of those that fulfil all tests, and the place after it (None when there is no more).
 
     The place is that of the last one, its value and its key: pages stay true while others are being added.
     """
-    keys = _keys(kind, conditions, order, after)
+    keys = _keys(kind, tests, order, after)
     rows = c.execute(keys if limit is None else keys.limit(limit + 1)).all()
     page = rows if limit is None else rows[:limit]
     by_key = named(c, kind, [row.key for row in page])
     found = [by_key[row.key] for row in page if row.key in by_key]
     more = len(rows) > len(page)
-    return found, [page[-1].value, page[-1].key] if more else None
+    return found, _place(*page[-1]) if more else None
 
 
 def named(c: Connection, kind: type[Entity], keys: Iterable[str]) -> dict[str, Entity]:
@@ -83,113 +57,66 @@ def named(c: Connection, kind: type[Entity], keys: Iterable[str]) -> dict[str, E
     }
 
 
-def count(c: Connection, kind: type[Any], conditions: Sequence[Condition]) -> int:
-    """How many fulfil all conditions."""
-    table = TABLES[kind]
-    statement = select(func.count()).select_from(table).where(*_all(kind, conditions))
-    return c.execute(statement).scalar_one()
+def every(
+    c: Connection, kind: type[Entity], tests: Sequence[Test], without: Collection[str]
+) -> Iterator[Entity]:
+    """All that fulfil all tests, in no order, and empty what is named in `without`: to read it is most of the work."""
+    for row in c.execute(entities(kind, without).where(holds(kind, Every(tests)))):
+        yield to_entity(kind, row, without)
 
 
-def _keys(
-    kind: type[Any], conditions: Sequence[Condition], order: Order, after: Sequence[Any] | None
-) -> Select[Any]:
+def count(c: Connection, kind: type[Any], tests: Sequence[Test]) -> int:
+    """How many fulfil all tests."""
     table = TABLES[kind]
-    source: Any = table
-    column: ColumnElement[Any]
-    if order.value.of == "metric":
-        named = metric_summaries.c.name == order.value.name
-        source = table.outerjoin(metric_summaries, and_(metric_summaries.c.component == table.c.key, named))
-        column = metric_summaries.c[order.value.column]
-    else:
-        column = _column(table, order.value)
-    nullable = order.value.of == "metric" or bool(table.c[order.value.column].nullable)
-    where = _all(kind, conditions)
+    return c.execute(select(func.count()).select_from(table).where(holds(kind, Every(tests)))).scalar_one()
+
+
+def _keys(kind: type[Any], tests: Sequence[Test], order: Order, after: Sequence[Any] | None) -> Select[Any]:
+    key = TABLES[kind].c.key
+    source, columns, nullable = _sorted_by(kind, order.value)
+    where = [holds(kind, Every(tests))]
     if after is not None:
-        where.append(_beyond(column, table.c.key, order, after, nullable=nullable))
-    by = [column.desc(), table.c.key.desc()] if order.descending else [column.asc(), table.c.key.asc()]
+        where.append(_beyond(columns, key, order, after, nullable=nullable))
     # Only where there is none: no index has the values in that order.
-    last = [column.is_(None)] if nullable else []
-    return select(table.c.key, column.label("value")).select_from(source).where(*where).order_by(*last, *by)
+    last = [and_(*(c.is_(None) for c in columns))] if nullable else []
+    directed = [*columns, key]
+    if len(columns) == 2:
+        directed.insert(0, columns[1].is_not(None))
+    by = [c.desc() if order.descending else c.asc() for c in directed]
+    return select(key, *columns).select_from(source).where(*where).order_by(*last, *by)
+
+
+def _sorted_by(kind: type[Any], value: Value) -> tuple[Any, list[ColumnElement[Any]], bool]:
+    """From where rows with their values come; the columns of these, one of which has it; whether all may be NULL."""
+    table = TABLES[kind]
+    if value.of == "row":
+        return table, [column(table.c, value)], bool(table.c[value.column].nullable)
+    lender = LENDERS[value.of]
+    lent = lender.table.alias("sorted")
+    own = lent.c[lender.owner] == table.c[lender.by]
+    if value.of == "parent":
+        first = select(column(lent.c, value)).where(own).order_by(lent.c.trial).limit(1)
+        return table, [first.scalar_subquery()], True
+    names = ("number", "text") if value.column == "either" else (value.column,)
+    columns = [column(lent.c, replace(value, column=name)) for name in names]
+    return table.outerjoin(lent, and_(own, *of_name(lender, lent.c, value.name))), columns, True
+
+
+def _place(key: str, *values: Any) -> list[Any]:
+    return [next((value for value in values if value is not None), None), key]
 
 
 def _beyond(
-    column: Any, key: Any, order: Order, after: Sequence[Any], *, nullable: bool
+    columns: Sequence[Any], key: Any, order: Order, after: Sequence[Any], *, nullable: bool
 ) -> ColumnElement[bool]:
     value, last = after
+    none = and_(*(column.is_(None) for column in columns))
     if value is None:
-        return and_(column.is_(None), key < last if order.descending else key > last)
-    here, place = tuple_(column, key), tuple_(value, last)
-    beyond: ColumnElement[bool] = here < place if order.descending else here > place
-    return or_(beyond, column.is_(None)) if nullable else beyond
-
-
-def _all(kind: type[Any], conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
-    return [_holds(kind, condition) for condition in conditions]
-
-
-def _holds(kind: type[Any], condition: Condition) -> ColumnElement[bool]:
-    table, value = TABLES[kind], condition.value
-    if value.of == "row":
-        return _compared(_column(table, value), condition)
-    opposite = _OPPOSITES.get(condition.operator)
-    if opposite is None:
-        return _lent(table, condition)
-    return ~_lent(table, Condition(value, opposite, condition.wanted))
-
-
-def _column(table: Table, value: Value) -> ColumnElement[Any]:
-    column: ColumnElement[Any] = table.c[value.column]
-    return func.lower(column) if value.lower else column
-
-
-def _lent(table: Table, condition: Condition) -> ColumnElement[bool]:
-    """That another table lends such a value to a row."""
-    value = condition.value
-    match value.of:
-        case "metric":
-            # Looked for row by row: each has its own, by its key, and of one name there are as many as rows.
-            own = metric_summaries.alias("own")
-            of_row = own.c.component == table.c.key, own.c.name == value.name
-            return exists().where(*of_row, _compared(own.c[value.column], condition))
-        case "parameter":
-            given = parameters.alias("given")
-            of_row = given.c.component == table.c.key, given.c.name == value.name
-            return exists().where(*of_row, *_given(given.c, condition))
-        case "tag":
-            holds = tags.c.key == value.name, _compared(tags.c.value, condition)
-            return table.c.arn.in_(select(tags.c.arn).where(*holds))
-        case "member":
-            return table.c.key.in_(select(members.c.trial).where(_compared(members.c.component, condition)))
-        case _:
-            return table.c.key.in_(
-                select(members.c.component).where(_compared(members.c[value.of], condition))
-            )
-
-
-def _given(columns: Any, condition: Condition) -> list[ColumnElement[bool]]:
-    """What a parameter of the name in question must be."""
-    if condition.operator == "exists":
-        return []
-    if condition.value.column == "either":
-        texts, numbers = condition.wanted
-        return [or_(columns.text.in_(texts), columns.number.in_(numbers))]
-    return [_compared(columns[condition.value.column], condition)]
-
-
-def _compared(column: Any, condition: Condition) -> ColumnElement[bool]:
-    wanted = condition.wanted
-    compare: Mapping[str, Any] = {
-        "=": lambda: column == wanted,
-        "!=": lambda: column.is_distinct_from(wanted),
-        ">": lambda: column > wanted,
-        ">=": lambda: column >= wanted,
-        "<": lambda: column < wanted,
-        "<=": lambda: column <= wanted,
-        "in": lambda: column.in_(wanted),
-        # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
-        "contains": lambda: func.replace(column, wanted, "") != column,
-        "exists": lambda: column.is_not(None),
-        "absent": lambda: column.is_(None),
-    }
-    found: ColumnElement[bool] = compare[condition.operator]()
-    return found
+        return and_(none, key < last if order.descending else key > last)
+    number, *text = columns
+    is_text = bool(text) and isinstance(value, str)
+    here, place = tuple_(text[0] if is_text else number, key), tuple_(value, last)
+    beyond = [here < place if order.descending else here > place]
+    if text and is_text == order.descending:  # the other sort comes after it
+        beyond.append((number if is_text else text[0]).is_not(None))
+    return or_(*beyond, none) if nullable else beyond[0]

@@ -80,7 +80,7 @@ class Lineage:
             here, place = tuple_(*order), tuple_(*after)
             where.append(here < place if query.descending else here > place)
         directed = [one.desc() if query.descending else one.asc() for one in order]
-        statement = select(associations).where(*where).order_by(*directed).limit(limit + 1)
+        statement = select(*_COLUMNS).where(*where).order_by(*directed).limit(limit + 1)
         with self._dialect.reader.connect() as c:
             rows = c.execute(statement).all()
         found = [_to_association(row) for row in rows[:limit]]
@@ -98,13 +98,13 @@ class Lineage:
                     *([associations.c.destination.in_(some)] if ascending else []),
                     *([associations.c.source.in_(some)] if descending else []),
                 ]
-                statement = select(associations).where(or_(*either)).order_by(*associations.primary_key)
+                statement = select(*_COLUMNS).where(or_(*either)).order_by(*associations.primary_key)
                 found += [_to_association(row) for row in c.execute(statement)]
         return found
 
 
 _EQUAL = ("source", "destination", "source_type", "destination_type", "type")
-_FIELDS = [f.name for f in fields(Association)]
+_COLUMNS = [associations.c[f.name] for f in fields(Association)]
 
 
 def enter(c: Connection, dialect: Dialect, made: Iterable[tuple[Artifact, Association]]) -> None:
@@ -135,4 +135,4 @@ def _insert(c: Connection, dialect: Dialect, new: Association) -> bool:
 
 
 def _to_association(row: Any) -> Association:
-    return Association(**{name: getattr(row, name) for name in _FIELDS})
+    return Association(*row)

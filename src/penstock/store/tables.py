@@ -62,8 +62,8 @@ jobs = Table(
     Column("phases", Text, nullable=False),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
-    Column("failure_reason", Text),
-    Column("exit_message", Text),
+    Column("failure_reason", _key()),
+    Column("exit_message", _key()),
     # What the queue needs of a job, so that it need not read requests. A Penstock before these columns leaves them out.
     Column("owner", _key(256), nullable=False, server_default=""),
     Column("priority", Integer, nullable=False, server_default="0"),
@@ -189,7 +189,7 @@ tags = Table(
     metadata,
     Column("arn", _key(256), primary_key=True),
     Column("key", _key(128), primary_key=True),
-    Column("value", String(256), nullable=False),
+    Column("value", _key(256), nullable=False),
 )
 
 metrics = Table(
@@ -239,7 +239,7 @@ experiments = Table(
     Column("display_name", _key(120), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
-    Column("description", Text),
+    Column("description", _key()),
     Column("created_by", Text),
     Column("modified_by", Text),
     Index("experiments_by_creation", "created_at", "key"),
@@ -277,7 +277,7 @@ components = Table(
     Column("source_key", _key(256)),
     Column("run_name", _key(120)),
     Column("status", _key(16)),
-    Column("message", Text),
+    Column("message", _key()),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("parameters", Text, nullable=False),
@@ -298,8 +298,22 @@ parameters = Table(
     Column("component", _key(120), primary_key=True),
     Column("name", _key(320), primary_key=True),
     Column("number", Double),
-    Column("text", Text),
+    Column("text", _key()),
     Index("parameters_by_name", "name", "number", "component").ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,
+)
+
+# The same as in the columns of components, for who looks for components by them.
+component_artifacts = Table(
+    "component_artifacts",
+    metadata,
+    Column("component", _key(120), primary_key=True),
+    # `input` or `output`.
+    Column("side", _key(8), primary_key=True),
+    Column("name", _key(128), primary_key=True),
+    Column("value", _key(), nullable=False),
+    Column("media_type", _key(64)),
+    Index("component_artifacts_by_name", "side", "name", "component").ddl_if(dialect="postgresql"),
     sqlite_with_rowid=False,
 )
 

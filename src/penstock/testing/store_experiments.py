@@ -14,8 +14,9 @@ from penstock.errors import Conflict, InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, component_of
 from penstock.job.life import Failed, Job, Phase, Started, advance
 from penstock.job.metrics import Metric
+from penstock.store.conditions import Value
 from penstock.store.database import Store
-from penstock.store.finding import Order, Value
+from penstock.store.finding import Order
 from penstock.store.metrics import Summary
 from penstock.testing.stores import UNUSUAL, StoreBase, in_threads, new_host, new_job
 

@@ -11,8 +11,9 @@ import pytest
 
 from penstock.job.experiments import Component, Trial, key_of
 from penstock.job.metrics import Metric
+from penstock.store.conditions import Condition, Every, Operator, Same, Some, Test, Value
 from penstock.store.database import Store
-from penstock.store.finding import Condition, Operator, Order, Value
+from penstock.store.finding import Order
 from penstock.testing.store_experiments import NEWEST, OLDEST, a_component, fill
 from penstock.testing.stores import UNUSUAL, StoreBase
 
@@ -69,9 +70,9 @@ class FindingSuite(StoreBase):
             (Value("source_key"), "=", "arn:job", "d"),
             (Value("source_key"), "!=", "arn:job", "aBc"),
             (Value("status"), "!=", "Failed", "aBc"),
-            (Value("trial", "trial"), "=", "t", "aB"),
-            (Value("trial", "trial"), "!=", "t", "cd"),
-            (Value("experiment", "experiment"), "in", ["e", "f"], "aBc"),
+            (Value("trial", "parent"), "=", "t", "aB"),
+            (Value("trial", "parent"), "!=", "t", "cd"),
+            (Value("experiment", "parent"), "in", ["e", "f"], "aBc"),
             (Value("value", "tag", "k"), "=", "v", "d"),
             (Value("value", "tag", "k"), "!=", "v", "aBc"),
             (metric, ">", 1.0, "Bc"),
@@ -83,7 +84,7 @@ class FindingSuite(StoreBase):
             some, _ = store.experiments.find(Component, [condition], Order(Value("key"), descending=False))
             assert "".join(c.name for c in some) == names, condition
             assert store.experiments.count(Component, [condition]) == len(names)
-        both = [Condition(metric, ">", 1.0), Condition(Value("trial", "trial"), "=", "t")]
+        both = [Condition(metric, ">", 1.0), Condition(Value("trial", "parent"), "=", "t")]
         assert [c.name for c in store.experiments.find(Component, both, NEWEST, 9)[0]] == ["B"]
         with_a = [Condition(Value("component", "member"), "=", "a")]
         assert [t.name for t in store.experiments.find(Trial, with_a, OLDEST, 9)[0]] == ["T", "V"]
@@ -131,6 +132,65 @@ class FindingSuite(StoreBase):
         store.experiments.delete(Component, "C")
         store.experiments.add(a_component("c"), {})
         cases = [("either", "p", "in", (["0.1"], []), "B"), ("either", "p", "absent", None, "cd")]
+        check()
+
+    def test_components_are_found_and_sorted_by_their_artifacts(self, store: Store) -> None:
+        """As these are now: after they were changed, and not of what is gone."""
+        given: dict[str, dict[str, dict[str, str]]] = {
+            "a": {"i": {"Value": "s3://b/Z", "MediaType": "text/csv"}, UNUSUAL: {"Value": UNUSUAL}},
+            "B": {"i": {"Value": "s3://b/a"}, "j": {"Value": "s3://b/Z"}},
+            "c": {"i": {"Value": "é" * 2048}},
+            "d": {},
+        }
+        for name, inputs in given.items():
+            outputs = {"o": {"Value": name}} if name in "ad" else {}
+            store.experiments.add(replace(a_component(name), inputs=inputs, outputs=outputs), {})
+        value, by_key = Value("value", "input", "i"), Order(Value("key"), descending=False)
+        cases: list[tuple[Test, str]] = [
+            (Condition(value, "=", "s3://b/Z"), "a"),
+            (Condition(value, "!=", "s3://b/Z"), "Bcd"),
+            (Condition(value, "contains", "/b/"), "aB"),
+            (Condition(value, "in", ["s3://b/Z", "s3://b/a"]), "aB"),
+            (Condition(value, "absent"), "d"),
+            (Condition(Value("media_type", "input", "i"), "exists"), "a"),
+            (Condition(Value("media_type", "input", "i"), "!=", "text/csv"), "Bcd"),
+            (Condition(Value("value", "input"), "=", "s3://b/Z"), "aB"),
+            (Condition(Value("value", "output"), "exists"), "ad"),
+            (Condition(Value("value", "input", UNUSUAL), "=", UNUSUAL), "a"),
+            (Every([]), "aBcd"),
+            (Some([]), ""),
+            (Some([Condition(value, "absent"), Condition(Value("key"), "=", "b")]), "Bd"),
+            (
+                Same(
+                    "input", [Condition(Value("name", "input"), "=", "j"), Condition(value, "contains", "Z")]
+                ),
+                "B",
+            ),
+        ]
+
+        def check() -> None:
+            for test, names in cases:
+                found, _ = store.experiments.find(Component, [test], by_key)
+                assert "".join(c.name for c in found) == names, test
+                assert store.experiments.count(Component, [test]) == len(names)
+                some = store.experiments.every(Component, [test], {"inputs"})
+                assert sorted(c.name for c in some) == sorted(names)
+                assert not any(c.inputs for c in some)
+
+        check()
+        for descending, names in ((False, "aBcd"), (True, "cBad")):
+            order, after, seen = Order(value, descending), None, ""
+            while len(seen) < 4:
+                page, after = store.experiments.find(Component, [], order, 1, after)
+                seen += page[0].name
+            assert (seen, after) == (names, None)
+        store.experiments.change(Component, "b", lambda old: replace(old, inputs=given["a"]))
+        store.experiments.delete(Component, "A")
+        store.experiments.add(a_component("a"), {})
+        cases = [
+            (Condition(value, "=", "s3://b/Z"), "B"),
+            (Condition(Value("value", "output"), "exists"), "d"),
+        ]
         check()
 
     def test_a_parameter_whose_name_a_database_can_not_hold_does_no_harm(self, store: Store) -> None:

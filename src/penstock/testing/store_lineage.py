@@ -11,8 +11,9 @@ from penstock.job.experiments import Component
 from penstock.job.lineage import Artifact, Association, artifact_key
 from penstock.job.metrics import Metric
 from penstock.store import portions
+from penstock.store.conditions import Condition, Value
 from penstock.store.database import Store
-from penstock.store.finding import Condition, Order, Value
+from penstock.store.finding import Order
 from penstock.store.lineage import AssociationQuery
 from penstock.testing.store_experiments import OLDEST, a_component, a_part, fill
 from penstock.testing.stores import UNUSUAL, StoreBase, in_threads, new_job

@@ -357,6 +357,34 @@ def test_lineage_is_walked_step_by_step_as_far_as_a_page_needs(context, asked):
     assert [e["DestinationArn"] for e in edges["Edges"]] == [v["Arn"] for v in edges["Vertices"]]
 
 
+def test_what_fits_nothing_is_looked_for_in_bounded_steps(context, monkeypatch):
+    """A page may be empty then and yet have one after it; and together they show what there is, each once."""
+    monkeypatch.setattr(lineage, "_LOOKED_AT", 7)
+    image = artifact(context, "image")
+    steps = [component(context, f"c{n:02}") for n in range(20)]
+    for step in steps:
+        associate(context, image, step)
+    data = [artifact(context, f"s3://b/{n}", "Model") for n in range(3)]
+    for one in data:
+        associate(context, steps[-1], one, "Produced")
+    for filters, wanted in (
+        ({"Types": ["none"]}, []),
+        ({"Types": ["Model"]}, sorted(data)),
+        ({}, [*sorted(steps), *sorted(data)]),
+        ({"Properties": {"a": "b"}}, []),
+    ):
+        pages, following = [], {}
+        while following is not None:
+            answer = lineage.query(
+                context, {"StartArns": [image], "Filters": filters, "MaxResults": 50, **following}
+            )
+            pages.append([v["Arn"] for v in answer["Vertices"]])
+            assert len(pages[-1]) <= 7
+            following = answer["NextToken"] and {"NextToken": answer["NextToken"]}
+        assert [arn for page in pages for arn in page] == wanted
+        assert len(pages) == 4
+
+
 def test_pages_with_edges_are_those_of_a_single_walk(context):
     """Also where things of the same distance are associated with each other."""
     start = artifact(context, "s3://b/start")

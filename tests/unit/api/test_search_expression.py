@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.api.properties import elements, resolve
-from penstock.api.search_expression import check_size, compiled, visible
+from penstock.api.search_expression import check_size, compiled
 from penstock.wire import model
 from penstock.wire.faults import Fault
 
@@ -188,18 +188,6 @@ def test_contains_is_bounded_but_for_some_names():
     check_size(asked("DisplayName", "RunName"))
     with pytest.raises(Fault, match="'CONTAINS' operator usage limit of 1 exceeded"):
         check_size({"SubExpressions": [asked("RunName"), asked("Source.SourceType")]})
-
-
-def test_visibility_hides_records_whose_tag_has_another_value():
-    see = {"Key": "Tags.team", "Value": "blue"}
-    assert visible([])(RECORD)
-    assert visible([see])(RECORD)
-    assert visible([{"Key": "Tags.unknown", "Value": "x"}])(RECORD)
-    assert not visible([{"Key": "Tags.team", "Value": "red"}])(RECORD)
-    assert visible([{"Key": "Tags.team", "Value": "red"}, see])(RECORD)
-    assert not visible([see, {"Key": "Tags.a.b", "Value": "2"}])(RECORD)
-    with pytest.raises(Fault, match="must be Tags"):
-        visible([{"Key": "team", "Value": "x"}])
 
 
 def test_every_property_of_a_record_can_be_asked_for():
