@@ -34,6 +34,18 @@ class ShellEngine:
         self._folder = folder
         self._capacity = capacity
 
+    def parts(self):
+        return [self]
+
+    def machines(self):
+        return []
+
+    def want(self, waiting):
+        pass
+
+    def knows(self, handle):
+        return self.probe(handle) is not Life.NEVER_STARTED or bool(self._read(handle, "run.json", 0))
+
     def warm_up(self):
         pass
 
@@ -46,7 +58,7 @@ class ShellEngine:
     def lacking(self, wanted):
         return None
 
-    def reserve(self, job_uid, wanted) -> Reservation:
+    def reserve(self, job_uid, wanted, beside=None) -> Reservation:
         return alone(wanted, self._capacity)
 
     def cancel(self, job_uid):

@@ -34,7 +34,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_home(settings),
         *_stores(settings),
         *_interpreters(settings),
-        *(ray_checks.examine(settings) if settings.engine == "ray" else ()),
+        *(ray_checks.examine(settings) if "ray" in settings.engines else ()),
     ]
 
 

@@ -28,7 +28,7 @@ def found(monkeypatch, tmp_path):
     """What is said of a cluster with one node like `FINE`, but for what is otherwise."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "9.9")
-    settings = replace(Settings.read({"PENSTOCK_HOME": str(tmp_path)}), engine="ray", report_url=URL)
+    settings = replace(Settings.read({"PENSTOCK_HOME": str(tmp_path)}), engines=("ray",), report_url=URL)
 
     def examine(problem=None, report_url=URL, **otherwise):
         told = {"problem": problem, "nodes": [] if problem else [FINE | otherwise]}

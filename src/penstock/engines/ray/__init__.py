@@ -7,5 +7,6 @@ What runs where:
   Ray that hangs or aborts must take nothing else with it;
 - `door.py` on each node: an actor by which the node's own `LocalEngine` is reached;
 - `examine.py`, a process of `penstock doctor`: what the cluster and its nodes are like;
-- `nodes.py`: what fits on which nodes. Pure.
+- `nodes.py`: what fits on which nodes, and which are kept for whom. Pure;
+- `demand.py`: which waiting job an autoscaler is shown. Pure.
 """
