@@ -8,7 +8,7 @@ import sys
 import pytest
 from engine_runs import run_of
 
-from penstock.engines.base import Life, Remains, Reservation, alone
+from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.errors import InternalFailure
 from penstock.job.claim import Resources
 from penstock.job.events import HostEvent
@@ -24,7 +24,7 @@ setsid "$2" -P -m penstock.runner "$1" </dev/null >>runner.err 2>&1 &
 _PROBE = '[ -e "$1/lock" ] || exit 2; flock --shared --nonblock "$1/lock" true'
 _STOP = 'touch "$1/stop"; kill "$(cat "$1/pid")"'
 _PREPARE = 'umask 077; mkdir -p "$1"; cat > "$1/run.json"'
-_SWEEP = 'cd "$1" && ls -d */*'
+_RUNS = 'cd "$1" && ls -d */*'
 
 
 class ShellEngine:
@@ -38,13 +38,17 @@ class ShellEngine:
         return [self]
 
     def machines(self):
-        return []
+        jobs = {}
+        for handle in self._handles():
+            job, _, host = handle.partition("/")
+            jobs.setdefault(job, []).append(host)
+        return [Machine("shell", "", self.name, self._capacity, jobs=jobs)]
 
     def want(self, waiting):
         pass
 
     def knows(self, handle):
-        return self.probe(handle) is not Life.NEVER_STARTED or bool(self._read(handle, "run.json", 0))
+        return handle in self._handles()
 
     def warm_up(self):
         pass
@@ -93,12 +97,15 @@ class ShellEngine:
         self._shell('rm -rf -- "$1"', handle)
 
     def sweep(self, keep):
-        for handle in self._shell(_SWEEP, ".").stdout.decode().split():
+        for handle in self._handles():
             if handle not in keep and self.probe(handle) is not Life.ALIVE:
                 self.forget(handle)
 
     def tidy(self, asked):
         return {}
+
+    def _handles(self):
+        return self._shell(_RUNS, ".").stdout.decode().split()
 
     def _read(self, handle, name, start):
         return self._shell(f'tail -c +{start + 1} "$1"/{shlex.quote(name)}', handle).stdout
