@@ -1,14 +1,17 @@
 """Jobs on a Ray cluster of four simulated machines, which share nothing but a network: what is lost with one of them."""
 
+import hashlib
 import json
 import subprocess
 import sys
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from fleet import all_ended, submit
 from patience import until
-from penstock_machine import build_environment, client_on, penstock_on
+from penstock_machine import PORT, build_environment, client_on, penstock_on
 from ray_nodes import HEAD
 
 from penstock.client import record
@@ -19,6 +22,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 #: Seconds; what is lost is told after it.
 LEASE = 30
 BUCKET = "outputs"
+OBJECTS = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +170,39 @@ def test_more_instances_than_machines_share_them_and_the_log_says_so(cluster, se
     assert all("[penstock] 6 instances share 4 nodes of the cluster." in said for said in lines.values())
 
 
+def test_eight_instances_share_ten_thousand_objects_out_and_store_each_once(cluster, server, client):
+    makes = """
+import pathlib
+for n in range(OBJECTS):
+    folder = pathlib.Path("/opt/ml/processing/out", str(n % 10))
+    folder.mkdir(exist_ok=True)
+    folder.joinpath(str(n)).write_text(f"{n} " * 200)
+"""
+    copies = """
+import json, shutil
+host = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
+shutil.copytree("/opt/ml/processing/in", f"/opt/ml/processing/out/{host}")
+"""
+    begin(client, "makes", makes.replace("OBJECTS", str(OBJECTS)), 1)
+    assert all_ended(client, ["makes"], 400) == {"makes": ("Completed", None)}
+    shards = {
+        "S3Uri": f"s3://{BUCKET}/makes/",
+        "LocalPath": "/opt/ml/processing/in",
+        "S3DataType": "S3Prefix",
+        "S3InputMode": "File",
+        "S3DataDistributionType": "ShardedByS3Key",
+    }
+    begin(client, "copies", copies, 8, ProcessingInputs=[{"InputName": "in", "S3Input": shards}])
+    assert all_ended(client, ["copies"], 400) == {"copies": ("Completed", None)}
+    with client_on(cluster, HEAD, "s3", server) as s3:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="copies/")
+        found = [(*one["Key"].split("/")[1:], one["ETag"].strip('"')) for p in pages for one in p["Contents"]]
+    assert sorted((where, name, tag) for _, where, name, tag in found) == sorted(
+        (str(n % 10), str(n), hashlib.md5(f"{n} ".encode() * 200).hexdigest()) for n in range(OBJECTS)
+    )
+    assert Counter(host for host, *_ in found) == {f"algo-{n}": OBJECTS // 8 for n in range(1, 9)}
+
+
 def test_a_machine_that_lost_power_is_named_and_the_others_are_stopped_with_their_outputs(
     cluster, server, client, logged
 ):
@@ -259,6 +296,26 @@ def test_a_machine_that_is_no_node_is_told_so_where_ray_would_abort(cluster):
     assert program.returncode == 1
     assert "This machine is no node of the Ray cluster at" in said
     assert "to its client server, as in ray://HEAD:10001" in said
+
+
+def test_doctor_looks_at_all_nodes_and_at_their_way_to_the_server(cluster, server):
+    report = f"http://{cluster.address(HEAD)}:{PORT}"
+    settings = {"PENSTOCK_ENGINE": "ray", "PENSTOCK_RAY_ADDRESS": cluster.env["RAY_ADDRESS"]}
+
+    def doctor(**more):
+        command = [Path(sys.executable).with_name("penstock"), "doctor", "--json"]
+        asked = cluster.run("node2", command, {**settings, **more}, stdout=subprocess.PIPE)
+        told, _ = asked.communicate(timeout=300)
+        return {one["what"]: one for one in json.loads(told)}
+
+    found = doctor(PENSTOCK_REPORT_URL=report)
+    nodes = [f"ray node ({cluster.address(f'node{n}')})" for n in (1, 2, 3, 4)]
+    looked = ["ray", f"ray cluster ({cluster.env['RAY_ADDRESS']})", "ray token", *nodes, "way to the server"]
+    assert {what: found[what]["state"] for what in looked} == dict.fromkeys(looked, "ok")
+    cluster.cut("node3")
+    unreached = doctor(PENSTOCK_REPORT_URL=f"http://{cluster.address(HEAD)}:1")["way to the server"]
+    assert unreached["state"] == "missing"
+    assert cluster.address("node4") in unreached["text"]
 
 
 #: What Ray's autoscaler is told of gangs that wait: how many instances each has.

@@ -6,7 +6,7 @@ GET  /penstock/jobs/<name>/news?log=...&wait=...  its status and how long its lo
 GET  /penstock/queue                              what runs, what waits, and why
 GET  /penstock/nodes                              the machines, and what they bear
      /penstock/locks...                           see `locks.py`
-POST /penstock/prune                              see `prune.py`
+POST /penstock/prune, /penstock/prune/nodes       see `prune.py`
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ async def serve(
     asked = dict(parse_qsl(query.decode("latin-1")))
     if path.startswith(locks.PATH):
         return await run_in_threadpool(locks.serve, context, method, path, body)
-    if path == prune.PATH:
-        return await run_in_threadpool(prune.serve, context, method, body)
+    if path in {prune.PATH, prune.NODES}:
+        serve = prune.serve if path == prune.PATH else prune.serve_nodes
+        return await run_in_threadpool(serve, context, method, body)
     if path == "/penstock/queue":
         return await run_in_threadpool(_queue, context)
     if path == "/penstock/nodes":

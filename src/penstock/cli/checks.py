@@ -8,10 +8,11 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from penstock.cli import ray_checks
+from penstock.cli.finding import Finding
 from penstock.client import local_server
 from penstock.config import CONFIG, Settings
 from penstock.errors import ConfigurationError, JobFailure
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 
 _ROOM = 5 << 30
 _STORE_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. "weak": jobs run, but something is less than it could be."""
-
-    what: str
-    state: Literal["ok", "weak", "missing"]
-    text: str
-    remedy: str | None = None
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -46,6 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_home(settings),
         *_stores(settings),
         *_interpreters(settings),
+        *(ray_checks.examine(settings) if "ray" in settings.engines else ()),
     ]
 
 

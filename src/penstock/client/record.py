@@ -148,6 +148,16 @@ def prune(address: Address, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]
             return
 
 
+def prune_nodes(address: Address, asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Have inputs and environments go on machines other than the server's, or only be told: by the machines' addresses.
+
+    Args:
+        address: The server.
+        asked: ``inputs``, ``environments``, ``older_than`` and ``dry_run`` as for `prune`.
+    """
+    return dict(_ask(address, "POST", "/penstock/prune/nodes", json.dumps(asked).encode())["nodes"])
+
+
 def no_log(told: Mapping[str, Any]) -> str | None:
     """That a job's log is not kept any more, in words; None when it is.
 

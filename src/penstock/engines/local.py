@@ -18,8 +18,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
@@ -194,6 +195,10 @@ class LocalEngine:
         for job in self._folder.glob("*"):
             with contextlib.suppress(OSError):
                 job.rmdir()  # one whose last run could not remove it, or whose first was never made
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - as the protocol has it
+        """It has no machine but the server's own."""
+        return {}
 
 
 def _spawn(folder: Path, lock: int) -> None:

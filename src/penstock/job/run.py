@@ -107,6 +107,8 @@ class Run:
     """Seconds for which a run that has ended waits for a server to take its last words."""
     far: bool = False
     """Whether the server is on another machine."""
+    others: tuple[str, ...] = ()
+    """Where other servers of its database are, which take its reports should that one be gone; for a `far` run."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Of each host, its own among them, where they are on several machines; none: all are on this one."""
     gpus: tuple[int, ...] | None = None
@@ -149,6 +151,7 @@ class Run:
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
         data["closed_ports"] = tuple(data.get("closed_ports", ()))
+        data["others"] = tuple(data.get("others", ()))
         data["notes"] = tuple(data.get("notes", ()))
         data["gpus"] = None if data.get("gpus") is None else tuple(data["gpus"])
         data["s3"] = S3Access.from_dict(data["s3"])

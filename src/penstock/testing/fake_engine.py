@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.errors import InternalFailure
@@ -148,3 +149,7 @@ class FakeEngine:
         for handle in list(self.runs):
             if handle not in keep and self.runs[handle].life is not Life.ALIVE:
                 self.forget(handle)
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - as the protocol has it
+        """It has no machines."""
+        return {}
