@@ -255,7 +255,9 @@ def paged(context, asked, total=None):
         answer = search.search(context, {**asked, **following})
         hits = answer["TotalHits"]
         exact = hits["Relation"] == "EqualTo"
-        assert total is None or (hits["Value"] == total if exact else len(answer["Results"]) <= hits["Value"] <= total)
+        assert total is None or (
+            hits["Value"] == total if exact else len(answer["Results"]) <= hits["Value"] <= total
+        )
         seen += [r[member][f"{member}Name"] for r in answer["Results"]]
         following = answer["NextToken"] and {"NextToken": answer["NextToken"]}
     return seen
@@ -302,7 +304,8 @@ class SearchSuite:
         # However few are judged for a page, all pages together are the same.
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(search, "JUDGED", data.draw(st.integers(1, 6)))
-            patched.setattr(search, "_STEP", data.draw(st.integers(1, 4)))
+            for step in ("_STEP", "_STEP_OF_TRIALS"):
+                patched.setattr(search, step, data.draw(st.integers(1, 4)))
             assert paged(filled, asked, len(wanted)) == whole
 
     def test_the_order_of_the_database_is_that_of_the_records(self, filled):

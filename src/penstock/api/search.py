@@ -6,7 +6,9 @@ record, among what can fit: in the database's order as far as one request may go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from penstock.api import permissions
@@ -32,6 +34,8 @@ _AT_ONCE = 1000
 JUDGED = 400
 #: And so many at once, until the page is full; of trials with their components, of which they may have many, these.
 _STEP, _STEP_OF_TRIALS = 100, 10
+#: What trials tell of their components.
+_SUMMARIES = "TrialComponentSummaries"
 #: So many components of trials are judged in the time of a record.
 _COMPONENTS = 4
 
@@ -44,6 +48,16 @@ _KINDS: Mapping[str, tuple[type[Any], str]] = {
 
 #: Where a record stands in an order: its value (the first, of several; None without any), and its key.
 _Place = list[Any]
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Those that fulfil tests, in the database's order, of which these members are needed to judge the rest."""
+
+    kind: type[Any]
+    tests: Sequence[Test]
+    asked: Order
+    members: AbstractSet[str]
 
 
 def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,18 +83,19 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     asked = None if value is None else Order(value, descending)
     if asked is not None and after is not None and not _is_of(after[0], sort_by):
         raise _foreign()
-    exact = True
+    stored, exact = context.store.experiments, True
     if rest is None and asked is not None:
-        found, following = context.store.experiments.find(kind, tests, asked, size, after)
-        return _answer(member, records(context, found), following, context.store.experiments.count(kind, tests))
+        found, following = stored.find(kind, tests, asked, size, after)
+        return _answer(member, records(context, found), following, stored.count(kind, tests))
     if rest is not None and asked is not None and _are_many(context, kind, tests, rest):
-        keys, following = _walked(context, kind, tests, asked, compiled(rest, shape), _members(rest), size, after)
+        candidates = _Candidates(kind, tests, asked, _members(rest))
+        keys, following = _walked(context, candidates, compiled(rest, shape), size, after)
         total, exact = len(keys), after is None and following is None
     else:
         placed = _judged(context, kind, tests, rest, shape, by, sort_by)
         chosen, following = _page(placed, after, size, descending=descending)
         keys, total = [key for _, key in chosen], len(placed)
-    there = context.store.experiments.named(kind, keys)
+    there = stored.named(kind, keys)
     page = [there[key] for key in keys if key in there]
     return _answer(member, records(context, page), following, total, exact=exact)
 
@@ -91,43 +106,33 @@ def _members(rest: Expression | None, *more: str) -> set[str]:
     return {name.partition(".")[0].lower() for name in asked}
 
 
-def _step(members: Collection[str]) -> int:
-    return _STEP_OF_TRIALS if "trialcomponentsummaries" in members else _STEP
-
-
 def _are_many(context: Context, kind: type[Any], tests: Sequence[Test], rest: Expression) -> bool:
     """Whether more may fit than are judged for a page."""
-    step = _step(_members(rest))
-    most = JUDGED if step == _STEP else min(step, JUDGED)
+    most = min(JUDGED, _STEP_OF_TRIALS) if _SUMMARIES.lower() in _members(rest) else JUDGED
     return context.store.experiments.count(kind, tests, most + 1) > most
 
 
 def _walked(
-    context: Context,
-    kind: type[Any],
-    tests: Sequence[Test],
-    asked: Order,
-    fits: Callable[[Record], bool],
-    members: Collection[str],
-    size: int,
-    after: _Place | None,
+    context: Context, of: _Candidates, fits: Callable[[Record], bool], size: int, after: _Place | None
 ) -> tuple[list[str], _Place | None]:
-    """The keys of the first that fit after a place, and the place to go on from: `JUDGED` are looked at, or few more."""
-    places, more = context.store.experiments.places(kind, tests, asked, JUDGED, after)
+    """The keys of the first that fit after a place, and the place to go on from. Some `JUDGED` are looked at."""
+    stored, step = context.store.experiments, _STEP_OF_TRIALS if _SUMMARIES.lower() in of.members else _STEP
+    places, more = stored.places(of.kind, of.tests, of.asked, JUDGED, after)
     found: list[str] = []
-    judged, step = 0, _step(members)
+    judged = 0
     for first in range(0, len(places), step):
-        some = places[first : first + step]
-        there = context.store.experiments.named(kind, [key for _, key in some], unread(kind, members))
-        told = dict(zip(there, records(context, list(there.values()), PARTS & members), strict=True))
-        for number, place_ in enumerate(some, first + 1):
-            if place_[1] in told and fits(told[place_[1]]):
-                found.append(place_[1])
-            if len(found) == size:
-                return found, place_ if more or number < len(places) else None
-        judged += len(some) + sum(len(one.get("TrialComponentSummaries", ())) for one in told.values()) // _COMPONENTS
+        keys = [key for _, key in places[first : first + step]]
+        there = stored.named(of.kind, keys, unread(of.kind, of.members))
+        made = records(context, list(there.values()), PARTS & of.members)
+        fitting = {key for key, record in zip(there, made, strict=True) if fits(record)}
+        for number, key in enumerate(keys, first + 1):
+            if key in fitting:
+                found.append(key)
+                if len(found) == size:
+                    return found, places[number - 1] if more or number < len(places) else None
+        judged += len(keys) + sum(len(one.get(_SUMMARIES, ())) for one in made) // _COMPONENTS
         if judged >= JUDGED and first + step < len(places):
-            return found, some[-1]
+            return found, places[first + step - 1]
     return found, places[-1] if more else None
 
 
