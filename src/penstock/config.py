@@ -26,8 +26,11 @@ DEFAULT_CACHE_BYTES = 20 << 30
 #: In the home; holds what is more than a variable can say.
 CONFIG = "config.toml"
 
-#: By the engine. Where nobody sees the runner's machine, a lost one is noticed with the end of its lease.
-_RUNNER_LEASE = {"local": 600, "ray": 120}
+#: The names of all engines; the server's own machine comes first.
+ENGINES = ("local", "ray")
+
+#: Seconds; less where there are machines that nobody sees: a lost one is noticed with the end of its lease.
+_RUNNER_LEASE, _RUNNER_LEASE_FAR = 600, 120
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,12 @@ class Settings:
     """Seconds."""
     runner_lease: int
     """Seconds."""
-    engine: str
+    engines: tuple[str, ...]
+    """Their names, in the order of `ENGINES`."""
+    default_engine: str | None
+    """Of several, the one of jobs that name none; None: by their size."""
     ray_address: str
+    ray_autoscaler: bool
 
     @property
     def bucket(self) -> str:
@@ -101,7 +108,9 @@ class Settings:
         file = ConfigFile.load(home / CONFIG)
         file.expect(file.tables, (), {"s3": dict, "database": dict})
         s3, s3_buckets = _stores(env, file)
-        engine = _choice(env, "PENSTOCK_ENGINE", ("local", "ray"))
+        engines = _engines(env)
+        default = _choice(env, "PENSTOCK_DEFAULT_ENGINE", ("size", *engines))
+        lease = _RUNNER_LEASE if engines == ("local",) else _RUNNER_LEASE_FAR
         return cls(
             home=home,
             host=env.get("PENSTOCK_HOST") or "127.0.0.1",
@@ -140,9 +149,11 @@ class Settings:
             database_url=env.get("PENSTOCK_DATABASE_URL") or _database(file),
             report_url=_url(env, "PENSTOCK_REPORT_URL"),
             server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
-            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", _RUNNER_LEASE[engine], 10, 86400),
-            engine=engine,
+            runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", lease, 10, 86400),
+            engines=engines,
+            default_engine=None if default == "size" else default,
             ray_address=env.get("PENSTOCK_RAY_ADDRESS") or "auto",
+            ray_autoscaler=_flag(env, "PENSTOCK_RAY_AUTOSCALER"),
         )
 
 
@@ -199,8 +210,10 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
     "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a cluster (120) or shared database (600) ends",
-    "PENSTOCK_ENGINE": "where jobs run: `local`, this machine, or `ray`, a Ray cluster (default `local`)",
+    "PENSTOCK_ENGINE": "where jobs run: `local`, this machine, `ray`, a Ray cluster, or `local,ray` (default `local`)",
+    "PENSTOCK_DEFAULT_ENGINE": "of several, that of jobs without the tag `penstock:engine` (default `size`: by that)",
     "PENSTOCK_RAY_ADDRESS": "where the cluster is, as `ray.init` has it (default `auto`: this machine is a node of it)",
+    "PENSTOCK_RAY_AUTOSCALER": "`1`: the next job that finds no room on the cluster is shown to Ray's autoscaler",
 }
 
 
@@ -292,6 +305,15 @@ def _choice(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ConfigurationError(f"{name}={value!r} is not one of: {', '.join(allowed)}.")
     return value
+
+
+def _engines(env: Mapping[str, str]) -> tuple[str, ...]:
+    named = [name.strip() for name in (env.get("PENSTOCK_ENGINE") or ENGINES[0]).split(",")]
+    if wrong := [name for name in named if name not in ENGINES]:
+        raise ConfigurationError(
+            f"PENSTOCK_ENGINE: {wrong[0]!r} is not one of: {', '.join(ENGINES)}. Several are joined by a comma."
+        )
+    return tuple(name for name in ENGINES if name in named)
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -32,10 +32,13 @@ from penstock.config import Settings
 from penstock.data.listing import is_loopback
 from penstock.dispatch.lease import Alone
 from penstock.dispatch.loop import Dispatcher
-from penstock.dispatch.outlook import outlook
+from penstock.dispatch.outlook import nodes, outlook
+from penstock.engines.base import part_of
+from penstock.engines.choose import choice
 from penstock.engines.choose import choose as choose_engine
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.home import AlreadyServed, Home, ServerRecord
+from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.job.lock import VARIABLE
 from penstock.job.run import Run, S3Access
@@ -103,8 +106,8 @@ class _Server:
         self._endpoint = _url(shown, port)
         #: Where runners reach it.
         self._report_url = settings.report_url or self._endpoint
-        #: Whether they are on other machines.
-        self._far = settings.engine != "local"
+        #: Whether they may be on other machines.
+        self._far = settings.engines != ("local",)
         # Before anything runs: other servers of the database may not agree.
         self._shared = open_shared(settings, home, self._endpoint)
         self._store, self._logbook = self._shared.store, self._shared.logbook
@@ -119,6 +122,8 @@ class _Server:
             self._inner_endpoint = _url("127.0.0.1", self._sockets[1].getsockname()[1])
         reachable = not is_loopback(self._report_url)
         self._engine = choose_engine(settings, home, reachable, self._look_again)
+        self._choice = choice(settings)
+        self._store.assign(self._choice)
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
         self._keeper = Keeper(policy, records, settings.home, shelves, now)
@@ -147,8 +152,10 @@ class _Server:
             news=self._news,
             local_inputs=settings.local_inputs,
             signer=self._keys.access_key_id,
-            most=self._engine.capacity if settings.strict_resources else None,
+            most=self._most if settings.strict_resources else None,
+            choice=self._choice,
             queue=self._outlook,
+            nodes=lambda: nodes(self._store, self._engine, self._shared.known()),
             runner_ms=settings.runner_lease * 1000,
             server_urls=self._shared.urls,
             runtime=settings.runtime,
@@ -264,14 +271,19 @@ class _Server:
         self._dispatcher.wake()
 
     def _outlook(self) -> Mapping[str, Any]:
-        servers, hindrance = self._shared.known(), self._dispatcher.hindrance
-        return outlook(self._store, self._engine.capacity(), now(), servers, hindrance)
+        return outlook(self._store, self._engine, now(), self._shared.known(), self._dispatcher.hindrance)
+
+    def _most(self, engine: str) -> Resources:
+        """What there is for jobs that wait for an engine."""
+        part = part_of(self._engine, engine)
+        return Resources() if part is None else part.capacity()
 
     def _access(self) -> S3Access:
         """How to reach the store at this moment: it may move to other ports, and keys may be new ones."""
         return replace(self._objects.access, buckets=self._bucket_sources())
 
     def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
+        far = job.engine != "local"
         return Run(
             job_name=job.name,
             job_uid=job.uid,
@@ -281,9 +293,9 @@ class _Server:
             request=job.request,
             region=self._settings.region,
             token=token,
-            report_url=self._report_url if self._far else self._endpoint,
+            report_url=self._report_url if far else self._endpoint,
             home=str(self._settings.home),
-            s3=self._far_access(job) if self._far else self._access(),
+            s3=self._far_access(job) if far else self._access(),
             environments=str(self._settings.environments),
             cache=str(self._home.cache) if self._settings.cache_bytes else None,
             cache_bytes=self._settings.cache_bytes,
@@ -297,10 +309,10 @@ class _Server:
             strict_versions=self._settings.strict_versions,
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
-            far=self._far,
-            leased=self._far or self._shared.lease is not None,
+            far=far,
+            leased=far or self._shared.lease is not None,
             aws=self._lender.fixed(job.uid, self._report_url, _until(job))
-            if self._far
+            if far
             else self._lender.variables(job.uid, self._inner_endpoint),
         )
 

@@ -75,7 +75,7 @@ def open_shared(settings: Settings, home: Home, endpoint: str) -> Shared:
         id=home.server_id(),
         url=settings.report_url or endpoint,
         # Whose runners are on other machines shares no processes with anybody.
-        machine=here if settings.engine == "local" else f"{here} {home.server_id()}",
+        machine=here if settings.engines == ("local",) else f"{here} {home.server_id()}",
         home=str(settings.home),
         capacity=capacity(settings),
         shared=_agreed(settings, home),

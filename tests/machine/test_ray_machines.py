@@ -9,6 +9,9 @@ from patience import until
 from penstock_machine import build_environment, client_on, penstock_on
 from ray_nodes import HEAD
 
+from penstock.client import record
+from penstock.client.local_server import Address
+
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 
 #: Seconds; what is lost is told after it.
@@ -192,6 +195,91 @@ def test_a_machine_that_is_cut_off_has_ended_its_program_when_it_is_told_lost(
     assert lost not in stored(cluster, server, "cut")
     begin(client, "again", "pass")
     assert all_ended(client, ["again"]) == {"again": ("Completed", None)}
+
+
+#: What Ray's autoscaler is told of gangs that wait: how many instances each has.
+WANTED = """
+from ray._raylet import GcsClient
+from ray.autoscaler.v2.sdk import get_cluster_resource_state
+found = get_cluster_resource_state(GcsClient(address=ray.get_runtime_context().gcs_address))
+told = [
+    len(one.requests or one.bundle_selectors[0].resource_requests)
+    for one in found.pending_gang_resource_requests
+]
+"""
+
+
+def test_beside_this_machine_nodes_come_and_go_and_what_has_no_room_is_wanted(cluster, bucket):
+    cluster.kill("node4")
+    cluster.wait_for("node1", "node2", "node3")
+    settings = {
+        "PENSTOCK_ENGINE": "local,ray",
+        "PENSTOCK_CPUS": "2",
+        "PENSTOCK_MEMORY": "16G",
+        "PENSTOCK_RAY_ADDRESS": cluster.env["RAY_ADDRESS"],
+        "PENSTOCK_RAY_AUTOSCALER": "1",
+    }
+    whole = {"InstanceCount": 4, "InstanceType": "ml.m5.2xlarge", "VolumeSizeInGB": 1}
+
+    def nodes():
+        keys = json.loads((cluster.home(HEAD) / "keys.json").read_text())
+        address = Address(
+            url,
+            url,
+            "us-east-1",
+            "us-east-1",
+            "0" * 12,
+            BUCKET,
+            keys["access_key_id"],
+            keys["secret_access_key"],
+        )
+        return {(one["engine"], one["name"]): one for one in record.nodes(address)}
+
+    with (
+        penstock_on(cluster, HEAD, bucket, **settings) as url,
+        client_on(cluster, HEAD, "sagemaker", url) as client,
+    ):
+        until(lambda: len(nodes()) == 4)
+        sleep = "import time; time.sleep(600)"
+        submit(client, "near", sleep)
+        submit(client, "named", sleep, Tags=[{"Key": "penstock:engine", "Value": "ray"}])
+
+        def on():
+            return {job["name"]: engine for (engine, _), one in nodes().items() for job in one["jobs"]}
+
+        until(lambda: on() == {"near": "local", "named": "ray"})
+        for name in ("near", "named"):
+            client.stop_processing_job(ProcessingJobName=name)
+        submit(client, "gone", sleep, ProcessingResources={"ClusterConfig": whole})
+        until(lambda: cluster.drive(WANTED) == [4])
+        client.stop_processing_job(ProcessingJobName="gone")
+        until(lambda: cluster.drive(WANTED) == [])
+        assert set(all_ended(client, ["near", "named", "gone"]).values()) == {("Stopped", None)}
+        submit(client, "whole", "pass", ProcessingResources={"ClusterConfig": whole})
+        until(lambda: cluster.drive(WANTED) == [4])
+        cluster.add("node4")
+        assert all_ended(client, ["whole"]) == {"whole": ("Completed", None)}
+        assert cluster.drive(WANTED) == []
+        assert ("ray", "node4") in nodes()
+        cluster.kill("node4")
+        until(lambda: ("ray", "node4") not in nodes())
+
+
+KEPT = """
+from penstock.engines.ray.driver import Cluster
+from penstock.engines.ray.nodes import Gang
+from penstock.job.claim import Resources
+own = Cluster("kept")
+*kept, left = [node.id for node in own.nodes()]
+each = Resources(1, 1 << 30, 0, 1)
+seats = own.reserve("fits", Gang(each, 2), False, kept)
+told = [[seat.node == left for seat in seats], own.reserve("does not", Gang(each, 2), True, kept)]
+own.cancel("fits")
+"""
+
+
+def test_nodes_that_are_kept_for_one_are_given_to_nobody_else(cluster):
+    assert cluster.drive(KEPT) == [[True, True], None]
 
 
 def test_jobs_ride_out_a_restart_of_the_head(cluster, server, client, logged):

@@ -19,7 +19,7 @@ from penstock.images.contents import contents
 from penstock.images.references import is_reference
 from penstock.images.uris import parse
 from penstock.job import local_inputs, metrics
-from penstock.job.claim import PRIORITY, priority_of
+from penstock.job.claim import ENGINE, PRIORITY, Choice, Resources, priority_of
 from penstock.job.lock import VARIABLE
 
 _OUTPUTS = "processingOutputConfig.outputs"
@@ -34,6 +34,7 @@ def broken_rules(
     local: Sequence[str] = (),
     runtime: str = "sandbox",
     no_engine: Callable[[], str | None] = lambda: None,
+    choice: Choice | None = None,
 ) -> list[str]:
     """One sentence for each rule that the request breaks; empty when it is sound.
 
@@ -42,6 +43,7 @@ def broken_rules(
         local: Folders of the server's machine that may be inputs.
         runtime: Where programs run unless the request says so, see `images.kinds.in_container`.
         no_engine: Tells why no container can be run; asked only when one is wanted.
+        choice: Of the engines that the server has.
     """
     inputs = request.get("ProcessingInputs") or []
     outputs = (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
@@ -51,12 +53,12 @@ def broken_rules(
         *_size(request),
         *metrics.broken_rules(request.get("Environment") or {}),
         *(_data(inputs, outputs, local) if inputs or outputs else ()),
-        *broken_tags(request.get("Tags") or []),
+        *broken_tags(request.get("Tags") or [], choice),
     ]
 
 
-def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """The same for tags, which AddTags takes as well."""
+def broken_tags(tags: Sequence[Mapping[str, str]], choice: Choice | None = None) -> Iterator[str]:
+    """The same for tags, which AddTags takes as well; with `choice` those of a job."""
     for key in _repeated(tag["Key"] for tag in tags):
         yield f"tags: the key {key!r} is used twice."
     for tag in tags:
@@ -67,6 +69,11 @@ def broken_tags(tags: Sequence[Mapping[str, str]]) -> Iterator[str]:
                 priority_of({PRIORITY: tag["Value"]})
             except ValueError as error:
                 yield f"tags: {PRIORITY}: {error}."
+        if tag["Key"] == ENGINE and choice is not None:
+            try:
+                choice.of({ENGINE: tag["Value"]}, Resources())
+            except ValueError as error:
+                yield f"tags: {ENGINE}: {error}."
 
 
 def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.api.admission import Admission
 from penstock.api.news import News
-from penstock.job.claim import Resources
+from penstock.job.claim import Choice, Resources
 from penstock.job.life import Job
 from penstock.progress import Progress
 from penstock.retention.policy import Policy
@@ -45,10 +45,14 @@ class Context:
     """Folders of this machine that may be inputs as they lie."""
     signer: str = ""
     """Whose jobs those are that say nothing of it: the home's access key."""
-    most: Callable[[], Resources] | None = None
-    """What there is, where a job that asks for more is refused."""
+    most: Callable[[str], Resources] | None = None
+    """What an engine has to give, by its name, where a job that asks for more is refused."""
+    choice: Choice = Choice()  # noqa: RUF009 - frozen
+    """Which engine a new job waits for."""
     queue: Callable[[], Mapping[str, Any]] = _nothing_waits
     """The queue in words, as `dispatch.outlook` tells it."""
+    nodes: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    """The machines on which jobs run, as `dispatch.outlook` tells them."""
     runner_ms: int = 600_000
     """For how many milliseconds a runner may go on without word from a server, where servers share a database."""
     server_urls: Callable[[], Mapping[str, str]] = dict

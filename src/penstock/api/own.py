@@ -4,6 +4,7 @@ GET  /penstock/jobs/<name>                        the record
 GET  /penstock/jobs/<name>/outputs?after=...      a page of what it has stored
 GET  /penstock/jobs/<name>/news?log=...&wait=...  its status and how long its log is, when there is news
 GET  /penstock/queue                              what runs, what waits, and why
+GET  /penstock/nodes                              the machines, and what they bear
      /penstock/locks...                           see `locks.py`
 POST /penstock/prune                              see `prune.py`
 """
@@ -57,6 +58,8 @@ async def serve(
         return await run_in_threadpool(prune.serve, context, method, body)
     if path == "/penstock/queue":
         return await run_in_threadpool(_queue, context)
+    if path == "/penstock/nodes":
+        return await run_in_threadpool(_nodes, context)
     if not path.startswith(_JOBS):
         return None
     name, _, part = path.removeprefix(_JOBS).partition("/")
@@ -123,13 +126,31 @@ def _record(context: Context, name: str) -> Mapping[str, Any]:
         place,
         server,
         metrics.of_job(context, job),
+        _seats(context, job) if hosts and not job.phase.final else {},
     )
+
+
+def _nodes(context: Context) -> Mapping[str, Any]:
+    if context.caller is not None:
+        raise faults.access_denied("The nodes are not for jobs' own credentials.")
+    return {"nodes": context.nodes()}
 
 
 def _queue(context: Context) -> Mapping[str, Any]:
     if context.caller is not None:
         raise faults.access_denied("The queue is not for jobs' own credentials.")
     return context.queue()
+
+
+def _seats(context: Context, job: Job) -> Mapping[str, str]:
+    """On which node each instance of a job is, that has been started."""
+    return {
+        host: " ".join(filter(None, (node["name"], node["address"])))
+        for node in context.nodes()
+        for there in node["jobs"]
+        if there["name"] == job.name
+        for host in there["instances"]
+    }
 
 
 def _place(context: Context, job: Job) -> Mapping[str, Any] | None:

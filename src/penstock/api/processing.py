@@ -30,7 +30,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
     The one operation that is not plain: it waits for the disk together with others (`admission.py`).
     """
-    broken = broken_rules(params, context.local_inputs, context.runtime, context.no_engine)
+    broken = broken_rules(params, context.local_inputs, context.runtime, context.no_engine, context.choice)
     lock = None
     if VARIABLE in (params.get("Environment") or {}):
         lock, rule = await asyncio.to_thread(locks.named, context, params)
@@ -40,13 +40,15 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     if (full := context.no_room()) is not None:
         raise internal_failure(full)
     request = with_defaults(params)
-    if context.most is not None and (reason := too_large(resources_of(request), context.most())):
+    tags = {t["Key"]: t["Value"] for t in params.get("Tags") or []}
+    wanted = resources_of(request)
+    engine = context.choice.of(tags, wanted)
+    if context.most is not None and (reason := too_large(wanted, context.most(engine))):
         raise invalid(
             f"{reason} (PENSTOCK_STRICT_RESOURCES refuses it; else it would run alone on all of it.)"
         )
     at = context.clock()
     name = params["ProcessingJobName"]
-    tags = {t["Key"]: t["Value"] for t in params.get("Tags") or []}
     job = Job(
         name=name,
         uid=f"{name}-{_unique(context.invocation, name)}",
@@ -57,6 +59,7 @@ async def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         phases={Phase.QUEUED.value: at},
         owner=tags.get(OWNER) or context.signer,
         priority=priority_of(tags),
+        engine=engine,
         lock=lock,
     )
     try:

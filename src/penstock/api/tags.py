@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
+from penstock.api.checks import broken_tags
 from penstock.api.context import Context
 from penstock.api.entities import named_by_arn, tag_list, tags_of
 from penstock.api.processing import find_by_arn, no_resource
 from penstock.api.translate import invalid
 from penstock.errors import Conflict, Missing
-from penstock.job.claim import PRIORITY
+from penstock.job.claim import ENGINE, PRIORITY, resources_of
 
 #: The API reference: at most 50 tags on a resource.
 _MOST = 50
@@ -23,12 +24,15 @@ def add(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         if named := named_by_arn(context, arn):
             tags = context.store.experiments.put_tags(*named, new, _MOST)
         else:
-            tags = context.store.put_tags(find_by_arn(context, arn), new, _MOST)
+            job = find_by_arn(context, arn)
+            if broken := list(broken_tags(params["Tags"], context.choice)):
+                raise invalid(" ".join(broken))
+            tags = context.store.put_tags(job, new, _MOST)
     except (Conflict, Missing) as error:  # not there, or deleted between reading and writing
         raise no_resource(arn) from error
     if tags is None:
         raise invalid(f"A resource has at most {_MOST} tags; with these, {arn} would have more.")
-    _tell(context, new)
+    _follow(context, arn, new)
     return {"Tags": tag_list(tags)}
 
 
@@ -42,7 +46,7 @@ def list_tags(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 def delete(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Remove tags by key; keys that are not there are passed over."""
     context.store.delete_tags(_existing(context, params["ResourceArn"]), params["TagKeys"])
-    _tell(context, params["TagKeys"])
+    _follow(context, params["ResourceArn"], params["TagKeys"])
     return {}
 
 
@@ -60,7 +64,11 @@ def _existing(context: Context, arn: str) -> str:
     return find_by_arn(context, arn).arn
 
 
-def _tell(context: Context, changed: Container[str]) -> None:
-    """A job that waits may have come to its turn."""
-    if PRIORITY in changed:
+def _follow(context: Context, arn: str, changed: Container[str]) -> None:
+    """A job that waits may have to wait for another engine, and it may have come to its turn."""
+    if ENGINE in changed and named_by_arn(context, arn) is None:
+        job = find_by_arn(context, arn)
+        engine = context.choice.of(context.store.tags(job.arn), resources_of(job.request))
+        context.store.send(job, engine)
+    if PRIORITY in changed or ENGINE in changed:
         context.wake()

@@ -68,6 +68,7 @@ def record(
     place: Mapping[str, Any] | None = None,
     server: str | None = None,
     metrics: Sequence[Summary] = (),
+    nodes: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Penstock's own record of a job, richer than AWS's: phases, hosts, environments, transfers. JSON.
 
@@ -80,6 +81,7 @@ def record(
         place: Its entry of the queue; None when it has been started.
         server: Where the server is that carries it on; None when there is but one.
         metrics: What the values of its trial component's metrics come to.
+        nodes: Name and address of the machines of its hosts, while they are there.
     """
     moved = together(list(transfers.values()))
     return {
@@ -102,6 +104,7 @@ def record(
         "owner": job.owner,
         "priority": job.priority,
         "server": server,
+        "engine": job.engine or None,
         "queue": None if place is None else {name: place[name] for name in ("position", "reason")},
         "hosts": [
             {
@@ -109,6 +112,7 @@ def record(
                 "phase": h.phase.value,
                 "phases": dict(h.phases),
                 "log_stream": h.log_stream,
+                "node": (nodes or {}).get(h.name),
                 "exit_code": (h.outcome or {}).get("exit_code"),
                 "progress": transfers[h.name].to_json() if h.name in transfers else None,
                 **h.notes,

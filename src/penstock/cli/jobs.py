@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
@@ -72,8 +72,20 @@ def jobs(
 def _phases() -> dict[str, str]:
     """Where the jobs are that have not ended: in which phase, or at which place of the queue."""
     told = record.queue(local_server.ensure())
-    waiting = {one["name"]: f"queued, {units.ordinal(one['position'])}" for one in told["waiting"]}
-    return {**waiting, **{one["name"]: one["phase"] for one in told["running"]}}
+    several = _several(told)
+
+    def where(one: Mapping[str, Any], word: str) -> str:
+        return f" {word} {one['engine']}" if several and one["engine"] else ""
+
+    waiting = {
+        one["name"]: f"queued, {units.ordinal(one['position'])}{where(one, 'for')}" for one in told["waiting"]
+    }
+    return {**waiting, **{one["name"]: f"{one['phase']}{where(one, 'on')}" for one in told["running"]}}
+
+
+def _several(told: Mapping[str, Any]) -> bool:
+    """Whether there is more than one engine."""
+    return len({one["engine"] for one in told["nodes"]} | {one["engine"] for one in told["waiting"]}) > 1
 
 
 def queue(
@@ -86,15 +98,38 @@ def queue(
         show.as_json(told)
         return
     rows: list[tuple[str, ...]] = [
-        ("", one["name"], one["phase"], one["takes"], _priority(one), one["owner"], one["server"] or "", "")
+        (
+            "",
+            one["name"],
+            one["phase"],
+            one["takes"],
+            _priority(one),
+            one["owner"],
+            one["engine"],
+            one["server"] or "",
+            "",
+        )
         for one in told["running"]
     ]
     rows += [
-        (str(one["position"]), one["name"], "queued", one["asks_for"], _priority(one), one["owner"], "", one["reason"])
+        (str(one["position"]), one["name"], "queued", one["asks_for"], _priority(one), one["owner"], one["engine"], "",
+         one["reason"])
         for one in told["waiting"][:limit]
     ]  # fmt: skip
-    columns: tuple[str, ...] = ("", "NAME", "PHASE", "RESOURCES", "PRIORITY", "OWNER", "SERVER", "WAITS")
+    columns: tuple[str, ...] = (
+        "",
+        "NAME",
+        "PHASE",
+        "RESOURCES",
+        "PRIORITY",
+        "OWNER",
+        "ENGINE",
+        "SERVER",
+        "WAITS",
+    )
     if not any(one["server"] for one in told["running"]):  # there is but one
+        columns, rows = _without(columns, 7), [_without(row, 7) for row in rows]
+    if not _several(told):
         columns, rows = _without(columns, 6), [_without(row, 6) for row in rows]
     if rows:
         show.table(columns, rows)
@@ -102,12 +137,49 @@ def queue(
         show.note("Nothing runs, and nothing waits.")
     if len(told["waiting"]) > limit:
         show.note(f"{len(told['waiting']) - limit} more wait; --limit shows them.")
+    if len(told["nodes"]) > 1:
+        show.out.print()
+        _show_nodes(told["nodes"])
     free, capacity = told["free"], told["capacity"]
     show.note(
         f"free: {max(0, free['cpus'])} of {capacity['cpus']} CPUs, {units.size(max(0, free['memory_bytes']))} of "
         f"{units.size(capacity['memory_bytes'])}, {max(0, free['gpus'])} of {capacity['gpus']} GPUs, "
         f"{max(0, free['instances'])} of {capacity['instances']} instances"
     )
+
+
+def nodes(json: Json = False) -> None:
+    """Show the machines on which jobs run: what they have, what of it is taken, and by which jobs."""
+    found = record.nodes(local_server.ensure())
+    if json:
+        show.as_json(found)
+    elif found:
+        _show_nodes(found)
+    else:
+        show.note("There are no nodes. `penstock queue` says why, when a job waits for one.")
+
+
+def _show_nodes(found: Sequence[Mapping[str, Any]]) -> None:
+    rows = []
+    for one in found:
+        taken, total = one["taken"], one["total"]
+        memory = [f"{units.size(some['memory_bytes']).removesuffix(' GiB')}" for some in (taken, total)]
+        rows.append(
+            (
+                one["name"],
+                one["address"],
+                one["engine"],
+                "alive" if one["alive"] else "lost",
+                f"{taken['cpus']} of {total['cpus']}",
+                f"{memory[0]} of {units.size(total['memory_bytes'])}",
+                f"{taken['gpus']} of {total['gpus']}",
+                ", ".join(
+                    there["name"] + (f" ({len(there['instances'])})" if len(there["instances"]) > 1 else "")
+                    for there in one["jobs"]
+                ),
+            )
+        )
+    show.table(("NODE", "ADDRESS", "ENGINE", "STATE", "CPUS", "MEMORY", "GPUS", "JOBS"), rows)
 
 
 def _without(row: tuple[str, ...], place: int) -> tuple[str, ...]:
@@ -228,6 +300,7 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("status", told["status"]),
         ("queue", record.place(told) or ""),
         ("priority", _priority(told)),
+        ("engine", told.get("engine") or ""),
         ("server", told["server"] or ""),
         ("took", units.duration(ended - told["created_at"])),
         ("created", show.moment(told["created_at"])),
@@ -248,7 +321,8 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
     show.out.print()
     code = "" if host["exit_code"] is None else f", exit code {host['exit_code']}"
     if not alone:
-        show.out.print(f"[bold]{host['name']}[/]: {host['phase']}{code}")
+        node = f", on {host['node']}" if host.get("node") else ""
+        show.out.print(f"[bold]{host['name']}[/]: {host['phase']}{code}{node}")
     if host["progress"]:
         show.out.print(str(Progress.from_json(host["progress"])))
     if image := host.get("image"):

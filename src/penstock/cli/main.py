@@ -31,6 +31,7 @@ _JOBS = "Jobs"
 app.command(rich_help_panel=_JOBS, cls=running.RunCommand)(running.run)
 app.command(rich_help_panel=_JOBS)(jobs.jobs)
 app.command(rich_help_panel=_JOBS)(jobs.queue)
+app.command(rich_help_panel=_JOBS)(jobs.nodes)
 app.command(rich_help_panel=_JOBS)(jobs.describe)
 app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)

@@ -17,7 +17,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
-from penstock.job.claim import PRIORITY
+from penstock.job.claim import ENGINE, PRIORITY
 from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 from penstock.job.metrics import DEFINITIONS
 
@@ -95,6 +95,10 @@ def run(
             help="How urgent it is: of the jobs that wait, the higher starts first.", min=-100, max=100
         ),
     ] = 0,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="Where it runs, of a server's several engines: `local` or `ray`.", metavar="NAME"),
+    ] = None,
     network: Annotated[bool, typer.Option(help="Whether the script may use the network.")] = True,
     wait: Annotated[bool, typer.Option(help="Follow the log until the job has ended.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -122,7 +126,7 @@ def run(
         framework = framework or (None if image else of_lock)
     processor = _processor(
         session, _image(session, framework, image), script, source_dir, instance_type, instance_count,
-        _base_name(script), max_runtime, given, network, priority,
+        _base_name(script), max_runtime, given, network, priority, engine,
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
@@ -227,11 +231,13 @@ def _processor(
     variables: dict[str, str],
     network: bool,
     priority: int,
+    engine: str | None,
 ) -> Any:
     from penstock.network import NetworkConfig  # noqa: PLC0415
     from penstock.processing import FrameworkProcessor, ScriptProcessor  # noqa: PLC0415
     from penstock.sklearn import SKLearn  # noqa: PLC0415
 
+    tags = ((PRIORITY, priority), (ENGINE, engine))
     common: dict[str, Any] = {
         "image_uri": image,
         "command": ["bash" if script.suffix == ".sh" else "python3"],
@@ -241,7 +247,7 @@ def _processor(
         "max_runtime_in_seconds": max_runtime,
         "env": variables or None,
         "network_config": None if network else NetworkConfig(enable_network_isolation=True),
-        "tags": [{"Key": PRIORITY, "Value": str(priority)}] if priority else None,
+        "tags": [{"Key": key, "Value": str(value)} for key, value in tags if value] or None,
         "sagemaker_session": session,
     }
     if source_dir is None:

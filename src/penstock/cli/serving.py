@@ -30,7 +30,8 @@ _END_SECONDS = 30.0
 
 def serve(
     engine: Annotated[
-        str | None, typer.Option(help="Where jobs run: `local` or `ray` (PENSTOCK_ENGINE).", metavar="NAME")
+        str | None,
+        typer.Option(help="Where jobs run: `local`, `ray` or `local,ray` (PENSTOCK_ENGINE).", metavar="NAME"),
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="The Ray cluster's (PENSTOCK_RAY_ADDRESS).", metavar="ADDRESS")

@@ -41,9 +41,19 @@ def queue(address: Address) -> dict[str, Any]:
     """What runs on the server's machine, what waits and why. Raises ServerUnavailable as `fetch` does.
 
     ``capacity`` and ``free`` are what the machine has and what is left of it; ``running`` the jobs that have been
-    started, and ``waiting`` the others, the next first.
+    started, and ``waiting`` the others, the next first; ``nodes`` as `nodes` has them.
     """
     return _get(address, "/penstock/queue")
+
+
+def nodes(address: Address) -> list[dict[str, Any]]:
+    """The machines on which jobs run. Raises ServerUnavailable as `fetch` does.
+
+    Each has its ``name``, ``address`` (empty for the server's own), ``engine``, whether it is ``alive``, what it has
+    (``total``), what of that is ``taken``, and the ``jobs`` that are there with their instances.
+    """
+    found: list[dict[str, Any]] = _get(address, "/penstock/nodes")["nodes"]
+    return found
 
 
 def place(told: Mapping[str, Any]) -> str | None:

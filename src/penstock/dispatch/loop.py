@@ -12,13 +12,13 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 
 from penstock.dispatch.lease import Alone, Right
-from penstock.dispatch.schedule import PATIENCE_MS, plan, room
+from penstock.dispatch.schedule import PATIENCE_MS, in_order, plan, room
 from penstock.dispatch.settle import catch_up, moment, verdict
-from penstock.engines.base import Engine, Life
+from penstock.engines.base import Engine, Life, Reservation, part_of
 from penstock.errors import ConfigurationError, Conflict, JobFailure
 from penstock.job.claim import Claim, Resources, claim_of
 from penstock.job.events import Host, HostEvent, to_stop
@@ -73,9 +73,8 @@ class Dispatcher:
         self._tell = tell
         self._right: Right = right or Alone()
         self._by: Carrier | None = None
-        self._hindered: dict[str, str | None] = {}
-        """The waiting jobs for which the engine has no room yet, by their uids: for want of what, or None for those
-        for which it makes room."""
+        self._hindered: dict[str, tuple[str, Reservation]] = {}
+        """The waiting jobs for which an engine has no room yet, by their uids: its name, and what it says."""
         self._followed: set[str] = set()
         """The runs that were given another runner: only one each, lest what kills runners is fed for ever. A server
         that is started anew gives one more."""
@@ -98,7 +97,12 @@ class Dispatcher:
 
     def hindrance(self, claim: Claim) -> str | None:
         """What a waiting job lacks beside what others hold, in the form of `Reservation.lacking`. From any thread."""
-        return self._engine.lacking(claim.resources) or self._hindered.get(claim.uid)
+        part = part_of(self._engine, claim.engine)
+        if part is None:
+            there = " and ".join(one.name for one in self._engine.parts())
+            return f"needs the engine {claim.engine}, and this server has {there}"
+        _, said = self._hindered.get(claim.uid, ("", Reservation()))
+        return part.lacking(claim.resources) or said.lacking
 
     def close(self) -> None:
         """End after the pass under way. Runners go on."""
@@ -147,33 +151,57 @@ class Dispatcher:
         self._start_next(list(holding.values()), by)
 
     def _start_next(self, holding: list[Claim], by: Carrier) -> None:
-        """Begin what may be, until the machine is full or nothing more can be.
+        """Begin what may be, on each engine by itself."""
+        for uid, (engine, _) in list(self._hindered.items()):
+            job = self._store.job_of_uid(uid)
+            part = part_of(self._engine, "" if job is None else job.engine)
+            if job is None or job.phase is not Phase.QUEUED or part is None or part.name != engine:
+                self._engine.cancel(uid)  # it was stopped, is another server's, or waits for another engine
+                del self._hindered[uid]
+        for part in self._engine.parts():
+            self._fill(part, [one for one in holding if part_of(self._engine, one.engine) is part], by)
+
+    def _fill(self, part: Engine, holding: list[Claim], by: Carrier) -> None:
+        """Begin what may be on one engine, until its machines are full or nothing more can be.
 
         The guarded write alone decides: what the queue says of a job may be old when its turn has come.
         """
         tried: set[str] = set()
-        capacity = self._engine.capacity()
-        for uid in list(self._hindered):
-            job = self._store.job_of_uid(uid)
-            if job is None or job.phase is not Phase.QUEUED:  # it was stopped, or is another server's
-                self._engine.cancel(uid)
-                del self._hindered[uid]
+        first: Claim | None = None
+        capacity = part.capacity()
         while room(capacity, holding):
-            start = self._plan(capacity, holding, tried)
+            start = self._plan(part, capacity, holding, tried)
             if not start:
-                return
+                break
             for claim in start:
                 tried.add(claim.uid)
-                if self._try(claim, by):
+                if self._try(part, claim, by, first):
                     holding.append(claim)
+                elif first is None and self._is_kept_room_for(claim):
+                    first = claim
+        part.want(lambda: self._without_room(part, capacity, holding))
 
-    def _plan(self, capacity: Resources, holding: list[Claim], tried: Container[str]) -> list[Claim]:
+    def _is_kept_room_for(self, claim: Claim) -> bool:
+        """Whether a job has waited its time for what is free in pieces: those behind it go on, but not at its cost."""
+        _, said = self._hindered.get(claim.uid, ("", Reservation()))
+        return said.pieces and self._clock() - claim.created_at >= self._patience
+
+    def _heads(self, part: Engine, first: int) -> list[Claim]:
+        """The first few of each owner and priority that wait for an engine."""
+        return [one for one in self._store.waiting(first) if part_of(self._engine, one.engine) is part]
+
+    def _without_room(self, part: Engine, capacity: Resources, holding: Sequence[Claim]) -> Iterator[Claim]:
+        taken = {one.uid for one in holding}
+        heads = [one for one in self._heads(part, _HEADS[0]) if one.uid not in taken]
+        return in_order(capacity, holding, heads)
+
+    def _plan(
+        self, part: Engine, capacity: Resources, holding: list[Claim], tried: Container[str]
+    ) -> list[Claim]:
         """The jobs to begin now, by the first few of each owner and priority, and by more where those do not tell."""
         for first in _HEADS:
-            heads = self._store.waiting(first)
-            waiting = [
-                one for one in heads if one.uid not in tried and self._engine.lacking(one.resources) is None
-            ]
+            heads = self._heads(part, first)
+            waiting = [one for one in heads if one.uid not in tried and part.lacking(one.resources) is None]
             made = plan(capacity, holding, waiting, self._clock(), patience=self._patience)
             left = Counter(map(_line, waiting))
             left.subtract(map(_line, made.start))
@@ -183,18 +211,18 @@ class Dispatcher:
                 break  # nobody's line was at its end, as far as it was read: with all of it the plan is the same
         return made.start
 
-    def _try(self, claim: Claim, by: Carrier) -> bool:
+    def _try(self, part: Engine, claim: Claim, by: Carrier, beside: Claim | None) -> bool:
         """Begin a job whose turn it is, once the engine has room for all of its instances; whether that is taken."""
         try:
             job = self._store.job_of_uid(claim.uid)
-            if job is None or job.phase is not Phase.QUEUED:
+            if job is None or job.phase is not Phase.QUEUED or job.engine != claim.engine:
                 return False
-            reserved = self._engine.reserve(job.uid, claim.resources)
+            reserved = part.reserve(job.uid, claim.resources, beside)
             if not reserved.ready:
-                self._hindered[job.uid] = reserved.lacking
+                self._hindered[job.uid] = part.name, reserved
                 return reserved.lacking is None
             self._hindered.pop(job.uid, None)
-            return self._begin(job, by, reserved.notes)
+            return self._begin(part, replace(job, engine=part.name), by, reserved.notes)
         except Conflict:
             self.wake()
             return False  # it was stopped in this moment, or another server was quicker
@@ -218,7 +246,7 @@ class Dispatcher:
         else:
             self._swept_at = now
 
-    def _begin(self, job: Job, by: Carrier, notes: Sequence[str]) -> bool:
+    def _begin(self, part: Engine, job: Job, by: Carrier, notes: Sequence[str]) -> bool:
         """Store the intent, then start. What a crash leaves in between is found by `_carry`.
 
         Returns:
@@ -226,7 +254,7 @@ class Dispatcher:
         """
         at = self._clock()
         try:
-            hosts = self._prepare(job, at, notes)
+            hosts = self._prepare(part, job, at, notes)
         except (OSError, ConfigurationError) as error:
             words = str(error).rstrip(".")
             reason = f"InternalServerError: The job could not be started on this machine: {words}."
@@ -250,7 +278,7 @@ class Dispatcher:
             self._start(self._engine, host, by)
         return True
 
-    def _prepare(self, job: Job, at: int, notes: Sequence[str]) -> list[Host]:
+    def _prepare(self, part: Engine, job: Job, at: int, notes: Sequence[str]) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
         tokens = {name: secrets.token_urlsafe(32) for name in names}
         return [
@@ -260,7 +288,7 @@ class Dispatcher:
                 name=name,
                 token_digest=digest_of(token),
                 log_stream=f"{job.name}/{name}-{at // 1000}",
-                handle=self._engine.prepare(
+                handle=part.prepare(
                     replace(self._make_run(job, name, tuple(sorted(names)), token), notes=tuple(notes))
                 ),
             )
@@ -407,6 +435,6 @@ class Dispatcher:
         return HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
 
 
-def _line(claim: Claim) -> tuple[int, str]:
+def _line(claim: Claim) -> tuple[str, int, str]:
     """In which line a job waits."""
-    return claim.priority, claim.owner
+    return claim.engine, claim.priority, claim.owner

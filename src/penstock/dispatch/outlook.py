@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from penstock.dispatch.schedule import Wait, left, plan
+from penstock.engines.base import Engine, part_of
 from penstock.job.claim import Claim, Resources, claim_of, counted, gib, resources_of
-from penstock.job.life import ALONE
+from penstock.job.life import ALONE, Job
 from penstock.store.database import Store
 from penstock.store.servers import Entered
 
@@ -17,16 +18,16 @@ _NAMED = 3
 
 def outlook(
     store: Store,
-    capacity: Resources,
+    engine: Engine,
     now: int,
     servers: Sequence[Entered] = (),
     hindrance: Callable[[Claim], str | None] = lambda _: None,
 ) -> dict[str, Any]:
     """The whole queue as it is at this moment. JSON.
 
-    ``capacity`` and ``free`` are what the machine has and what is left of it; ``running`` are the jobs that have been
-    started, the oldest first, and ``waiting`` the others, the next first, each with its place (``position``, from 1)
-    and the ``reason`` why it waits.
+    ``capacity`` and ``free`` are what the machines have and what is left of it; ``running`` are the jobs that have been
+    started, the oldest first, and ``waiting`` the others, the next first, each with its place in the line of its
+    ``engine`` (``position``, from 1) and the ``reason`` why it waits; ``nodes`` are the machines with what they bear.
 
     Where servers share the database (`servers`, the one that is asked first), capacity and free are those of all
     machines together, whoever runs is told with the ``server`` that carries it on, and the reasons are those of the
@@ -34,59 +35,122 @@ def outlook(
     ran comes last.
     """
     begun = store.begun_jobs()
-    # That of the one that is asked may have changed since it was put on record.
-    machines = {
-        one.server.id: one.server.capacity if one is not servers[0] else capacity
-        for one in servers
-        if one.alive
-    } or {ALONE.server: capacity}
+    here = servers[0].server.id if servers else ALONE.server
+    others = {one.server.id: one.server.capacity for one in servers[1:] if one.alive}
     urls = {one.server.id: one.server.url for one in servers}
-    waiting, due, waits, reasons = list[Claim](), list[Claim](), list[Wait](), None
-    hindered = []
+    lines: dict[str, list[Claim]] = {}
+    hindered: dict[str, list[tuple[Claim, str]]] = {}
     for claim in store.waiting():
+        part = part_of(engine, claim.engine)
+        line = claim.engine if part is None else part.name
         if (why := hindrance(claim)) is not None:
-            hindered.append((claim, why))
+            hindered.setdefault(line, []).append((claim, why))
         else:
-            waiting.append(claim)
-    free = Resources()
-    for place, there in machines.items():
-        holding = [claim_of(job) for job in begun if job.place == place]
-        made = plan(there, holding, waiting, now, explain=True)
-        due += made.start
-        free += left(there, holding)
-        if reasons is None:
-            waits, reasons = made.waits, _Reasons(there, [*holding, *made.start])
-        waiting = [wait.claim for wait in made.waits]
-    assert reasons is not None
-    starting = {claim.uid for claim in due}
-    waits = [wait for wait in waits if wait.claim.uid not in starting]
+            lines.setdefault(line, []).append(claim)
+    capacity, free, takes, waiting = Resources(), Resources(), dict[str, str](), list[dict[str, Any]]()
+    due, waits, reasons = dict[str, list[Claim]](), dict[str, list[Wait]](), dict[str, _Reasons]()
+    for part in engine.parts():
+        there = part.capacity()
+        holding = [one for one in _at(begun, here) if part_of(engine, one.engine) is part]
+        made = plan(there, holding, lines.pop(part.name, []), now, explain=True)
+        due[part.name], waits[part.name] = made.start, made.waits
+        reasons[part.name] = _Reasons(there, [*holding, *made.start])
+        capacity, free = capacity + there, free + left(there, holding)
+        takes |= {one.uid: str(one.resources.of(there)) for one in holding}
+    for place, there in others.items():
+        holding = _at(begun, place)
+        made = plan(there, holding, [wait.claim for of in waits.values() for wait in of], now, explain=True)
+        elsewhere = {one.uid for one in made.start}
+        for name, of in waits.items():
+            due[name] += [wait.claim for wait in of if wait.claim.uid in elsewhere]
+            waits[name] = [wait for wait in of if wait.claim.uid not in elsewhere]
+        capacity, free = capacity + there, free + left(there, holding)
+        takes |= {one.uid: str(one.resources.of(there)) for one in holding}
+    for name in [*due, *(name for name in hindered if name not in due)]:
+        told = [
+            *((claim, "is about to start") for claim in due.get(name, ())),
+            *((wait.claim, reasons[name].of(wait)) for wait in waits.get(name, ())),
+            *hindered.get(name, ()),
+        ]
+        waiting += [
+            {**_entry(claim), "engine": name, "position": place, "reason": why}
+            for place, (claim, why) in enumerate(told, 1)
+        ]
     return {
-        "capacity": _json(sum(machines.values(), Resources())),
+        "capacity": _json(capacity),
         "free": _json(free),
         "running": [
             {
                 **_entry(claim_of(job)),
+                "engine": job.engine,
                 "phase": job.phase.value,
-                "takes": str(resources_of(job.request).of(machines.get(job.place, capacity))),
+                "takes": takes.get(job.uid) or str(resources_of(job.request)),
                 "server": urls.get(job.carrier.server),
             }
             for job in begun
         ],
-        "waiting": [
-            *(
-                {**_entry(claim), "position": place, "reason": "is about to start"}
-                for place, claim in enumerate(due, 1)
-            ),
-            *(
-                {**_entry(wait.claim), "position": place, "reason": reasons.of(wait)}
-                for place, wait in enumerate(waits, len(due) + 1)
-            ),
-            *(
-                {**_entry(claim), "position": place, "reason": why}
-                for place, (claim, why) in enumerate(hindered, len(due) + len(waits) + 1)
-            ),
-        ],
+        "waiting": waiting,
+        "nodes": _all_nodes(engine, servers, begun),
     }
+
+
+def nodes(store: Store, engine: Engine, servers: Sequence[Entered] = ()) -> list[dict[str, Any]]:
+    """The machines on which jobs may run, with what they have, what of it is taken, and the jobs there. JSON."""
+    return _all_nodes(engine, servers, store.begun_jobs())
+
+
+def _all_nodes(engine: Engine, servers: Sequence[Entered], begun: Sequence[Job]) -> list[dict[str, Any]]:
+    here = servers[0].server.id if servers else ALONE.server
+    return [*_nodes(engine, begun, here), *_servers(servers[1:], begun)]
+
+
+def _at(begun: Sequence[Job], place: str) -> list[Claim]:
+    return [claim_of(job) for job in begun if job.place == place]
+
+
+def _nodes(engine: Engine, begun: Sequence[Job], here: str) -> Iterator[dict[str, Any]]:
+    """The machines on which this server begins jobs."""
+    jobs = {job.uid: job for job in begun if job.place == here}
+    for one in engine.machines():
+        there = [(jobs[uid], names) for uid, names in sorted(one.jobs.items()) if uid in jobs]
+        ours = sum((_part(job, len(names), one.total) for job, names in there), Resources())
+        others = Resources() if one.free is None else one.total - one.free
+        # What is free on a node is known with a delay, and of others' jobs nothing else is.
+        taken = Resources(*map(max, ours.amounts, others.amounts))
+        yield {
+            "name": one.name,
+            "address": one.address,
+            "engine": one.engine,
+            "alive": one.alive,
+            "total": _json(one.total),
+            "taken": _json(taken),
+            "jobs": [{"name": job.name, "instances": sorted(names)} for job, names in there],
+        }
+
+
+def _part(job: Job, instances: int, most: Resources) -> Resources:
+    """What so many instances of a job take of a machine: all of it at the most."""
+    wanted = resources_of(job.request)
+    each = Resources(*(amount // max(1, wanted.instances) for amount in wanted.amounts))
+    return (each * instances).least(most) if most != Resources() else each * instances
+
+
+def _servers(others: Sequence[Entered], begun: Sequence[Job]) -> Iterator[dict[str, Any]]:
+    """The other servers of the database, each with its machine."""
+    for one in others:
+        there = [job for job in begun if job.place == one.server.id]
+        if one.alive or there:
+            total = one.server.capacity
+            taken = sum((claim_of(job).resources.of(total) for job in there), Resources())
+            yield {
+                "name": one.server.url,
+                "address": one.server.url,
+                "engine": "server",
+                "alive": one.alive,
+                "total": _json(total),
+                "taken": _json(taken),
+                "jobs": [{"name": job.name, "instances": []} for job in there],
+            }
 
 
 def _entry(claim: Claim) -> dict[str, Any]:

@@ -69,10 +69,8 @@ def plan(
     """
     result = Plan()
     holding = list(holding)
-    held: dict[str, Resources] = {}
+    held = _held(capacity, holding)
     free = left(capacity, holding)
-    for claim in holding:
-        held[claim.owner] = held.get(claim.owner, Resources()) + claim.resources.of(capacity)
     behind: str | None = None
     for position, claim in enumerate(_in_order(waiting, held, capacity)):
         wanted = claim.resources.of(capacity)
@@ -101,6 +99,19 @@ def left(capacity: Resources, holding: Iterable[Claim]) -> Resources:
     for claim in holding:
         free -= claim.resources.of(capacity)
     return free
+
+
+def in_order(capacity: Resources, holding: Iterable[Claim], waiting: Iterable[Claim]) -> Iterator[Claim]:
+    """Those who wait in the order of their turn, as if none were started."""
+    return _in_order(waiting, _held(capacity, holding), capacity)
+
+
+def _held(capacity: Resources, holding: Iterable[Claim]) -> dict[str, Resources]:
+    """What each owner's jobs take."""
+    held: dict[str, Resources] = {}
+    for claim in holding:
+        held[claim.owner] = held.get(claim.owner, Resources()) + claim.resources.of(capacity)
+    return held
 
 
 def _in_order(waiting: Iterable[Claim], held: dict[str, Resources], capacity: Resources) -> Iterator[Claim]:

@@ -6,12 +6,12 @@ today's server. Every implementation passes `penstock.testing.engines`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from penstock.job.claim import Resources, too_large
+from penstock.job.claim import Claim, Resources, too_large
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -37,12 +37,32 @@ class Reservation:
     being made, and the engine says when something has changed."""
     notes: tuple[str, ...] = ()
     """Lines that the log of each instance is to begin with."""
+    pieces: bool = False
+    """Whether it is `lacking` because what is free lies in pieces: enough of it can be kept free for the job."""
 
 
 def alone(wanted: Resources, capacity: Resources) -> Reservation:
     """Room on one machine, all of it for what is larger."""
     note = too_large(wanted, capacity)
     return Reservation(notes=(f"{note} It runs alone on all of it.",) if note else ())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One on which jobs may run, as people are told of it."""
+
+    name: str
+    address: str
+    """Where others reach it; empty: it is the server's own."""
+    engine: str
+    total: Resources
+    """What is given out of it."""
+    free: Resources | None = None
+    """What is left of that, to whomever the rest was given; None: the queue alone knows."""
+    jobs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The instances that are there, as job uid -> their names."""
+    alive: bool = True
+    """Whether it can be asked."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +76,23 @@ class Remains:
     """The end of the runner's own error output, to tell why it died."""
 
 
+def part_of(engine: Engine, name: str) -> Engine | None:
+    """The part that begins those jobs which wait for the engine `name`; the first for those that wait for any.
+
+    None: there is none of that name.
+    """
+    parts = engine.parts()
+    return next((part for part in parts if part.name == name), None if name else parts[0])
+
+
 class Engine(Protocol):
     """Where instances run."""
 
     name: str
+
+    def parts(self) -> Sequence[Engine]:
+        """The engines that it is made of, each with a line of waiting jobs of its own. Most are of one piece."""
+        ...
 
     def warm_up(self) -> None:
         """Make ready what takes a while. Jobs may come before it is."""
@@ -73,6 +106,10 @@ class Engine(Protocol):
         """What there is to give out on all machines together."""
         ...
 
+    def machines(self) -> Sequence[Machine]:
+        """Those machines, and what is known of them; also those out of reach on which jobs are. Answers at once."""
+        ...
+
     def lacking(self, wanted: Resources) -> str | None:
         """Why a job that wants so much could not be begun even if no other ran, in the form of `Reservation.lacking`.
 
@@ -80,10 +117,24 @@ class Engine(Protocol):
         """
         ...
 
-    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:
+    def reserve(self, job_uid: str, wanted: Resources, beside: Claim | None = None) -> Reservation:
         """Take room for all instances of a job or for none, before they are prepared. May be repeated; answers at once.
 
         It is given back when the last of its runs is forgotten, or by `cancel`.
+
+        Args:
+            job_uid: The job.
+            wanted: What its instances take together.
+            beside: A job whose turn comes before, which found room in `pieces` only and has waited its time: enough is
+                kept free for it.
+        """
+        ...
+
+    def want(self, waiting: Callable[[], Iterable[Claim]]) -> None:
+        """Those who have found no room, the next first: who can have more machines asks for them.
+
+        Args:
+            waiting: Gives them; of no use, and so not called, where there will be no more machines.
         """
         ...
 
@@ -93,6 +144,10 @@ class Engine(Protocol):
 
     def prepare(self, run: Run) -> str:
         """Make ready what `start` needs and return the handle. It depends on nothing but the run's identity."""
+        ...
+
+    def knows(self, handle: str) -> bool:
+        """Whether that run was prepared here and has not been forgotten, by whichever server of this home."""
         ...
 
     def start(self, handle: str) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from penstock import machine
-from penstock.config import Settings
+from penstock.config import ENGINES, Settings
 from penstock.engines.base import Engine
+from penstock.engines.fleet import Fleet
 from penstock.engines.local import LocalEngine
 from penstock.home import Home
-from penstock.job.claim import Resources
+from penstock.job.claim import Choice, Resources
 from penstock.runtimes.containers.sockets import let_go
 
 
 def choose(settings: Settings, home: Home, reachable: bool, changed: Callable[[], None]) -> Engine:
-    """The engine that the settings name.
+    """The engine that the settings name; several as one.
+
+    Beside them is one that they do not name any more and that still has runs: those go on.
 
     Args:
         settings: All of the user's settings.
@@ -22,12 +25,28 @@ def choose(settings: Settings, home: Home, reachable: bool, changed: Callable[[]
         reachable: Whether other machines reach it at the address that runners are told.
         changed: Called, from any thread, when a job may have room that had none.
     """
-    if settings.engine == "ray":
-        from penstock.engines.ray.engine import RayEngine  # noqa: PLC0415 - most servers have no use for it
+    folders = {"local": settings.home / "runs", "ray": settings.home / "cluster"}
 
-        folder = settings.home / "cluster"
-        return RayEngine(folder, home.server_id(), settings.ray_address, reachable, changed)
-    return LocalEngine(settings.home / "runs", let_go, capacity(settings))
+    def make(name: str) -> Engine:
+        if name == "ray":
+            from penstock.engines.ray.engine import RayEngine  # noqa: PLC0415 - most servers have no use for it
+
+            address, autoscaler = settings.ray_address, settings.ray_autoscaler
+            return RayEngine(folders[name], home.server_id(), address, reachable, changed, autoscaler)
+        return LocalEngine(folders[name], let_go, capacity(settings))
+
+    others = [
+        name for name in ENGINES if name not in settings.engines and any(folders[name].glob("*/algo-*"))
+    ]
+    parts = [make(name) for name in settings.engines]
+    if len(parts) == 1 and not others:
+        return parts[0]
+    return Fleet(parts, [make(name) for name in others])
+
+
+def choice(settings: Settings) -> Choice:
+    """Which of those engines a new job waits for."""
+    return Choice(settings.engines, settings.default_engine, capacity(settings))
 
 
 def capacity(settings: Settings) -> Resources:

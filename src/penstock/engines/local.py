@@ -14,16 +14,17 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from penstock.engines.base import Life, Remains, Reservation, alone
+from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
 from penstock.errors import InternalFailure, PenstockError
-from penstock.job.claim import Resources
+from penstock.job.claim import Claim, Resources
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -61,13 +62,27 @@ class LocalEngine:
         """As it was told."""
         return self._capacity
 
+    def parts(self) -> Sequence[LocalEngine]:
+        """It is of one piece."""
+        return (self,)
+
+    def machines(self) -> Sequence[Machine]:
+        """This one, with the runs whose folders are there."""
+        jobs: dict[str, list[str]] = {}
+        for folder in self._folder.glob("*/algo-*"):
+            jobs.setdefault(folder.parent.name, []).append(folder.name)
+        return [Machine(socket.gethostname(), "", self.name, self._capacity, jobs=jobs)]
+
     def lacking(self, wanted: Resources) -> str | None:  # noqa: ARG002 - as the protocol has it
         """Nothing: what is larger than the machine runs alone on all of it."""
         return None
 
-    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:  # noqa: ARG002
+    def reserve(self, job_uid: str, wanted: Resources, beside: Claim | None = None) -> Reservation:  # noqa: ARG002
         """All that runs here is planned by the queue, and what is planned has room."""
         return alone(wanted, self._capacity)
+
+    def want(self, waiting: Callable[[], Iterable[Claim]]) -> None:
+        """There is one machine."""
 
     def cancel(self, job_uid: str) -> None:
         """Nothing was taken."""
@@ -81,6 +96,10 @@ class LocalEngine:
         with os.fdopen(descriptor, "w") as file:
             file.write(run.to_json())
         return handle
+
+    def knows(self, handle: str) -> bool:
+        """Whether its folder is there."""
+        return (self._folder / handle).is_dir()
 
     def start(self, handle: str) -> None:
         """Start the runner with nothing of the server's but the lock."""

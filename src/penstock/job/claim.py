@@ -14,8 +14,8 @@ from typing import Any
 from penstock.job.instances import instance
 from penstock.job.life import Job
 
-#: The tags of a job that say how urgent it is, and whose.
-PRIORITY, OWNER = "penstock:priority", "penstock:owner"
+#: The tags of a job that say how urgent it is, whose, and on which engine it is to run.
+PRIORITY, OWNER, ENGINE = "penstock:priority", "penstock:owner", "penstock:engine"
 #: The highest priority; the lowest is the opposite.
 MOST = 100
 
@@ -68,6 +68,10 @@ class Resources:
             and self.instances <= room.instances
         )
 
+    def least(self, other: Resources) -> Resources:
+        """Of each the smaller amount."""
+        return Resources(*map(min, self.amounts, other.amounts))
+
     def of(self, capacity: Resources) -> Resources:
         """What it takes of a machine: all, when it is larger than that. Then nobody else has room beside it."""
         return self if self.within(capacity) else capacity
@@ -88,11 +92,45 @@ class Claim:
     resources: Resources
     created_at: int
     priority: int = 0
+    engine: str = ""
+    """As `Job.engine`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which engine a job waits for: the one that its tag names; else, where there are several, that of a setting."""
+
+    engines: tuple[str, ...] = ("local",)
+    """The names of those that a server has."""
+    default: str | None = None
+    """The setting: a name, or None for by size."""
+    here: Resources = Resources()
+    """What is given out of the server's own machine, on which runs what asks for one instance that it has room for."""
+
+    def of(self, tags: Mapping[str, str], wanted: Resources) -> str:
+        """The engine's name; empty where there is only one, so that a server with another one may take the job.
+
+        Raises:
+            ValueError: The tag names none that there is.
+        """
+        named = tags.get(ENGINE)
+        if named is not None:
+            if named not in self.engines:
+                raise ValueError(
+                    f"{named!r} is no engine of this server, which has {' and '.join(self.engines)}"
+                )
+            return named
+        if len(self.engines) == 1:
+            return ""
+        if self.default is not None:
+            return self.default
+        return self.engines[0] if wanted.instances == 1 and wanted.within(self.here) else self.engines[-1]
 
 
 def claim_of(job: Job) -> Claim:
     """What a job claims."""
-    return Claim(job.uid, job.name, job.owner, resources_of(job.request), job.created_at, job.priority)
+    wanted = resources_of(job.request)
+    return Claim(job.uid, job.name, job.owner, wanted, job.created_at, job.priority, job.engine)
 
 
 def resources_of(request: Mapping[str, Any]) -> Resources:

@@ -166,6 +166,8 @@ class Job:
     """Who carries it on, once it has been started."""
     place: str = ""
     """The server on whose machine it was started, whoever carries it on."""
+    engine: str = ""
+    """The name of the engine that it waits for, and has once it has been started; empty: whichever a server has."""
     lock: str | None = None
     """The SHA-256 of the environment's lock that it asks for; None: it asks for none."""
     logs_removed_at: int | None = None

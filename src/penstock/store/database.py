@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, select, update
 
 from penstock.errors import Conflict, Missing
-from penstock.job.claim import PRIORITY, Claim, priority_of
+from penstock.job.claim import PRIORITY, Choice, Claim, priority_of
 from penstock.job.events import Host, HostEvent
 from penstock.job.life import ALONE, Carrier, Job
 from penstock.store import (
@@ -51,7 +51,7 @@ from penstock.store.rows import (
 )
 from penstock.store.statements import Statements
 from penstock.store.stretches import Stretches
-from penstock.store.tables import ACTIVE, hosts, jobs, tags
+from penstock.store.tables import ACTIVE, QUEUED, hosts, jobs, tags
 
 
 class Store:
@@ -195,12 +195,22 @@ class Store:
         """What the jobs that have not been started claim, in any order.
 
         Args:
-            first: How many of each owner and priority, the oldest; None: all.
+            first: How many of each engine, owner and priority, the oldest; None: all.
         """
         with self._reading() as c:
             if first is None:
                 return [to_claim(r) for r in c.execute(queue.everything())]
             return [to_claim(r) for r in c.execute(self._heads, {"first": first})]
+
+    def assign(self, choice: Choice) -> None:
+        """Have all jobs that wait, wait for the engine that they would be given now: a server may have other ones."""
+        with self._engine.begin() as c:
+            c.execute(queue.assigned(choice))
+
+    def send(self, job: Job, engine: str) -> None:
+        """Have a job wait for an engine, without a move; no effect on one that has begun."""
+        with self._engine.begin() as c:
+            c.execute(update(jobs).where(jobs.c.uid == job.uid, QUEUED).values(engine=engine))
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
@@ -239,7 +249,10 @@ class Store:
         """
         move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job), **_by(by)}
         with self._cursors.write() as cursor:
-            if self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server) != 1:
+            if (
+                self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server, engine=job.engine)
+                != 1
+            ):
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             for host in new:
                 self._say.new_host.run(cursor, **host_row(host))

@@ -29,6 +29,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "logs_removed_at": job.logs_removed_at,
         "owner": job.owner,
         "priority": job.priority,
+        "engine": job.engine,
         "cpus": wanted.cpus,
         "memory": wanted.memory,
         "gpus": wanted.gpus,
@@ -93,6 +94,7 @@ def to_job(row: Any) -> Job:
         priority=row.priority,
         carrier=Carrier(row.server, row.epoch),
         place=row.place,
+        engine=row.engine,
         lock=row.lock,
         logs_removed_at=row.logs_removed_at,
     )
@@ -106,7 +108,7 @@ def carrier_row(carrier: Carrier) -> dict[str, Any]:
 def to_claim(row: Any) -> Claim:
     """The claim of a row that has the columns of one."""
     wanted = Resources(row.cpus, row.memory, row.gpus, row.instances)
-    return Claim(row.uid, row.name, row.owner, wanted, row.created_at, row.priority)
+    return Claim(row.uid, row.name, row.owner, wanted, row.created_at, row.priority, row.engine)
 
 
 def host_row(host: Host) -> dict[str, Any]:

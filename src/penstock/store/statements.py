@@ -24,8 +24,8 @@ from penstock.store.rows import HOST_MOVES, JOB_MOVES
 from penstock.store.servers import runs
 from penstock.store.tables import BEGUN, components, hosts, jobs, tags
 
-#: The columns that say who carries a job, and on whose machine it was begun.
-_CARRIER = ("server", "epoch", "place")
+#: The columns that say who carries a job, and where it was begun: on whose machine, and by which engine.
+_CARRIER = ("server", "epoch", "place", "engine")
 #: The columns of a job's trial component that follow the job.
 _FOLLOWING = ("status", "message", "started_at", "ended_at", "modified_at")
 

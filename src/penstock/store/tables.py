@@ -77,6 +77,8 @@ jobs = Table(
     Column("server", _key(32), nullable=False, server_default=""),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("place", _key(32), nullable=False, server_default=""),
+    # The engine that it waits for, and then has; empty: whichever a server has.
+    Column("engine", _key(16), nullable=False, server_default=""),
     Index("jobs_by_creation", "created_at", "name"),
     Index("jobs_by_status", "status", "created_at", "name"),
     Index("jobs_by_status_and_name", "status", "name"),
@@ -90,6 +92,7 @@ jobs = Table(
     Index("jobs_begun", "created_at", "name", sqlite_where=BEGUN, postgresql_where=BEGUN),
     Index(
         "jobs_queued",
+        "engine",
         "priority",
         "owner",
         "created_at",

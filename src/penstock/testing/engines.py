@@ -102,6 +102,25 @@ class EngineSuite:
             engine.cancel(run.job_uid)
             engine.cancel(run.job_uid)
 
+    def test_it_knows_what_it_has_prepared_and_where_that_is(
+        self, engine: Engine, short_run: Callable[[str], Run]
+    ) -> None:
+        """Until it is forgotten; by its parts, where it has some."""
+        run = short_run("algo-1")
+        assert not engine.knows(f"{run.job_uid}/{run.host}")
+        handle = prepared(engine, run)
+
+        def places() -> list[str]:
+            return [one.engine for one in engine.machines() if run.host in one.jobs.get(run.job_uid, ())]
+
+        assert [part.name for part in engine.parts() if part.knows(handle)] == places()
+        assert len(places()) == 1
+        assert engine.knows(handle)
+        engine.want(list)
+        engine.forget(handle)
+        assert not engine.knows(handle)
+        assert places() == []
+
     def test_a_sweep_keeps_the_living_and_what_is_to_be_kept(
         self, engine: Engine, long_run: Callable[[str], Run], short_run: Callable[[str], Run]
     ) -> None:

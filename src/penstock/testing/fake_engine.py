@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from penstock.engines.base import Life, Remains, Reservation, alone
+from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.errors import InternalFailure
-from penstock.job.claim import Resources
+from penstock.job.claim import Claim, Resources
 from penstock.job.events import HostEvent
 from penstock.job.run import Run
 
@@ -31,16 +31,21 @@ class FakeEngine:
     """An engine that starts nothing.
 
     Knobs: `room` is its capacity; `lacks` is what it says to be lacking for a job, by what that wants; `reservation` is
-    what it answers to all who want room; `start_error` makes every start fail; `on_start` and `on_stop` are called with
+    what it answers to all who want room; `wanted`, once it is a list, has the names of those who found none;
+    `start_error` makes every start fail; `on_start` and `on_stop` are called with
     the run that was started or asked to stop, and may change it; `runs` holds what tests look at and change.
     """
 
-    name = "fake"
-
-    def __init__(self, room: Resources = Resources(64, 1 << 40, 8, 64)) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        room: Resources = Resources(64, 1 << 40, 8, 64),  # noqa: B008 - frozen
+        name: str = "fake",
+    ) -> None:
+        self.name = name
         self.room = room
         self.lacks: Callable[[Resources], str | None] = lambda _: None
         self.reservation = Reservation()
+        self.wanted: list[str] | None = None
         self.cancelled: list[str] = []
         self.runs: dict[str, FakeRun] = {}
         self.forgotten: list[str] = []
@@ -58,13 +63,30 @@ class FakeEngine:
         """What the test has set."""
         return self.room
 
+    def parts(self) -> Sequence[FakeEngine]:
+        """It is of one piece."""
+        return (self,)
+
+    def machines(self) -> Sequence[Machine]:
+        """One, with all runs."""
+        jobs: dict[str, list[str]] = {}
+        for handle in self.runs:
+            uid, _, host = handle.partition("/")
+            jobs.setdefault(uid, []).append(host)
+        return [Machine("fake-1", "", self.name, self.room, jobs=jobs)]
+
     def lacking(self, wanted: Resources) -> str | None:
         """What the test says."""
         return self.lacks(wanted)
 
-    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:  # noqa: ARG002 - as the protocol has it
+    def reserve(self, job_uid: str, wanted: Resources, beside: Claim | None = None) -> Reservation:  # noqa: ARG002
         """What the test has set, with the notes of an engine of one machine."""
         return replace(self.reservation, notes=alone(wanted, self.room).notes)
+
+    def want(self, waiting: Callable[[], Iterable[Claim]]) -> None:
+        """Look at them, if the test does."""
+        if self.wanted is not None:
+            self.wanted = [claim.name for claim in waiting()]
 
     def cancel(self, job_uid: str) -> None:
         """Note it."""
@@ -75,6 +97,10 @@ class FakeEngine:
         handle = f"{run.job_uid}/{run.host}"
         self.runs.setdefault(handle, FakeRun(run))
         return handle
+
+    def knows(self, handle: str) -> bool:
+        """Whether it remembers the run."""
+        return handle in self.runs
 
     def start(self, handle: str) -> None:
         """Count the start, or fail as `start_error` says."""

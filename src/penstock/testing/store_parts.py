@@ -78,6 +78,16 @@ class PartsSuite(StoreBase):
         for number in range(12):
             owner, priority = ("ann", "bob", "")[number % 3], number // 6
             store.add_job(new_job(f"j{number:02}", 100 - number, owner=owner, priority=priority), {})
+            for engine in ("local", "ray"):  # each has lines of its own
+                name = f"{engine}{number:02}"
+                more = {"owner": owner, "priority": priority, "engine": engine}
+                store.add_job(new_job(name, 100 - number, **more), {})
+        others = {claim.name for claim in store.waiting(1) if claim.engine}
+        assert others == {f"{engine}{n:02}" for engine in ("local", "ray") for n in (3, 4, 5, 9, 10, 11)}
+        for name in [claim.name for claim in store.waiting() if claim.engine]:
+            job = advance(found(store, name), StopAsked(), 200)
+            store.save_job(job)
+            store.delete_job(job)
         begun = advance(found(store, "j11"), Started(), 200)
         store.add_hosts(begun, [new_host(of="j11")])
         store.save_job(advance(found(store, "j00"), StopAsked(), 200))

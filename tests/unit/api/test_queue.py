@@ -11,8 +11,9 @@ from wire_client import LENDER, WireClient
 from penstock.api import processing, tags
 from penstock.clock import now
 from penstock.dispatch.outlook import outlook
-from penstock.job.claim import Resources, claim_of
+from penstock.job.claim import Choice, Resources, claim_of
 from penstock.job.life import Started, StopAsked, advance
+from penstock.testing.fake_engine import FakeEngine
 from penstock.wire.faults import Fault
 
 MACHINE = Resources(4, 16 << 30, 0, 4)
@@ -77,8 +78,30 @@ def test_a_priority_that_changes_while_the_job_is_moved_is_kept(context):
     assert context.store.job("job").priority == 9
 
 
+def test_a_tag_sends_a_job_to_an_engine_that_the_server_has(context):
+    both = replace(context, choice=Choice(("local", "ray"), None, MACHINE))
+    words = "tags: penstock:engine: 'slurm' is no engine of this server, which has local and ray."
+    with pytest.raises(Fault, match=words) as caught:
+        create(both, tagged(engine="slurm"))
+    assert caught.value.code == "ValidationException"
+    with pytest.raises(Fault, match="'ray' is no engine of this server, which has local"):
+        create(context, tagged(engine="ray"))
+    create(both, tagged(engine="ray"))
+    create(both, request("small"))
+    assert {one.name: one.engine for one in context.store.waiting()} == {"job": "ray", "small": "local"}
+    context.woken.clear()
+    named = {"ResourceArn": context.job_arn("job")}
+    with pytest.raises(Fault, match=words):
+        tags.add(both, {**named, "Tags": [{"Key": "penstock:engine", "Value": "slurm"}]})
+    tags.delete(both, {**named, "TagKeys": ["penstock:engine"]})
+    assert context.store.job("job").engine == "local"
+    tags.add(both, {**named, "Tags": [{"Key": "penstock:engine", "Value": "ray"}]})
+    assert context.store.job("job").engine == "ray"
+    assert context.woken == [1, 1]
+
+
 def test_what_is_larger_than_the_machine_is_refused_where_that_is_said(context):
-    strict = replace(context, most=lambda: MACHINE)
+    strict = replace(context, most=lambda _: MACHINE)
     create(strict, request("fits"))
     large = {"InstanceType": "ml.g4dn.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
     with pytest.raises(Fault) as caught:
@@ -95,7 +118,7 @@ def test_what_is_larger_than_the_machine_is_refused_where_that_is_said(context):
 def client(tmp_path):
     client = WireClient(tmp_path)
     store = client.store
-    told = replace(client.context, queue=lambda: outlook(store, MACHINE, now()))
+    told = replace(client.context, queue=lambda: outlook(store, FakeEngine(MACHINE), now()))
     client.context = client.application._context = told
     yield client
     client.close()

@@ -22,9 +22,7 @@ def world(tmp_path):
 
 
 def waiting(world):
-    told = outlook(
-        world.store, world.engine.capacity(), next(world.time), hindrance=world.dispatcher.hindrance
-    )
+    told = outlook(world.store, world.engine, next(world.time), hindrance=world.dispatcher.hindrance)
     return [(one["name"], one["reason"]) for one in told["waiting"]]
 
 
@@ -43,7 +41,7 @@ def test_while_room_is_made_it_counts_as_taken_and_nothing_is_started(world):
 def test_who_is_refused_lets_others_pass_and_says_why_until_there_is_room(world):
     refused = {"a-uid"}
     reserve = world.engine.reserve
-    world.engine.reserve = lambda uid, wanted: (
+    world.engine.reserve = lambda uid, wanted, beside=None: (
         Reservation(ready=False, lacking=REFUSED) if uid in refused else reserve(uid, wanted)
     )
     world.submit("a", instances=2)

@@ -371,7 +371,7 @@ def test_the_queue_is_that_of_all_machines_and_names_who_carries(cluster):
     a.step()
     a.lease.beat()
     known = list(a.lease.known().values())
-    told = outlook(cluster.store, a.capacity, 20_000, known)
+    told = outlook(cluster.store, FakeEngine(a.capacity), 20_000, known)
     assert [(one["name"], one["server"]) for one in told["running"]] == [
         ("u", "http://a"), ("v", "http://a"), ("w", "http://a"),
     ]  # fmt: skip
@@ -379,7 +379,7 @@ def test_the_queue_is_that_of_all_machines_and_names_who_carries(cluster):
     assert [(one["name"], one["position"]) for one in told["waiting"]] == [("x", 1), ("y", 2)]
     b.lease.beat()
     a.lease.beat()
-    told = outlook(cluster.store, a.capacity, 20_000, list(a.lease.known().values()))
+    told = outlook(cluster.store, FakeEngine(a.capacity), 20_000, list(a.lease.known().values()))
     assert (told["capacity"]["instances"], told["free"]["instances"]) == (3, 0)
     assert {one["server"] for one in told["running"]} == {"http://a", "http://b"}
     cluster.report("w", outcome="succeeded")

@@ -82,7 +82,7 @@ def test_jobs_claim_what_their_instance_types_have(world):
         world.submit(name, kind="ml.m5.large")  # 2 CPUs
     world.dispatcher.step()
     assert [world.phase(n) for n in "abc"] == [Phase.PREPARING, Phase.PREPARING, Phase.QUEUED]
-    told = outlook(world.store, world.engine.room, 20_000)
+    told = outlook(world.store, world.engine, 20_000)
     assert [(one["position"], one["reason"]) for one in told["waiting"]] == [
         (1, "needs 2 CPUs, 0 of 4 are free; held by a (2 CPUs), b (2 CPUs)")
     ]

@@ -6,6 +6,7 @@ from penstock.dispatch.outlook import outlook
 from penstock.dispatch.schedule import PATIENCE_MS
 from penstock.job.claim import Resources
 from penstock.job.life import Job, Started, advance
+from penstock.testing.fake_engine import FakeEngine
 from penstock.testing.simulation.store import MemoryStore
 
 GIB = 1 << 30
@@ -26,7 +27,7 @@ def put(store, name, kind="ml.m5.large", count=1, *, at=0, begun=False, **more):
 
 
 def reasons(store, capacity=MACHINE, now=1):
-    told = outlook(store, capacity, now)
+    told = outlook(store, FakeEngine(capacity), now)
     assert [one["position"] for one in told["waiting"]] == list(range(1, len(told["waiting"]) + 1))
     return {one["name"]: one["reason"] for one in told["waiting"]}
 
@@ -86,7 +87,7 @@ def test_who_waits_behind_one_that_has_waited_long_is_told_so(store):
 
 def test_what_runs_is_told_with_what_it_takes_and_what_is_left(store):
     put(store, "a", count=2, begun=True, owner="ann", priority=3)
-    told = outlook(store, MACHINE, 1)
+    told = outlook(store, FakeEngine(MACHINE), 1)
     (running,) = told["running"]
     assert (running["name"], running["phase"], running["takes"], running["owner"], running["priority"]) == (
         "a",

@@ -14,21 +14,27 @@ def make(host, *, short):
     )
 
 
+def fake():
+    """A fake whose short runs end at once, and the long ones when they are stopped."""
+
+    def die(run):
+        run.life = Life.DEAD
+
+    def begin(run):
+        if run.run.request["short"]:
+            run.left = [HostEvent(1, "ended", 1, {"outcome": "succeeded"})]
+            run.log = b"1 hello\n"
+            die(run)
+
+    made = FakeEngine()
+    made.on_start, made.on_stop = begin, die
+    return made
+
+
 class TestFakeEngine(EngineSuite):
     @pytest.fixture
     def engine(self):
-        def die(run):
-            run.life = Life.DEAD
-
-        def begin(run):
-            if run.run.request["short"]:
-                run.left = [HostEvent(1, "ended", 1, {"outcome": "succeeded"})]
-                run.log = b"1 hello\n"
-                die(run)
-
-        made = FakeEngine()
-        made.on_start, made.on_stop = begin, die
-        return made
+        return fake()
 
     @pytest.fixture
     def long_run(self):

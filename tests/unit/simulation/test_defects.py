@@ -25,8 +25,8 @@ SEEDS = 1500
 
 def starts_before_the_intent_is_stored(patch):
     class Hasty(Dispatcher):
-        def _prepare(self, job, at, notes):
-            hosts = super()._prepare(job, at, notes)
+        def _prepare(self, part, job, at, notes):
+            hosts = super()._prepare(part, job, at, notes)
             for host in hosts:
                 self._start(self._engine, host, ALONE)
             return hosts

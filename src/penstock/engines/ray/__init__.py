@@ -6,5 +6,6 @@ What runs where:
 - `helper.py` in the server, `driver.py` at its other end: a process that holds the connection to the cluster, since a
   Ray that hangs or aborts must take nothing else with it;
 - `door.py` on each node: an actor for each instance of a job, by which the node's own `LocalEngine` is reached;
-- `nodes.py`: what fits on which nodes. Pure.
+- `nodes.py`: what fits on which nodes, and which are kept for whom. Pure;
+- `demand.py`: which waiting job an autoscaler is shown. Pure.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -48,6 +48,8 @@ class Cluster:
         self._doors: dict[str, Any] = {}
         self._unanswered: dict[str, Any] = {}
         self._reserving = Lock()
+        self._shown: str | None = None
+        """The job whose group stays though it has no room, see `show`."""
 
     def nodes(self) -> list[Node]:
         """The living nodes that take work."""
@@ -60,24 +62,25 @@ class Cluster:
                 _resources(one["Resources"]),
                 _resources(free.get(one["NodeID"], one["Resources"])),
                 one["NodeID"] == here,
+                one["NodeManagerHostname"],
             )
             for one in ray.nodes()
             if one["Alive"] and one["Resources"].get("CPU", 0) >= 1
         ]
 
-    def reserve(self, job: str, wanted: Gang, spread: bool) -> list[Seat] | str | None:
-        """Room for all instances, with a door each; a text tells why their nodes can't, None that none is free."""
+    def reserve(
+        self, job: str, wanted: Gang, spread: bool, kept: Sequence[str] = ()
+    ) -> list[Seat] | str | None:
+        """Room for all instances, with a door each; a text tells why their nodes can't, None that none is free.
+
+        On the nodes `kept`, by their ids, it is others'.
+        """
         bundle = _bundle(wanted.each)
         with self._reserving:  # one after the other: of two that ask at once, one may fit
-            try:
-                group = get_placement_group(self._name(job))
-            except ValueError:
-                strategy = "STRICT_SPREAD" if spread else "SPREAD"
-                group = placement_group(
-                    [bundle] * wanted.count, strategy=strategy, name=self._name(job), lifetime="detached"
-                )
+            group = self._group(job, wanted, spread, kept)
             if not group.wait(_PLACED):
-                remove_placement_group(group)
+                if job != self._shown:
+                    remove_placement_group(group)
                 return None
         doors = [self._open(job, index, group, bundle) for index in range(wanted.count)]
         try:
@@ -86,6 +89,30 @@ class Cluster:
             self.cancel(job)
             return _last_line(error)
         return [Seat(job, index, *where) for index, where in enumerate(found)]
+
+    def show(self, job: str, wanted: Gang, spread: bool) -> None:
+        """Have Ray know that a job wants room, which its autoscaler makes nodes for, until it is cancelled.
+
+        The room may be there at any time then: `reserve` finds it. One job at a time is shown.
+        """
+        with self._reserving:
+            self._shown = job
+            self._group(job, wanted, spread)
+
+    def _group(self, job: str, wanted: Gang, spread: bool, kept: Sequence[str] = ()) -> PlacementGroup:
+        """The placement group of a job, made where there is none."""
+        with suppress(ValueError):
+            found: PlacementGroup = get_placement_group(self._name(job))
+            return found
+        avoid = {"ray.io/node-id": f"!in({','.join(kept)})"} if kept else {}
+        made: PlacementGroup = placement_group(
+            [_bundle(wanted.each)] * wanted.count,
+            strategy="STRICT_SPREAD" if spread else "SPREAD",
+            name=self._name(job),
+            lifetime="detached",
+            bundle_label_selector=[avoid] * wanted.count if kept else None,
+        )
+        return made
 
     def cancel(self, job: str) -> None:
         """Give back a job's room. Runners that live go on."""
@@ -96,6 +123,8 @@ class Cluster:
                 self._unanswered.pop(name, None)
                 with suppress(ValueError):
                     ray.kill(ray.get_actor(name, _NAMESPACE))
+        if self._shown == job:
+            self._shown = None
         with suppress(ValueError):
             remove_placement_group(get_placement_group(self._name(job)))
 

@@ -13,18 +13,19 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.engines.base import Life, Remains, Reservation
+from penstock.engines.base import Life, Machine, Remains, Reservation
 from penstock.engines.ray import nodes as cluster
+from penstock.engines.ray.demand import Demand
 from penstock.engines.ray.helper import Helper, Unanswered
 from penstock.engines.ray.nodes import Node, Seat
 from penstock.errors import InternalFailure
-from penstock.job.claim import Resources, counted
+from penstock.job.claim import Claim, Resources, counted
 from penstock.job.run import Run
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,17 @@ class _Wish:
     at: float
     refused: str | None = None
     """Why there was none before."""
+    kept: frozenset[str] = frozenset()
+    """The nodes on which it is others'."""
+    pieces: bool = False
+    """Whether there was none before because what is free lies in pieces."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is known that there is none."""
+        return self.answer.done() and not (
+            self.answer.exception() is None and isinstance(self.answer.result(), list)
+        )
 
 
 class RayEngine:
@@ -51,7 +63,13 @@ class RayEngine:
     name = "ray"
 
     def __init__(
-        self, folder: Path, server: str, address: str, reachable: bool, changed: Callable[[], None]
+        self,
+        folder: Path,
+        server: str,
+        address: str,
+        reachable: bool,
+        changed: Callable[[], None],
+        autoscaler: bool = False,
     ) -> None:
         """An engine that knows of no nodes yet.
 
@@ -61,12 +79,18 @@ class RayEngine:
             address: The cluster's, as `ray.init` has it.
             reachable: Whether other machines reach the server where runners are told that it is.
             changed: Called, from another thread, when a job may have room that had none.
+            autoscaler: Whether there may be more nodes when Ray knows of a job that needs them.
         """
         self._folder = folder
         self._server = server
         self._address = address
         self._reachable = reachable
         self._changed = changed
+        self._demand = Demand(self._show, self._withdraw) if autoscaler else None
+        self._known: dict[str, Node] = {}
+        """All nodes that there were, by their ids."""
+        self._kept: tuple[str, frozenset[str]] = "", frozenset()
+        """The job for which nodes are kept free, and which."""
         self._helper: Helper | None = None
         self._nodes: Sequence[Node] = ()
         self._heard_at = time.monotonic()
@@ -97,6 +121,37 @@ class RayEngine:
         """Of all nodes together, as they announce it to Ray."""
         return sum((node.total for node in self._nodes), Resources())
 
+    def parts(self) -> Sequence[RayEngine]:
+        """It is of one piece."""
+        return (self,)
+
+    def machines(self) -> Sequence[Machine]:
+        """The nodes that there are, and those that are gone with instances of ours."""
+        jobs: dict[str, dict[str, list[str]]] = {}
+        addresses: dict[str, str] = {}
+        for handle in self._handles():
+            if (seat := self._seat(handle)) is not None:
+                addresses[seat.node] = seat.address
+                jobs.setdefault(seat.node, {}).setdefault(seat.job, []).append(handle.partition("/")[2])
+        found = {node.id: node for node in self._nodes}
+        gone = {
+            one: self._known.get(one, Node(one, address, Resources(), Resources()))
+            for one, address in addresses.items()
+            if one not in found
+        }
+        return [
+            Machine(
+                node.name or node.address,
+                node.address,
+                self.name,
+                node.total,
+                node.free if node.id in found else None,
+                jobs.get(node.id, {}),
+                node.id in found and self._away is None,
+            )
+            for node in sorted([*found.values(), *gone.values()], key=lambda node: (node.name, node.id))
+        ]
+
     def lacking(self, wanted: Resources) -> str | None:
         """Why a gang of instances could not be placed on the nodes that there are."""
         if self._away is not None:
@@ -108,7 +163,7 @@ class RayEngine:
             )
         return cluster.lacking(cluster.gang(wanted, self._nodes), self._nodes)
 
-    def reserve(self, job_uid: str, wanted: Resources) -> Reservation:
+    def reserve(self, job_uid: str, wanted: Resources, beside: Claim | None = None) -> Reservation:
         """Have Ray place a gang, and Penstock answer on each of its nodes."""
         if seats := self._seats(job_uid):
             return _ready(seats)
@@ -116,9 +171,9 @@ class RayEngine:
             return Reservation(ready=False)
         wish = self._wishes.get(job_uid)
         if wish is None or (wish.answer.done() and wish.refused and time.monotonic() - wish.at > _AGAIN):
-            wish = self._wishes[job_uid] = self._wish(job_uid, wanted, wish.refused if wish else None)
+            wish = self._wishes[job_uid] = self._wish(job_uid, wanted, wish, self._kept_for(beside))
         if not wish.answer.done():
-            return Reservation(ready=False, lacking=wish.refused)
+            return Reservation(ready=False, lacking=wish.refused, pieces=wish.pieces)
         try:
             found = wish.answer.result()
         except Unanswered as error:
@@ -128,12 +183,54 @@ class RayEngine:
             self._write(self._job(job_uid) / "seats", json.dumps([asdict(seat) for seat in found]))
             del self._wishes[job_uid]
             return _ready(found)
-        wish.refused = (
-            cluster.refused(wish.gang, self._nodes)
-            if found is None
-            else f"needs Penstock on its nodes: {found.rstrip('.')}"
-        )
-        return Reservation(ready=False, lacking=wish.refused)
+        wish.pieces = found is None
+        if found is None:
+            rest = [node for node in self._nodes if node.id not in wish.kept]
+            wish.refused = cluster.refused(wish.gang, rest)
+            if beside is not None and wish.kept:
+                wish.refused += (
+                    f"; {counted(len(self._nodes) - len(rest), 'node')} are kept free for {beside.name}"
+                )
+        else:
+            wish.refused = f"needs Penstock on its nodes: {found.rstrip('.')}"
+        return Reservation(ready=False, lacking=wish.refused, pieces=wish.pieces)
+
+    def want(self, waiting: Callable[[], Iterable[Claim]]) -> None:
+        """Have Ray know of one of them, where that may bring nodes."""
+        if self._demand is not None and self._away is None:
+            asked = [(one.uid, cluster.gang(one.resources, self._nodes)) for one in waiting()]
+            if self._leaving.isdisjoint(uid for uid, _ in asked):  # else it is asked again when that is done
+                self._demand.follow(asked, time.monotonic())
+
+    def _show(self, job_uid: str, gang: cluster.Gang) -> None:
+        self._ask("show", job_uid, gang, cluster.spreads(gang, self._nodes))
+
+    def _withdraw(self, job_uid: str) -> None:
+        """Unless it has got what it wanted."""
+        wish = self._wishes.get(job_uid)
+        if self._seats(job_uid) or (wish is not None and not wish.lost):
+            return
+        self._leaving.add(job_uid)
+        self._leave(job_uid)
+
+    def _leave(self, job_uid: str) -> None:
+        """Have the cluster take the room back of a job that is leaving."""
+
+        def left(_: object) -> None:
+            self._leaving.discard(job_uid)
+            self._changed()
+
+        self._ask("cancel", job_uid).add_done_callback(left)
+
+    def _kept_for(self, first: Claim | None) -> frozenset[str]:
+        """The nodes that are kept free for a job."""
+        if first is None:
+            return frozenset()
+        job_uid, before = self._kept
+        gang = cluster.gang(first.resources, self._nodes)
+        kept = cluster.keep(gang, self._nodes, before if job_uid == first.uid else frozenset())
+        self._kept = first.uid, kept
+        return kept
 
     def cancel(self, job_uid: str) -> None:
         """Remove the placement group and the doors, once it is there; on a cluster that is away, later."""
@@ -142,23 +239,20 @@ class RayEngine:
             self._leaving.add(job_uid)
         shutil.rmtree(self._job(job_uid), ignore_errors=True)
 
-        def left(_: object) -> None:
-            self._leaving.discard(job_uid)
-            self._changed()
-
-        def leave(_: object = None) -> None:
-            self._ask("cancel", job_uid).add_done_callback(left)
-
         if wish is not None:
-            wish.answer.add_done_callback(leave)
+            wish.answer.add_done_callback(lambda _: self._leave(job_uid))
         elif job_uid in self._leaving:
-            leave()
+            self._leave(job_uid)
 
     def prepare(self, run: Run) -> str:
         """Keep what the runner is to be told."""
         handle = f"{run.job_uid}/{run.host}"
         self._write(self._folder / handle, run.to_json())
         return handle
+
+    def knows(self, handle: str) -> bool:
+        """Whether it is kept what its runner is to be told."""
+        return (self._folder / handle).exists()
 
     def start(self, handle: str) -> None:
         """Start the runner on its node, with the addresses of all."""
@@ -248,19 +342,28 @@ class RayEngine:
         """Have groups removed that no job of ours has: what could not be asked for while the cluster was away."""
         groups = self._call("jobs")
         # In this order: who asks for room is among the wishes until it is in the folder.
-        known = self._leaving | set(self._wishes)
+        known = self._leaving | set(self._wishes) | (self._demand.shown() if self._demand else set())
         known |= {path.name for path in self._folder.glob("*")}
         for job_uid in groups - known:
-            self._ask("cancel", job_uid)
+            self._leaving.add(job_uid)
+            self._leave(job_uid)
 
     def _handles(self) -> set[str]:
         return {f"{path.parent.name}/{path.name}" for path in self._folder.glob("*/algo-*")}
 
-    def _wish(self, job_uid: str, wanted: Resources, refused: str | None) -> _Wish:
+    def _wish(self, job_uid: str, wanted: Resources, before: _Wish | None, kept: frozenset[str]) -> _Wish:
         gang = cluster.gang(wanted, self._nodes)
-        answer = self._ask("reserve", job_uid, gang, cluster.spreads(gang, self._nodes))
-        answer.add_done_callback(lambda _: self._changed())
-        return _Wish(answer, gang, time.monotonic(), refused)
+        rest = [node for node in self._nodes if node.id not in kept]
+        if rest:
+            answer = self._ask("reserve", job_uid, gang, cluster.spreads(gang, rest), sorted(kept))
+            answer.add_done_callback(lambda _: self._changed())
+        else:  # there is nothing to ask for
+            answer = Future()
+            answer.set_result(None)
+        wish = _Wish(answer, gang, time.monotonic(), kept=kept)
+        if before is not None:
+            wish.refused, wish.pieces = before.refused, before.pieces
+        return wish
 
     def _loop(self) -> None:
         while not self._ending.is_set():
@@ -288,6 +391,7 @@ class RayEngine:
         found = self._helper.call("nodes", timeout=_ANSWER)
         self._heard_at = time.monotonic()
         before, self._nodes = self._nodes, found
+        self._known |= {node.id: node for node in found}
         away, self._away = self._away, None
         if away is not None:
             _log.info("Jobs run on the Ray cluster at %s: %s", self._address, self.capacity())
@@ -304,6 +408,8 @@ class RayEngine:
         helper, self._helper = self._helper, None
         if helper is not None:
             helper.close()
+            if self._demand is not None:
+                self._demand.forgotten()
 
     def _ask(self, what: str, *arguments: Any) -> Future[Any]:
         helper = self._helper

@@ -21,6 +21,8 @@ class Node:
     """What of it is not given out, to whomever; known with a delay."""
     driver: bool = False
     """Whether the server's helper is on it."""
+    name: str = ""
+    """Its host name."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def gang(wanted: Resources, nodes: Sequence[Node]) -> Gang:
     each = Resources(wanted.cpus // count, wanted.memory // count, wanted.gpus // count, 1)
     if nodes and not any(each.within(node.total) for node in nodes):
         each = max(
-            (_least(each, node.total) for node in nodes), key=lambda one: (one.gpus, one.cpus, one.memory)
+            (each.least(node.total) for node in nodes), key=lambda one: (one.gpus, one.cpus, one.memory)
         )
     return Gang(each, count)
 
@@ -82,6 +84,28 @@ def refused(wanted: Gang, nodes: Sequence[Node]) -> str:
     return f"needs room for {wanted} at once, and {free} would find it on {counted(len(nodes), 'node')}"
 
 
+def keep(wanted: Gang, nodes: Sequence[Node], before: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The ids of nodes that are large enough for a gang together: those of `before`, as long as they are.
+
+    Else those that have the most room for it already. They must not change while others end there one after the other:
+    who is let onto one of them again undoes what was waited for.
+    """
+    each = wanted.each
+    large = sorted(
+        (node for node in nodes if each.within(node.total)),
+        key=lambda node: (-room(each, [node.free]), *(-amount for amount in node.free.amounts), node.id),
+    )
+
+    def enough(some: Sequence[Node]) -> bool:
+        count = len(some) if spreads(wanted, nodes) else room(each, (node.total for node in some))
+        return count >= wanted.count
+
+    kept = [node for node in large if node.id in before]
+    if len(kept) < len(before) or not enough(kept):
+        kept = next((large[:n] for n in range(len(large) + 1) if enough(large[:n])), large)
+    return frozenset(node.id for node in kept)
+
+
 def spreads(wanted: Gang, nodes: Sequence[Node]) -> bool:
     """Whether each instance can have a node of its own."""
     return sum(wanted.each.within(node.total) for node in nodes) >= wanted.count
@@ -95,7 +119,3 @@ def room(each: Resources, rooms: Iterable[Resources]) -> int:
         )
         for one in rooms
     )
-
-
-def _least(one: Resources, other: Resources) -> Resources:
-    return Resources(*(min(pair) for pair in zip(one.amounts, other.amounts, strict=True)))

@@ -56,7 +56,7 @@ _TOLD = {
     "sweep",
 }
 #: What an engine of one machine answers from memory, without anything that could fail.
-_KNOWN = {"capacity", "lacking", "reserve", "cancel"}
+_KNOWN = {"capacity", "lacking", "reserve", "cancel", "want"}
 
 
 class Life:
@@ -71,7 +71,7 @@ class Life:
         self._again = False
         store = cast("Store", Calls(self, world, world.store, "store"))
         logbook = cast("Any", Calls(self, world, world.logbook, "logbook"))
-        engine = cast("Any", Calls(self, world, world.home_of(name), "engine"))
+        engine = cast("Any", EngineCalls(self, world, world.home_of(name), "engine"))
         self.held_up = False
         self._lease = self._take_lease(store) if world.plan.servers > 1 else None
         self._dispatcher = Dispatcher(
@@ -357,6 +357,16 @@ class Calls:
             if kind == "prepare explodes":
                 raise Surprise(kind)
             raise DiskError
+
+
+class EngineCalls(Calls):
+    """That of an engine of one piece."""
+
+    name = "simulated"
+
+    def parts(self) -> tuple[EngineCalls]:
+        """Itself, so that its calls may fail as well."""
+        return (self,)
 
 
 def _shown(args: tuple[Any, ...]) -> str:

@@ -125,14 +125,14 @@ class MemoryStore:
         return [(job, self.hosts(job.uid)) for job in self.begun_jobs()]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
-        """What the jobs that have not been started claim; with `first` so many of each owner and priority."""
+        """What the jobs that have not been started claim; with `first` so many of each line."""
         claims = sorted(
             (claim_of(job) for job in self._active() if job.phase is Phase.QUEUED),
             key=lambda claim: (claim.created_at, claim.uid),
         )
-        groups: dict[tuple[int, str], list[Claim]] = {}
+        groups: dict[tuple[str, int, str], list[Claim]] = {}
         for claim in claims:
-            groups.setdefault((claim.priority, claim.owner), []).append(claim)
+            groups.setdefault((claim.engine, claim.priority, claim.owner), []).append(claim)
         return [claim for group in groups.values() for claim in group[:first]]
 
     def tags(self, arn: str) -> dict[str, str]:
