@@ -129,7 +129,6 @@ class FindingSuite(StoreBase):
                 )
                 assert "".join(c.name for c in some) == names, condition
                 assert store.experiments.count(Component, [condition]) == len(names)
-            assert (places[-1] if more else None) == after
 
         check()
         store.experiments.change(Component, "b", lambda old: replace(old, parameters=given["c"]))
