@@ -1,15 +1,16 @@
 """Jobs on a Ray cluster of simulated machines, beside what bare Ray takes for the same. As root; else it is left out.
 
 Bare Ray is what an engine can't do without: a placement group with a bundle for each instance, a detached actor with a
-name in each bundle, and the program as a process of the actor's. BENCH_RAY_JOBS says how many jobs of one instance
-there are (default 500), all at once. Penstock does the same by its API, with all that a job is besides: its record, its
-walls, its log, its reports. The seconds of processors are those of all processes on all machines, where the
-kernel counts them for a control group.
+name in each bundle, and the program as a process of the actor's. BENCH_JOBS says how many jobs of one instance there
+are (default 500); both sides have a place for eight of them at once, and take turns, some jobs at a time. Penstock does
+the same by its API, with all that a job is besides: its record, its walls, its log, its reports. The seconds of
+processors are those of all processes on all machines, where the kernel counts them for a control group.
 """
 
 import contextlib
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -18,12 +19,16 @@ from pathlib import Path
 
 from bench.table import machine, median, show
 
-JOBS = int(os.environ.get("BENCH_RAY_JOBS") or 500)
+JOBS = int(os.environ.get("BENCH_JOBS") or 500)
+#: How many of them a side does before it is the other's turn.
+TURN = 20
 NODES = 4
 PLACES = 2
 GANGS = (1, 2, 4, 8)
 CLIENTS = 8
 ROUNDS = 5
+#: Seconds for one turn of one side: longer is a fault, which is told in the place of a bench that never ends.
+PATIENCE = 300
 
 _HOST = """
 import subprocess, time
@@ -61,16 +66,16 @@ for one in hosts:
 remove_placement_group(gang)
 """
 _MANY = """
-name, count, command = arguments
+name, count, places, command = arguments
 began = time.monotonic()
-waits = {}
-for n in range(count):
-    one = group(f"{name}-{n}", 1)
-    actor = host(one, f"{name}-{n}", 0)
-    actor.begin.remote(command)
-    waits[actor.end.remote()] = actor, one
-codes = []
-while waits:
+left, waits, codes = list(range(count)), {}, []
+while left or waits:
+    while left and len(waits) < places:
+        n = left.pop()
+        one = group(f"{name}-{n}", 1)
+        actor = host(one, f"{name}-{n}", 0)
+        actor.begin.remote(command)
+        waits[actor.end.remote()] = actor, one
     (ready, *_), _ = ray.wait(list(waits))
     actor, one = waits.pop(ready)
     codes.append(ray.get(ready))
@@ -116,8 +121,8 @@ class Bare:
     def gang(self, name, count):
         return self._cluster.drive(_HOST + _GANG, name, count, _PROGRAM)
 
-    def many(self, count):
-        return self._cluster.drive(_HOST + _MANY, "many", count, _PROGRAM)
+    def many(self, name, count):
+        return self._cluster.drive(_HOST + _MANY, name, count, NODES * PLACES, _PROGRAM)
 
 
 class Penstock:
@@ -137,11 +142,11 @@ class Penstock:
         assert len(lines) == count
         return max(float(at) for _, at in lines) - began
 
-    def many(self, count):
+    def many(self, name, count):
         began = time.monotonic()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(lambda n: self._create(f"many-{n}", 1), range(count)))
-        self._wait("many-", count)
+            list(pool.map(lambda n: self._create(f"{name}-{n}", 1), range(count)))
+        self._wait(name, count)
         return time.monotonic() - began
 
     def _create(self, name, count):
@@ -150,15 +155,14 @@ class Penstock:
         submit(self._jobs, name, _CODE, **of_instances(count))
 
     def _wait(self, name, count):
-        """Until so many jobs with that in their names have completed."""
-        pages = self._jobs.get_paginator("list_processing_jobs")
-        while True:
-            found = [j for p in pages.paginate(NameContains=name) for j in p["ProcessingJobSummaries"]]
-            states = [job["ProcessingJobStatus"] for job in found]
-            assert not {"Failed", "Stopped"} & set(states)
-            if states.count("Completed") == count:
-                return
+        """Until the jobs with that in their names have ended, which must be so many, and Completed."""
+        while self._named(name, StatusEquals="InProgress", MaxResults=1):
             time.sleep(0.1)
+        assert len(self._named(name, StatusEquals="Completed", MaxResults=100)) == count
+
+    def _named(self, name, **which):
+        found = self._jobs.list_processing_jobs(NameContains=name, **which)
+        return found["ProcessingJobSummaries"]
 
 
 @contextlib.contextmanager
@@ -196,7 +200,8 @@ def show_gangs(sides):
     for turn in range(ROUNDS):
         for n in GANGS:
             for side, what in sides.items():
-                times[side][n].append(what.gang(f"gang-{n}-{turn}", n))
+                with in_time(f"{side}, a gang of {n}"):
+                    times[side][n].append(what.gang(f"gang-{n}-{turn}", n))
     show(
         f"From the wish to the first line of the last instance (s, median of {ROUNDS}, and range; {machine()})",
         ("instances", *map(str, GANGS)),
@@ -208,17 +213,45 @@ def show_gangs(sides):
 
 
 def show_many(sides, spent):
-    rows = []
-    for side, what in sides.items():
-        before = spent()
-        seconds = what.many(JOBS)
-        work = (spent() - before) / JOBS
-        rows.append((side, f"{seconds:.1f} s", f"{seconds / JOBS * 1000:.0f} ms", f"{work:.2f}"))
+    seconds, work = dict.fromkeys(sides, 0.0), dict.fromkeys(sides, 0.0)
+    for first in range(0, JOBS, TURN):
+        for side, what in sides.items():
+            before = spent()
+            with in_time(f"{side}, from job {first} on"):
+                seconds[side] += what.many(f"many-{first}", min(TURN, JOBS - first))
+            work[side] += spent() - before
+    bare = next(iter(sides))
     show(
-        f"{JOBS:,} jobs of one instance, all at once, on {NODES} nodes with {PLACES} places each ({machine()})",
-        ("", "all", "a job", "s of processors, a job"),
-        rows,
+        f"{JOBS:,} jobs of one instance, {TURN} a turn, on {NODES} nodes with {PLACES} places each ({machine()})",
+        ("", "s, all", "ms a job", "ratio", "s of processors, a job", "ratio"),
+        [
+            (
+                side,
+                f"{seconds[side]:.1f}",
+                f"{seconds[side] / JOBS * 1000:.0f}",
+                f"{seconds[side] / seconds[bare]:.2f}",
+                f"{work[side] / JOBS:.2f}",
+                f"{work[side] / work[bare]:.2f}",
+            )
+            for side in sides
+        ],
     )
+
+
+@contextlib.contextmanager
+def in_time(what):
+    """A block that ends within `PATIENCE`."""
+
+    def over(*_):
+        raise TimeoutError(f"{what}: not done within {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(PATIENCE)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -84,6 +84,7 @@ class Settings:
     """Seconds."""
     runner_lease: int
     """Seconds."""
+    retries: int
     engines: tuple[str, ...]
     """Their names, in the order of `ENGINES`."""
     default_engine: str | None
@@ -150,6 +151,7 @@ class Settings:
             report_url=_url(env, "PENSTOCK_REPORT_URL"),
             server_lease=_integer(env, "PENSTOCK_SERVER_LEASE", 6, 1, 3600),
             runner_lease=_integer(env, "PENSTOCK_RUNNER_LEASE", lease, 10, 86400),
+            retries=_integer(env, "PENSTOCK_RETRIES", 0, 0, 30),
             engines=engines,
             default_engine=None if default == "size" else default,
             ray_address=env.get("PENSTOCK_RAY_ADDRESS") or "auto",
@@ -210,6 +212,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",
     "PENSTOCK_RUNNER_LEASE": "seconds without any server until a job on a cluster (120) or shared database (600) ends",
+    "PENSTOCK_RETRIES": "how often a job that lost a machine or a runner begins anew, 0 to 30 (default 0: it fails)",
     "PENSTOCK_ENGINE": "where jobs run: `local`, this machine, `ray`, a Ray cluster, or `local,ray` (default `local`)",
     "PENSTOCK_DEFAULT_ENGINE": "of several, that of jobs without the tag `penstock:engine` (default `size`: by that)",
     "PENSTOCK_RAY_ADDRESS": "where the cluster is, as `ray.init` has it (default `auto`: this machine is a node of it)",

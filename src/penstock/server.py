@@ -126,7 +126,7 @@ class _Server:
         self._store.assign(self._choice)
         policy, records = Policy.of(settings), Records(self._store, self._logbook)
         shelves = files.inputs(home.cache), files.environments(settings.environments)
-        self._keeper = Keeper(policy, records, settings.home, shelves, now)
+        self._keeper = Keeper(policy, records, settings.home, shelves, now, elsewhere=self._tidy_nodes)
         self._news = News(others=not self._store.in_process)
         self._dispatcher = Dispatcher(
             self._store,
@@ -136,6 +136,7 @@ class _Server:
             now,
             right=self._shared.lease or Alone(settings.runner_lease * 1000 if self._far else None),
             tell=self._news.tell,
+            retries=settings.retries,
         )
         self._ready = threading.Event()
         self._ending = threading.Event()
@@ -159,7 +160,9 @@ class _Server:
             runner_ms=settings.runner_lease * 1000,
             server_urls=self._shared.urls,
             runtime=settings.runtime,
-            no_engine=sockets.lacking,
+            # On nodes it is theirs, and their runners tell.
+            no_engine=sockets.lacking if "local" in settings.engines else lambda: None,
+            tidy_nodes=self._engine.tidy,
             no_room=self._keeper.lacking,
             all_experiments=settings.job_experiments == "all",
             retention=(policy, records),
@@ -270,6 +273,13 @@ class _Server:
     def _look_again(self) -> None:
         self._dispatcher.wake()
 
+    def _tidy_nodes(self) -> None:
+        for address, told in self._engine.tidy({"inputs": True, "environments": True}).items():
+            if "failed" in told:
+                _log.warning("What is kept on %s can't be cleared up: %s", address, told["failed"])
+            elif gone := [one["name"] for kind in ("inputs", "environments") for one in told[kind]]:
+                _log.info("Removed on %s: %s", address, ", ".join(gone))
+
     def _outlook(self) -> Mapping[str, Any]:
         return outlook(self._store, self._engine, now(), self._shared.known(), self._dispatcher.hindrance)
 
@@ -309,11 +319,14 @@ class _Server:
             strict_versions=self._settings.strict_versions,
             lock=self._lock(job),
             stop_grace=self._settings.stop_grace,
+            attempt=job.attempt,
+            spent=job.spent_ms / 1000,
             far=far,
+            others=tuple(url for url in self._shared.urls().values() if not is_loopback(url)) if far else (),
             leased=far or self._shared.lease is not None,
-            aws=self._lender.fixed(job.uid, self._report_url, _until(job))
+            aws=self._lender.fixed(job.key, self._report_url, _until(job))
             if far
-            else self._lender.variables(job.uid, self._inner_endpoint),
+            else self._lender.variables(job.key, self._inner_endpoint),
         )
 
     def _far_access(self, job: Job) -> S3Access:
@@ -321,7 +334,7 @@ class _Server:
         access = self._access()
         if not access.own:
             return access
-        key = self._lender.lend(job.uid, _until(job)).key
+        key = self._lender.lend(job.key, _until(job)).key
         return replace(
             access,
             endpoint=self._report_url,

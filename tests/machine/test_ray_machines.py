@@ -1,12 +1,17 @@
 """Jobs on a Ray cluster of four simulated machines, which share nothing but a network: what is lost with one of them."""
 
+import hashlib
 import json
+import subprocess
+import sys
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from fleet import all_ended, submit
 from patience import until
-from penstock_machine import build_environment, client_on, penstock_on
+from penstock_machine import PORT, build_environment, client_on, penstock_on
 from ray_nodes import HEAD
 
 from penstock.client import record
@@ -17,6 +22,7 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 #: Seconds; what is lost is told after it.
 LEASE = 30
 BUCKET = "outputs"
+OBJECTS = 10_000
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +73,12 @@ def logged(cluster, server):
         yield read
 
 
-def begin(client, name, program, count=4):
+def begin(client, name, program, count=4, mode="EndOfJob", **more):
     shape = {"InstanceCount": count, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}
     s3 = {
         "S3Uri": f"s3://{BUCKET}/{name}",
         "LocalPath": "/opt/ml/processing/out",
-        "S3UploadMode": "EndOfJob",
+        "S3UploadMode": mode,
     }
     submit(
         client,
@@ -80,6 +86,7 @@ def begin(client, name, program, count=4):
         f"exec({program!r})",
         ProcessingResources={"ClusterConfig": shape},
         ProcessingOutputConfig={"Outputs": [{"OutputName": "out", "S3Output": s3}]},
+        **more,
     )
 
 
@@ -163,6 +170,39 @@ def test_more_instances_than_machines_share_them_and_the_log_says_so(cluster, se
     assert all("[penstock] 6 instances share 4 nodes of the cluster." in said for said in lines.values())
 
 
+def test_eight_instances_share_ten_thousand_objects_out_and_store_each_once(cluster, server, client):
+    makes = """
+import pathlib
+for n in range(OBJECTS):
+    folder = pathlib.Path("/opt/ml/processing/out", str(n % 10))
+    folder.mkdir(exist_ok=True)
+    folder.joinpath(str(n)).write_text(f"{n} " * 200)
+"""
+    copies = """
+import json, shutil
+host = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"]
+shutil.copytree("/opt/ml/processing/in", f"/opt/ml/processing/out/{host}")
+"""
+    begin(client, "makes", makes.replace("OBJECTS", str(OBJECTS)), 1)
+    assert all_ended(client, ["makes"], 400) == {"makes": ("Completed", None)}
+    shards = {
+        "S3Uri": f"s3://{BUCKET}/makes/",
+        "LocalPath": "/opt/ml/processing/in",
+        "S3DataType": "S3Prefix",
+        "S3InputMode": "File",
+        "S3DataDistributionType": "ShardedByS3Key",
+    }
+    begin(client, "copies", copies, 8, ProcessingInputs=[{"InputName": "in", "S3Input": shards}])
+    assert all_ended(client, ["copies"], 400) == {"copies": ("Completed", None)}
+    with client_on(cluster, HEAD, "s3", server) as s3:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="copies/")
+        found = [(*one["Key"].split("/")[1:], one["ETag"].strip('"')) for p in pages for one in p["Contents"]]
+    assert sorted((where, name, tag) for _, where, name, tag in found) == sorted(
+        (str(n % 10), str(n), hashlib.md5(f"{n} ".encode() * 200).hexdigest()) for n in range(OBJECTS)
+    )
+    assert Counter(host for host, *_ in found) == {f"algo-{n}": OBJECTS // 8 for n in range(1, 9)}
+
+
 def test_a_machine_that_lost_power_is_named_and_the_others_are_stopped_with_their_outputs(
     cluster, server, client, logged
 ):
@@ -179,22 +219,103 @@ def test_a_machine_that_lost_power_is_named_and_the_others_are_stopped_with_thei
     assert set(stored(cluster, server, "power")) == {"algo-1", "algo-2", "algo-3", "algo-4"} - {lost}
 
 
-def test_a_machine_that_is_cut_off_has_ended_its_program_when_it_is_told_lost(
+#: Writes objects that tell by their names in which attempt they were written, for ever in the first one.
+TELLS = """
+import json, pathlib, socket, time
+mode = pathlib.Path("/opt/ml/processing/flag/mode").read_text()
+me, out = json.load(open("/opt/ml/config/resourceconfig.json"))["current_host"], pathlib.Path("/opt/ml/processing/out")
+print("at", socket.gethostbyname(me), flush=True)
+number = 0
+while True:
+    number += 1
+    out.joinpath(f"{me}-last").write_text(mode)
+    out.joinpath(f"{me}-{mode}-{number}").write_bytes(number.to_bytes(2, "big") * (5 << 20))
+    if mode == "end":
+        break
+    print("wrote", number, flush=True)
+    time.sleep(0.3)
+"""
+
+
+def test_a_machine_that_is_cut_off_writes_nothing_after_the_next_attempt_has_begun(
     cluster, server, client, logged
 ):
-    begin(client, "cut", STAYS.replace("SECONDS", "600"))
-    at = places(cluster, logged, "cut", 4)
-    (lost,) = (host for host, node in at.items() if node == "node4")
-    cluster.cut("node4")
-    status, reason = all_ended(client, ["cut"])["cut"]
-    assert (status, reason.partition(":")[2].split()[0]) == ("Failed", lost)
-    assert "bwrap" not in cluster.nodes["node4"].processes().values()
-    cluster.heal("node4")
-    cluster.mend()
-    # What it had written before it was cut off never comes after the job's end.
-    assert lost not in stored(cluster, server, "cut")
-    begin(client, "again", "pass")
-    assert all_ended(client, ["again"]) == {"again": ("Completed", None)}
+    s3 = {"S3Uri": f"s3://{BUCKET}/flags/", "LocalPath": "/opt/ml/processing/flag", "S3DataType": "S3Prefix"}
+    with client_on(cluster, HEAD, "s3", server) as store, client_on(cluster, HEAD, "logs", server) as logs:
+
+        def streams():
+            asked = {"logGroupName": "/aws/sagemaker/ProcessingJobs", "logStreamNamePrefix": "cut/"}
+            found = logs.describe_log_streams(**asked)["logStreams"]
+            return [one["logStreamName"] for one in found]
+
+        def objects():
+            found = store.list_objects_v2(Bucket=BUCKET, Prefix="cut/").get("Contents", [])
+            return {one["Key"].removeprefix("cut/"): (one["ETag"], one["LastModified"]) for one in found}
+
+        def of_the_first(found):
+            return {name: what for name, what in found.items() if "-stay-" in name}
+
+        store.put_object(Bucket=BUCKET, Key="flags/mode", Body=b"stay")
+        begin(
+            client,
+            "cut",
+            TELLS,
+            3,
+            mode="Continuous",
+            ProcessingInputs=[{"InputName": "flag", "S3Input": {**s3, "S3InputMode": "File"}}],
+            Tags=[{"Key": "penstock:retries", "Value": "1"}],
+        )
+        until(lambda: len({name[:6] for name in of_the_first(objects())}) == 3, 180, 0.5)
+        away = next(node for node in places(cluster, logged, "cut", 3).values() if node != HEAD)
+        before = list(cluster.nodes[away].processes().values())
+        cluster.cut(away)
+        store.put_object(Bucket=BUCKET, Key="flags/mode", Body=b"end")
+        until(lambda: len(streams()) == 6, 300, 0.2)
+        at_its_beginning = of_the_first(objects())
+        # Its runner has ended, and its program with it, though nobody could ask for it.
+        now = list(cluster.nodes[away].processes().values())
+        assert now.count("python") < before.count("python")
+        cluster.heal(away)
+        assert all_ended(client, ["cut"]) == {"cut": ("Completed", None)}
+        cluster.mend()
+        found = objects()
+        assert of_the_first(found) == at_its_beginning
+        assert {name for name in found if "-end-" in name} == {f"algo-{n}-end-1" for n in (1, 2, 3)}
+        assert [
+            store.get_object(Bucket=BUCKET, Key=f"cut/algo-{n}-last")["Body"].read() for n in (1, 2, 3)
+        ] == [b"end"] * 3
+
+
+def test_a_machine_that_is_no_node_is_told_so_where_ray_would_abort(cluster):
+    outside = cluster.switch_on().name
+    code = "import sys; from penstock.engines.ray.driver import connect; connect(sys.argv[1])"
+    command = [sys.executable, "-P", "-c", code, cluster.env["RAY_ADDRESS"]]
+    program = cluster.run(outside, command, stderr=subprocess.PIPE, text=True)
+    _, said = program.communicate(timeout=180)
+    cluster.kill(outside)
+    assert program.returncode == 1
+    assert "This machine is no node of the Ray cluster at" in said
+    assert "to its client server, as in ray://HEAD:10001" in said
+
+
+def test_doctor_looks_at_all_nodes_and_at_their_way_to_the_server(cluster, server):
+    report = f"http://{cluster.address(HEAD)}:{PORT}"
+    settings = {"PENSTOCK_ENGINE": "ray", "PENSTOCK_RAY_ADDRESS": cluster.env["RAY_ADDRESS"]}
+
+    def doctor(**more):
+        command = [Path(sys.executable).with_name("penstock"), "doctor", "--json"]
+        asked = cluster.run("node2", command, {**settings, **more}, stdout=subprocess.PIPE)
+        told, _ = asked.communicate(timeout=300)
+        return {one["what"]: one for one in json.loads(told)}
+
+    found = doctor(PENSTOCK_REPORT_URL=report)
+    nodes = [f"ray node ({cluster.address(f'node{n}')})" for n in (1, 2, 3, 4)]
+    looked = ["ray", f"ray cluster ({cluster.env['RAY_ADDRESS']})", "ray token", *nodes, "way to the server"]
+    assert {what: found[what]["state"] for what in looked} == dict.fromkeys(looked, "ok")
+    cluster.cut("node3")
+    unreached = doctor(PENSTOCK_REPORT_URL=f"http://{cluster.address(HEAD)}:1")["way to the server"]
+    assert unreached["state"] == "missing"
+    assert cluster.address("node4") in unreached["text"]
 
 
 #: What Ray's autoscaler is told of gangs that wait: how many instances each has.

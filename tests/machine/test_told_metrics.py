@@ -123,14 +123,21 @@ def test_a_failed_job_of_an_experiment_keeps_its_metrics_and_no_trick_does_harm(
 
 def test_a_metric_of_the_command_line(address, script):
     code = script("print('auc', 0.75, 'acc', 0.5)")
-    given = ["--metric", "auc=auc ([0-9.]+)", "--metric", "test:acc=acc (.*)", "--json"]
+    given = [
+        "--metric",
+        "auc=auc ([0-9.]+)",
+        "--metric",
+        "test:acc=acc (.*)",
+        "--metric",
+        "f1=F1=(.*)",
+        "--json",
+    ]
     done = subprocess.run([PENSTOCK, "run", code, *given], capture_output=True, text=True, check=True)
-    assert {m["name"]: m["last"] for m in json.loads(done.stdout)["metrics"]} == {
-        "auc": 0.75,
-        "test:acc": 0.5,
-    }
+    told = json.loads(done.stdout)
+    assert {m["name"]: m["last"] for m in told["metrics"]} == {"auc": 0.75, "test:acc": 0.5}
+    assert told["untold_metrics"] == [{"name": "f1", "regex": "F1=(.*)"}]
     for given, words in (
-        ("auc", "--metric auc: give NAME=VALUE"),
+        ("auc", "--metric auc: give NAME=REGEX"),
         ("auc=b", "Regex 'b' of 'auc' has no group"),
     ):
         done = subprocess.run([PENSTOCK, "run", code, "--metric", given], capture_output=True, text=True)

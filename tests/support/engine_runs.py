@@ -3,9 +3,9 @@
 from penstock.job.run import Run, S3Access
 
 
-def run_of(settings, host, program, **more):
+def run_of(settings, host, program, kind="ml.t3.medium", **more):
     """One of the two instances of a job that runs a line of shell."""
-    cluster = {"InstanceType": "ml.t3.medium", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    cluster = {"InstanceType": kind, "InstanceCount": 2, "VolumeSizeInGB": 1}
     request = {
         "AppSpecification": {"ImageUri": "python:3.11", "ContainerEntrypoint": ["sh", "-c", program]},
         "ProcessingResources": {"ClusterConfig": cluster},

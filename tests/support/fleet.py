@@ -206,7 +206,7 @@ def outcome(client, name):
     return told["ProcessingJobStatus"], told.get("FailureReason")
 
 
-def all_ended(client, names):
+def all_ended(client, names, seconds=180):
     """What has become of jobs, once all have ended."""
 
     def ended():
@@ -215,4 +215,4 @@ def all_ended(client, names):
             outcomes if all(s in {"Completed", "Failed", "Stopped"} for s, _ in outcomes.values()) else None
         )
 
-    return until(ended, 180, 0.2)
+    return until(ended, seconds, 0.2)

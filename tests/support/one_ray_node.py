@@ -35,7 +35,7 @@ class OneRayNode:
         self.client_address = f"ray://127.0.0.1:{client_port}"
         options = [
             "--head", "--block", "--disable-usage-stats", "--include-dashboard=false", f"--port={self.port}", f"--ray-client-server-port={client_port}",
-            "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--memory={16 << 30}",
+            "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--memory={64 << 30}",
             f"--object-store-memory={80 << 20}", f"--temp-dir={self.ray}",
         ]  # fmt: skip
         self.log = folder / "ray.log"

@@ -1,9 +1,9 @@
 """Who calls: whoever has the home's key pair, or the program of a job with temporary credentials.
 
-A job's credentials are made from the home's secret, the job's uid and a time; nothing is kept. boto3 fetches them by
-the container credentials protocol ("Container credential provider" in AWS's SDK reference) from
+A job's credentials are made from the home's secret, the job's uid and attempt, and a time; nothing is kept. boto3
+fetches them by the container credentials protocol ("Container credential provider" in AWS's SDK reference) from
 ``/penstock/credentials/<job uid>``, with a token that only this job is given, and again before they expire. They are
-good while the job has not ended. What they are good for stands in `permissions.py`.
+good while that attempt of the job is its last, and has not ended. What they are good for stands in `permissions.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from penstock.job.life import Job
+from penstock.job.life import Job, from_key
 from penstock.wire import faults, signature
 from penstock.wire.claims import Claim
 
@@ -26,9 +26,10 @@ PATH = "/penstock/credentials/"
 
 @dataclass(frozen=True)
 class Lent:
-    """Temporary credentials of the job `uid`, good until `expires` (seconds since the epoch)."""
+    """Temporary credentials of a job's attempt, good until `expires` (seconds since the epoch)."""
 
-    uid: str
+    of: str
+    """`Job.key`."""
     expires: int
     key: signature.Key
     """With its session token."""
@@ -61,39 +62,39 @@ class Lender:
         """`secret` is the home's: who has it may do all that a job may do, and more."""
         self._root = hmac.digest(secret.encode(), b"penstock job credentials", "sha256")
 
-    def lend(self, uid: str, expires: int) -> Lent:
-        """The credentials of a job until a time; the same for the same."""
-        what = f"{uid}/{expires}"
+    def lend(self, of: str, expires: int) -> Lent:
+        """The credentials of an attempt until a time; the same for the same."""
+        what = f"{of}/{expires}"
         identifier = "ASIA" + b32encode(self._digest("id", what)).decode()[:16]
         secret = b64encode(self._digest("secret", what)).decode()[:40]
         token = urlsafe_b64encode(f"{what}/{self._digest('session', what).hex()}".encode()).decode()
-        return Lent(uid, expires, signature.Key(identifier, secret, token))
+        return Lent(of, expires, signature.Key(identifier, secret, token))
 
     def recognise(self, session_token: str) -> Lent | None:
         """The credentials that a session token belongs to; None when it is none of ours, to the last letter."""
         try:
-            uid, expires, _ = urlsafe_b64decode(session_token).decode("ascii").split("/")
-            lent = self.lend(uid, int(expires))
+            of, expires, _ = urlsafe_b64decode(session_token).decode("ascii").split("/")
+            lent = self.lend(of, int(expires))
         except ValueError:
             return None
         same = hmac.compare_digest((lent.key.token or "").encode(), session_token.encode())
         return lent if same else None
 
-    def token(self, uid: str) -> str:
+    def token(self, of: str) -> str:
         """What a job's program shows to be given its credentials."""
-        return self._digest("container", uid).hex()
+        return self._digest("container", of).hex()
 
-    def variables(self, uid: str, endpoint: str) -> Mapping[str, str]:
+    def variables(self, of: str, endpoint: str) -> Mapping[str, str]:
         """What leads the AWS clients of a job's program to `endpoint`, an address on loopback: boto3 wants that."""
         return {
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoint}{PATH}{uid}",
-            "AWS_CONTAINER_AUTHORIZATION_TOKEN": self.token(uid),
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoint}{PATH}{of}",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": self.token(of),
         }
 
-    def fixed(self, uid: str, endpoint: str, expires: int) -> Mapping[str, str]:
+    def fixed(self, of: str, endpoint: str, expires: int) -> Mapping[str, str]:
         """The same on a machine where no server listens on loopback: credentials until a time, not to be renewed."""
-        lent = self.lend(uid, expires).key
+        lent = self.lend(of, expires).key
         return {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": lent.access_key_id,
@@ -124,7 +125,7 @@ class Callers:
         at, job = self.clock(), None
         lent = self.lender.recognise(claim.token) if claim.token else None
         if lent is not None and lent.key.access_key_id == claim.scope.access_key_id:
-            key, job = lent.key, self._running(lent.uid)
+            key, job = lent.key, self._running(lent.of)
             if job is None or at >= lent.expires * 1000:
                 raise faults.expired_token()
         else:  # any other key, and any other token, is refused below
@@ -140,13 +141,14 @@ class Callers:
         """
         return signature.compare(request, claim, known.key.secret)
 
-    def lend(self, uid: str, token: str) -> Lent | None:
-        """Credentials for the job `uid`; None when the token is not its own, or when it has ended."""
-        genuine = hmac.compare_digest(self.lender.token(uid).encode(), token.encode())
-        if not genuine or self._running(uid) is None:
+    def lend(self, of: str, token: str) -> Lent | None:
+        """Credentials for an attempt, by `Job.key`; None when the token is not its own, or when it is over."""
+        genuine = hmac.compare_digest(self.lender.token(of).encode(), token.encode())
+        if not genuine or self._running(of) is None:
             return None
-        return self.lender.lend(uid, self.clock() // 1000 + LIFETIME)
+        return self.lender.lend(of, self.clock() // 1000 + LIFETIME)
 
-    def _running(self, uid: str) -> Job | None:
+    def _running(self, of: str) -> Job | None:
+        uid, attempt = from_key(of)
         job = self.job_of_uid(uid)
-        return None if job is None or job.phase.final else job
+        return None if job is None or job.phase.final or job.attempt != attempt else job

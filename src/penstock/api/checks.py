@@ -19,7 +19,7 @@ from penstock.images.contents import contents
 from penstock.images.references import is_reference
 from penstock.images.uris import parse
 from penstock.job import local_inputs, metrics
-from penstock.job.claim import ENGINE, PRIORITY, Choice, Resources, priority_of
+from penstock.job.claim import ENGINE, PRIORITY, RETRIES, Choice, Resources, priority_of, retries_of
 from penstock.job.lock import VARIABLE
 
 _OUTPUTS = "processingOutputConfig.outputs"
@@ -64,16 +64,15 @@ def broken_tags(tags: Sequence[Mapping[str, str]], choice: Choice | None = None)
     for tag in tags:
         if tag["Key"][:4].lower() == "aws:":
             yield f"tags: the key {tag['Key']!r} begins with aws:, which only AWS's own tags may."
-        if tag["Key"] == PRIORITY:
-            try:
+        try:
+            if tag["Key"] == PRIORITY:
                 priority_of({PRIORITY: tag["Value"]})
-            except ValueError as error:
-                yield f"tags: {PRIORITY}: {error}."
-        if tag["Key"] == ENGINE and choice is not None:
-            try:
+            if tag["Key"] == RETRIES:
+                retries_of({RETRIES: tag["Value"]}, 0)
+            if tag["Key"] == ENGINE and choice is not None:
                 choice.of({ENGINE: tag["Value"]}, Resources())
-            except ValueError as error:
-                yield f"tags: {ENGINE}: {error}."
+        except ValueError as error:
+            yield f"tags: {tag['Key']}: {error}."
 
 
 def _cluster(cluster: Mapping[str, Any]) -> Iterator[str]:

@@ -61,6 +61,8 @@ class Context:
     """"sandbox", "container", or "auto": in a container what the catalogue does not know."""
     no_engine: Callable[[], str | None] = lambda: None
     """Why no container can be run here and what to do; None: one can. It answers at once."""
+    tidy_nodes: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda _: {}
+    """Has machines other than the server's remove what they keep no longer (`retention/tidying.py`), by addresses."""
     no_room: Callable[[], str | None] = lambda: None
     """Why no new job is taken for want of room, and what to do; None: there is. It answers at once."""
     all_experiments: bool = False

@@ -90,7 +90,7 @@ def _merged(
     book: Logbook, hosts: Sequence[Host], start: int, after: _Place | None
 ) -> Iterator[tuple[LogEvent, str]]:
     def read(host: Host) -> Iterator[tuple[int, str, int, LogEvent]]:
-        where = host.job_uid, host.name
+        where = host.job_uid, host.key
         if after is None:
             position = book.position_of_time(*where, start)
         elif host.log_stream == after[1]:

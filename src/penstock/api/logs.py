@@ -65,15 +65,15 @@ def get_events(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     direction, position = _place_of(params.get("nextToken"))
     book = context.logbook
     if direction == "b" or (direction is None and not params.get("startFromHead", False)):
-        last = book.size(host.job_uid, host.name) if position is None else position
+        last = book.size(host.job_uid, host.key) if position is None else position
         if end is not None:
-            last = min(last, book.position_of_time(host.job_uid, host.name, end))
-        events = [e for e in book.before(host.job_uid, host.name, last, limit) if e.at >= start]
+            last = min(last, book.position_of_time(host.job_uid, host.key, end))
+        events = [e for e in book.before(host.job_uid, host.key, last, limit) if e.at >= start]
         first = events[0].start if events else last
         last = events[-1].end if events else last
     else:
-        first = book.position_of_time(host.job_uid, host.name, start) if position is None else position
-        events = list(_page(book.forward(host.job_uid, host.name, first), limit, end))
+        first = book.position_of_time(host.job_uid, host.key, start) if position is None else position
+        events = list(_page(book.forward(host.job_uid, host.key, first), limit, end))
         last = events[-1].end if events else first
     return {
         "events": [{"timestamp": e.at, "message": e.message, "ingestionTime": e.at} for e in events],
@@ -154,7 +154,7 @@ def find_stream(context: Context, stream: str) -> Host:
 
 
 def _stream(context: Context, host: Host) -> dict[str, Any]:
-    first = next(context.logbook.forward(host.job_uid, host.name, 0), None)
+    first = next(context.logbook.forward(host.job_uid, host.key, 0), None)
     last = _last_event(context, host)
     return {
         "logStreamName": host.log_stream,
@@ -170,4 +170,4 @@ def _stream(context: Context, host: Host) -> dict[str, Any]:
 
 def _last_event(context: Context, host: Host) -> LogEvent | None:
     book = context.logbook
-    return next(iter(book.before(host.job_uid, host.name, book.size(host.job_uid, host.name), 1)), None)
+    return next(iter(book.before(host.job_uid, host.key, book.size(host.job_uid, host.key), 1)), None)

@@ -6,7 +6,7 @@ GET  /penstock/jobs/<name>/news?log=...&wait=...  its status and how long its lo
 GET  /penstock/queue                              what runs, what waits, and why
 GET  /penstock/nodes                              the machines, and what they bear
      /penstock/locks...                           see `locks.py`
-POST /penstock/prune                              see `prune.py`
+POST /penstock/prune, /penstock/prune/nodes       see `prune.py`
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ async def serve(
     asked = dict(parse_qsl(query.decode("latin-1")))
     if path.startswith(locks.PATH):
         return await run_in_threadpool(locks.serve, context, method, path, body)
-    if path == prune.PATH:
-        return await run_in_threadpool(prune.serve, context, method, body)
+    if path in {prune.PATH, prune.NODES}:
+        serve = prune.serve if path == prune.PATH else prune.serve_nodes
+        return await run_in_threadpool(serve, context, method, body)
     if path == "/penstock/queue":
         return await run_in_threadpool(_queue, context)
     if path == "/penstock/nodes":
@@ -96,7 +97,7 @@ async def _news(
         if job.uid != uid:
             raise faults.validation(f"The job {name} is gone; another one has its name.")
         hosts = () if known is None else context.store.hosts(uid)
-        log = sum(context.logbook.size(uid, host.name) for host in hosts)
+        log = sum(context.logbook.size(uid, host.key) for host in hosts)
         return {"status": job.status, "ended": job.phase.final, "log": log}
 
     def is_news(seen: dict[str, Any]) -> bool:
@@ -114,7 +115,7 @@ def _outputs(context: Context, name: str, asked: Mapping[str, str]) -> Mapping[s
 def _record(context: Context, name: str) -> Mapping[str, Any]:
     store, job = context.store, processing.find(context, name)
     hosts, moved = store.hosts(job.uid), context.transfers
-    transfers = {h.name: moved[job.uid, h.name] for h in hosts if (job.uid, h.name) in moved}
+    transfers = {h.key: moved[job.uid, h.key] for h in hosts if (job.uid, h.key) in moved}
     place = _place(context, job) if job.phase is Phase.QUEUED else None
     server = context.server_urls().get(job.carrier.server)
     return translate.record(

@@ -8,11 +8,15 @@ The body is an object; all its members may be missing:
     after         the `next` of the answer before
 
 The answer tells each in `gone`, and in `next` where to go on (None at the end).
+
+``POST /penstock/prune/nodes``: has machines of the engine that are not the server's remove inputs and environments. The
+body and what each tells says `retention/tidying.py`; the answer has them in `nodes`, by address.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -23,8 +27,10 @@ from penstock.retention.records import Going, Limits, Place
 from penstock.wire.faults import access_denied
 
 PATH = "/penstock/prune"
+NODES = f"{PATH}/nodes"
 
 _FORM = {"jobs": bool, "logs": bool, "older_than": int, "dry_run": bool, "after": str}
+_FORM_OF_NODES = {"inputs": bool, "environments": bool, "older_than": int, "dry_run": bool}
 
 
 def serve(context: Context, method: str, body: bytes) -> dict[str, Any]:
@@ -33,11 +39,9 @@ def serve(context: Context, method: str, body: bytes) -> dict[str, Any]:
     Raises:
         Fault: A job asks, or the body is not as it must be.
     """
-    if context.caller is not None:
-        raise access_denied("What is kept is not for jobs' own credentials.")
-    if context.retention is None or method != "POST":
-        raise invalid(f"{PATH} takes POST.")
-    asked = _read(body)
+    asked = _asked(context, method, body, _FORM)
+    if context.retention is None:
+        raise invalid("There is no record of what is kept.")
     policy, records = context.retention
     now = context.clock()
     age = asked.get("older_than")
@@ -60,14 +64,23 @@ def serve(context: Context, method: str, body: bytes) -> dict[str, Any]:
     }
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def serve_nodes(context: Context, method: str, body: bytes) -> dict[str, Any]:
+    """Answer a request to `NODES`. Raises as `serve` does."""
+    return {"nodes": context.tidy_nodes(_asked(context, method, body, _FORM_OF_NODES))}
+
+
+def _asked(context: Context, method: str, body: bytes, form: Mapping[str, type]) -> dict[str, Any]:
+    if context.caller is not None:
+        raise access_denied("What is kept is not for jobs' own credentials.")
+    if method != "POST":
+        raise invalid(f"{PATH} takes POST.")
     try:
         asked = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         asked = None
-    if not isinstance(asked, dict) or asked.keys() - _FORM:
-        raise invalid(f"The body must be a JSON object with some of: {', '.join(_FORM)}.")
-    for name, kind in _FORM.items():
+    if not isinstance(asked, dict) or asked.keys() - form:
+        raise invalid(f"The body must be a JSON object with some of: {', '.join(form)}.")
+    for name, kind in form.items():
         value = asked.get(name)
         wrong = type(value) is not kind or (isinstance(value, int) and not 0 <= value < 1 << 62)
         if value is not None and wrong:

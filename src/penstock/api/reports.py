@@ -21,13 +21,13 @@ class ReportRefused(Exception):
         self.status = status
 
 
-def known(context: Context, uid: str, name: str, token: str) -> Host:
+def known(context: Context, uid: str, key: str, token: str) -> Host:
     """The host of a run, if the token is its own.
 
     Raises:
         ReportRefused: There is no such run, or the token is another.
     """
-    host = context.store.host(uid, name)
+    host = context.store.host(uid, key)
     if host is None:
         raise ReportRefused(404, "there is no such run")
     if not hmac.compare_digest(digest_of(token), host.token_digest):
@@ -35,60 +35,80 @@ def known(context: Context, uid: str, name: str, token: str) -> Host:
     return host
 
 
-def take_events(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
+def check_attempt(context: Context, host: Host) -> None:
+    """See that no later attempt has followed that of the host: what an earlier one says counts no more.
+
+    Raises:
+        ReportRefused: One has.
+    """
+    if not host.ended:
+        return  # none does before all of its hosts have ended
+    job = context.store.job_of_uid(host.job_uid)
+    if job is None or job.attempt != host.attempt:
+        raise ReportRefused(410, "another attempt has followed")
+
+
+def _heard(context: Context, uid: str, key: str, token: str) -> Host:
+    """The host of a run that may still report."""
+    host = known(context, uid, key, token)
+    check_attempt(context, host)
+    return host
+
+
+def take_events(context: Context, uid: str, key: str, token: str, body: bytes) -> dict[str, Any]:
     """Apply a runner's events and answer the last that was taken."""
-    host = known(context, uid, name, token)
+    host = _heard(context, uid, key, token)
     try:
         events = [HostEvent.from_json(e) for e in json.loads(body)["events"]]
         if any(event.kind == "ended" for event in events):
-            context.logbook.sync(uid, name)
-        applied = context.store.apply_events(uid, name, events)
+            context.logbook.sync(uid, key)
+        applied = context.store.apply_events(uid, key, events)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
-    context.transfers.pop((uid, name), None)  # told of a phase that is over
+    context.transfers.pop((uid, key), None)  # told of a phase that is over
     context.wake(soon=any(event.kind == "ended" for event in events))
     # A host that has ended takes no more, but its runner may let go of all that it has said.
     last = max((e.sequence for e in events), default=0)
     return {"sequence": max(last, (applied or host).sequence)}
 
 
-def take_lease(context: Context, uid: str, name: str, token: str, _: bytes) -> dict[str, Any]:
+def take_lease(context: Context, uid: str, key: str, token: str, _: bytes) -> dict[str, Any]:
     """Let a runner go on, and tell whether it is to stop: who carries its job may be unable to reach it.
 
     Raises:
         ReportRefused: Its host has ended: it was given up, or it has told its end.
     """
-    known(context, uid, name, token)
-    left = context.store.servers.renew_runner(uid, name, context.runner_ms)
+    _heard(context, uid, key, token)
+    left = context.store.servers.renew_runner(uid, key, context.runner_ms)
     job = context.store.job_of_uid(uid)
     if left is None or job is None:
         raise ReportRefused(410, "the run has ended")
-    stopping = {host.name for host in to_stop(job, context.store.hosts(uid))}
-    return {"milliseconds": left, "stop": name in stopping}
+    stopping = {host.key for host in to_stop(job, context.store.hosts(uid, job.attempt))}
+    return {"milliseconds": left, "stop": key in stopping}
 
 
-def take_log(context: Context, uid: str, name: str, token: str, offset: int, data: bytes) -> dict[str, Any]:
+def take_log(context: Context, uid: str, key: str, token: str, offset: int, data: bytes) -> dict[str, Any]:
     """Take log bytes from position `offset` on and answer how many are held."""
-    known(context, uid, name, token)
-    size = context.logbook.append(uid, name, offset, data)
+    _heard(context, uid, key, token)
+    size = context.logbook.append(uid, key, offset, data)
     context.news.tell(uid)
     return {"size": size}
 
 
-def take_progress(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
+def take_progress(context: Context, uid: str, key: str, token: str, body: bytes) -> dict[str, Any]:
     """Keep how far a runner's transfer is until the next report."""
-    if known(context, uid, name, token).ended:
+    if _heard(context, uid, key, token).ended:
         return {}
     try:
-        context.transfers[uid, name] = Progress.from_json(json.loads(body))
+        context.transfers[uid, key] = Progress.from_json(json.loads(body))
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
     return {}
 
 
-def take_uploads(context: Context, uid: str, name: str, token: str, body: bytes) -> dict[str, Any]:
+def take_uploads(context: Context, uid: str, key: str, token: str, body: bytes) -> dict[str, Any]:
     """Take lines of the upload manifest and answer how many."""
-    known(context, uid, name, token)
+    host = _heard(context, uid, key, token)
     uploads = read_lines(body)
-    context.store.uploads.add(uid, name, uploads)
+    context.store.uploads.add(uid, host.name, uploads)
     return {"taken": len(uploads)}

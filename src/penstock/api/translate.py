@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.job.events import Host
 from penstock.job.life import Job
+from penstock.job.metrics import untold
 from penstock.job.uploads import Upload
 from penstock.progress import Progress, together
 from penstock.store.metrics import Summary
@@ -74,7 +75,7 @@ def record(
 
     Args:
         job: The job.
-        hosts: Its instances.
+        hosts: Its instances, in all attempts.
         tags: Its tags.
         uploads: What is stored of each output.
         transfers: What its hosts move just now.
@@ -93,6 +94,8 @@ def record(
         "started_at": job.started_at,
         "ended_at": job.ended_at,
         "phases": dict(job.phases),
+        "attempt": job.attempt,
+        "lost": [_attempt(job, hosts, number) for number in range(1, job.attempt)],
         "failure_reason": job.failure_reason,
         "exit_message": job.exit_message,
         "logs_removed_at": job.logs_removed_at,
@@ -101,6 +104,12 @@ def record(
         "progress": moved and moved.to_json(),
         "uploads": list(uploads),
         "metrics": [one._asdict() for one in metrics],
+        "untold_metrics": [
+            {"name": one.name, "regex": one.pattern.pattern}
+            for one in untold(job.request.get("Environment") or {}, {one.name for one in metrics})
+        ]
+        if job.ended_at is not None
+        else [],
         "owner": job.owner,
         "priority": job.priority,
         "server": server,
@@ -114,11 +123,24 @@ def record(
                 "log_stream": h.log_stream,
                 "node": (nodes or {}).get(h.name),
                 "exit_code": (h.outcome or {}).get("exit_code"),
-                "progress": transfers[h.name].to_json() if h.name in transfers else None,
+                "progress": transfers[h.key].to_json() if h.key in transfers else None,
                 **h.notes,
             }
             for h in hosts
+            if h.attempt == job.attempt
         ],
+    }
+
+
+def _attempt(job: Job, hosts: Sequence[Host], number: int) -> dict[str, Any]:
+    """An attempt that was lost, for the record."""
+    lost = job.lost[number - 1]
+    return {
+        "attempt": number,
+        "phases": dict(lost.phases),
+        "ended_at": lost.ended_at,
+        "reason": lost.reason,
+        "log_streams": [h.log_stream for h in hosts if h.attempt == number],
     }
 
 

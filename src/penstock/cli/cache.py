@@ -69,7 +69,9 @@ def verify(json: Json = False) -> None:
     if json:
         show.as_json(vars(verdict))
     else:
-        show.note(f"{verdict.objects} object(s) verified, {len(verdict.damaged)} damaged and removed.")
+        show.note(
+            f"{units.count(verdict.objects, 'object')} verified, {len(verdict.damaged)} damaged and removed."
+        )
         if verdict.trees_in_use:
             show.note(f"{verdict.trees_in_use} damaged input(s) are in use by running jobs: run those again.")
     if verdict.damaged or verdict.trees_removed or verdict.trees_in_use:

@@ -8,27 +8,21 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from penstock.cli import ray_checks
+from penstock.cli.finding import Finding
 from penstock.client import local_server
 from penstock.config import CONFIG, Settings
 from penstock.errors import ConfigurationError, JobFailure
 from penstock.home import Home
 
+if TYPE_CHECKING:
+    from penstock.runtimes.containers.engine import Engine
+
 _ROOM = 5 << 30
 _STORE_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at. "weak": jobs run, but something is less than it could be."""
-
-    what: str
-    state: Literal["ok", "weak", "missing"]
-    text: str
-    remedy: str | None = None
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -43,6 +37,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_home(settings),
         *_stores(settings),
         *_interpreters(settings),
+        *(ray_checks.examine(settings) if "ray" in settings.engines else ()),
     ]
 
 
@@ -134,14 +129,25 @@ def _containers(settings: Settings) -> Iterator[Finding]:
         from penstock.runtimes.containers.engine import reach  # noqa: PLC0415 - loads docker-py
 
         engine = reach()
-    except (ImportError, JobFailure) as error:
+    except ImportError as error:
         yield Finding("containers", "weak", str(error), local_server.INSTALL_SERVER)
-        return
+    except JobFailure as error:
+        # What else it says is meant for those who have not come here yet.
+        told = str(error).partition(" `penstock doctor`")[0]
+        yield Finding("containers", "weak", f"{told} `podman info` or `docker info` tells more.")
+    else:
+        yield _engine(engine)
+
+
+def _engine(engine: Engine) -> Finding:
+    """What the engine is, and what it can't do."""
+    from penstock.runtimes.containers import sockets  # noqa: PLC0415 - only here
+
     kind = "rootless" if engine.rootless else "its root is the machine's"
     unkept = sorted({"cpus", "memory", "processes"} - engine.limits)
     lacks = f"; can't limit {', '.join(unkept)}" if unkept else ""
     where = engine.socket if sockets.listens_by_itself(engine.socket) else "started for each job"
-    yield Finding(
+    return Finding(
         "containers", "weak" if unkept else "ok", f"{engine.name} {engine.version}, {kind}, {where}{lacks}"
     )
 

@@ -47,7 +47,7 @@ def jobs(
         show.as_json(found)
         return
     phases = _phases() if any(job["ProcessingJobStatus"] not in _ENDED for job in found) else {}
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for job in found:
         began = job["CreationTime"].timestamp() * 1000
         ended = job["ProcessingEndTime"].timestamp() * 1000 if "ProcessingEndTime" in job else now()
@@ -61,8 +61,11 @@ def jobs(
                 job.get("FailureReason", ""),
             )
         )
+    columns: tuple[str, ...] = ("NAME", "STATUS", "PHASE", "CREATED", "TOOK", "REASON")
+    if found and not phases and show.out.file.isatty():  # all have ended: the room is for what is
+        columns, rows = _without(columns, 2), [_without(row, 2) for row in rows]
     if found:
-        show.table(("NAME", "STATUS", "PHASE", "CREATED", "TOOK", "REASON"), rows, crop=True)
+        show.table(columns, rows, crop=True)
     elif status or contains:
         show.note("No job matches.")
     else:
@@ -214,9 +217,17 @@ def describe(
     show.facts(_summary(told))
     show.out.print()
     show.table(("PHASE", "AT", "TOOK"), show.phases(told))
+    if told["lost"]:
+        show.out.print()
+        rows = [(str(one["attempt"]), show.moment(one["ended_at"]), one["reason"]) for one in told["lost"]]
+        show.table(("LOST ATTEMPT", "AT", "REASON"), rows)
     if metrics := told.get("metrics"):
         show.out.print()
         show.table(("METRIC", "LAST", "LEAST", "MOST", "VALUES"), [_metric(one) for one in metrics])
+    if untold := record.untold_metrics(told):
+        show.out.print()
+        for text in untold:
+            show.out.print(text, markup=False)
     for host in told["hosts"]:
         _show_host(host, alone=len(told["hosts"]) == 1)
 
@@ -302,6 +313,7 @@ def _summary(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("priority", _priority(told)),
         ("engine", told.get("engine") or ""),
         ("server", told["server"] or ""),
+        ("attempt", str(told["attempt"]) if told["lost"] else ""),
         ("took", units.duration(ended - told["created_at"])),
         ("created", show.moment(told["created_at"])),
         ("image", application["ImageUri"]),
@@ -343,7 +355,7 @@ def _show_host(host: dict[str, Any], *, alone: bool) -> None:
         for one in [*(host.get("inputs") or []), *(host.get("streams") or [])]
     ]
     rows += [
-        ("out", one["name"], f"{one['files']} file(s)", units.size(one["bytes"]), one["uri"])
+        ("out", one["name"], units.count(one["files"], "file"), units.size(one["bytes"]), one["uri"])
         for one in host.get("outputs") or []
     ]
     if rows:
@@ -375,4 +387,4 @@ def _amount(one: Mapping[str, Any]) -> tuple[str, str]:
     """How much an input is; of a local one nobody knows."""
     if one["objects"] is None:
         return "where it lies", "-"
-    return f"{one['objects']} object(s)", units.size(one["bytes"])
+    return units.count(one["objects"], "object"), units.size(one["bytes"])

@@ -25,6 +25,7 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_i
 
 #: What AWS lists in full when one of many words is expected. What was meant follows it, and should be seen.
 _LONG_LIST = re.compile(r"\[((?:[\w.-]+, ){20,}[\w.-]+)\]")
+_NO_JOB = "Could not find requested job"
 
 _SERVER = "The server"
 _JOBS = "Jobs"
@@ -62,7 +63,7 @@ def main() -> None:
     try:
         app()
     except PenstockError as error:
-        show.fail(str(error))
+        show.fail(_or_where_to_look(str(error)))
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -70,8 +71,15 @@ def main() -> None:
         text = _aws_error(error)
         if text is None:
             raise
-        show.fail(text)
+        show.fail(_or_where_to_look(text))
         sys.exit(1)
+
+
+def _or_where_to_look(text: str) -> str:
+    """AWS's words for a job that is not there do not say how to find the one that was meant."""
+    if text.startswith(_NO_JOB):
+        return f"{text}. `penstock jobs --contains PART` lists those that are there."
+    return text
 
 
 def _shorter(values: re.Match[str]) -> str:

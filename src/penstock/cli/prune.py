@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -12,13 +12,8 @@ from penstock import units
 from penstock.amounts import read_seconds
 from penstock.cli import show
 from penstock.client import local_server, record
-from penstock.clock import now
 from penstock.config import Settings
 from penstock.home import Home
-
-if TYPE_CHECKING:
-    from penstock.retention.files import Shelf
-    from penstock.retention.policy import Rule
 
 #: So many of each kind are shown; `--json` has all.
 _SHOWN = 20
@@ -48,54 +43,42 @@ def prune(
 ) -> None:
     """Remove what is kept no longer: ended jobs, logs, inputs, environments; all kinds, or those named.
 
-    Nothing goes that a job needs which waits or runs. The server does the same by itself, now and then.
+    Nothing goes that a job needs which waits or runs. The server does the same by itself, now and then. On the nodes of
+    a cluster inputs and environments go with those of this machine, where its server runs.
     """
     every = not (jobs or logs or cache or environments)
     age = None if older_than is None else read_seconds(older_than) * 1000
     gone: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    nodes: dict[str, dict[str, Any]] = {}
     freed = 0
     if every or jobs or logs:
         asked = {"jobs": jobs or (every and age is None), "logs": every or logs, "older_than": age}
         for one in record.prune(local_server.ensure(), {**asked, "dry_run": dry_run}):
             gone[f"{one.pop('kind')}s"].append(one)
             freed += one["bytes"]
-    for shelf, rule in _shelves(cache=every or cache, environments=every or environments):
-        wanted = rule if age is None else replace(rule, age_ms=age, most=None)
-        gone[shelf.kind], size = _prune(shelf, wanted, dry_run=dry_run)
-        freed += size
+    if every or cache or environments:
+        from penstock.retention.tidying import tidy  # noqa: PLC0415 - not for --help
+
+        settings = Settings.read()
+        wanted = {
+            "inputs": every or cache,
+            "environments": every or environments,
+            "older_than": age,
+            "dry_run": dry_run,
+        }
+        told = tidy(settings, wanted)
+        gone.update(inputs=told["inputs"], environments=told["environments"])
+        freed += told["bytes"]
+        home = Home(settings.home)
+        running = home.server()
+        nodes = record.prune_nodes(local_server.address(home, running), wanted) if running else {}
     if json:
-        show.as_json({"dry_run": dry_run, **{kind: gone[kind] for kind in _KINDS}, "bytes": freed})
+        kinds = {kind: gone[kind] for kind in _KINDS}
+        show.as_json({"dry_run": dry_run, **kinds, "bytes": freed, "nodes": nodes})
     else:
         _show(gone, freed, dry_run=dry_run)
-
-
-def _shelves(*, cache: bool, environments: bool) -> list[tuple[Shelf, Rule]]:
-    from penstock.retention import files  # noqa: PLC0415 - not for --help
-    from penstock.retention.policy import Policy  # noqa: PLC0415
-
-    settings = Settings.read()
-    policy = Policy.of(settings)
-    found = []
-    if cache:
-        found.append((files.inputs(Home(settings.home).cache), policy.inputs))
-    if environments:
-        found.append((files.environments(settings.environments), policy.environments))
-    return found
-
-
-def _prune(shelf: Shelf, rule: Rule, *, dry_run: bool) -> tuple[list[dict[str, Any]], int]:
-    """What went, or would, and the bytes that it has freed."""
-    from penstock.retention.policy import choose, frees  # noqa: PLC0415 - as above
-
-    items = shelf.items(shelf.folder, True)
-    going = choose(items, rule, now())
-    if not dry_run:
-        going = shelf.remove(shelf.folder, going)
-    told = [
-        {"name": one.name, "of": one.label, "used_at": one.used_at, "bytes": sum(one.files.values())}
-        for one in going
-    ]
-    return told, frees(going, items)
+        for address, one in nodes.items():
+            show.note(f"On {address}: {_told(one, dry_run=dry_run)}")
 
 
 def _show(gone: dict[str, list[dict[str, Any]]], freed: int, *, dry_run: bool) -> None:
@@ -110,10 +93,16 @@ def _show(gone: dict[str, list[dict[str, Any]]], freed: int, *, dry_run: bool) -
     for kind, many in _KINDS.items():
         if dry_run and len(gone[kind]) > _SHOWN:
             show.note(f"{len(gone[kind]) - _SHOWN} more {many}; --json prints all.")
-    counts = ", ".join(f"{len(gone[kind])} {many}" for kind, many in _KINDS.items() if gone[kind])
+    show.note(_told({**gone, "bytes": freed}, dry_run=dry_run))
+
+
+def _told(gone: Mapping[str, Any], *, dry_run: bool) -> str:
+    """What goes on one machine, in a sentence."""
+    if "failed" in gone:
+        return f"nothing is known: {gone['failed']}"
+    counts = ", ".join(f"{len(gone[kind])} {many}" for kind, many in _KINDS.items() if gone.get(kind))
     if not counts:
-        show.note("Nothing is old enough, or too much, to go.")
-    elif dry_run:
-        show.note(f"{counts} would go, and free {units.size(freed)}.")
-    else:
-        show.note(f"{counts} removed; {units.size(freed)} are free again.")
+        return "Nothing is old enough, or too much, to go."
+    if dry_run:
+        return f"{counts} would go, and free {units.size(gone['bytes'])}."
+    return f"{counts} removed; {units.size(gone['bytes'])} are free again."

@@ -17,7 +17,7 @@ from penstock.cli import show
 from penstock.client import local_server, record
 from penstock.client.names import is_s3, local_path, parse_s3_url
 from penstock.errors import PenstockError
-from penstock.job.claim import ENGINE, PRIORITY
+from penstock.job.claim import ENGINE, PRIORITY, RETRIES
 from penstock.job.lock import VARIABLE, EnvironmentLock, decoded
 from penstock.job.metrics import DEFINITIONS
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _INPUT = "/opt/ml/processing/input"
 _OUTPUT = "/opt/ml/processing/output"
+_METRIC = "NAME=REGEX, such as 'auc=auc: ([0-9.]+)' (quoted for the shell)"
 
 
 class RunCommand(TyperCommand):
@@ -95,6 +96,10 @@ def run(
             help="How urgent it is: of the jobs that wait, the higher starts first.", min=-100, max=100
         ),
     ] = 0,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="How often it begins anew after the loss of a machine or a runner.", min=0, max=30),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(help="Where it runs, of a server's several engines: `local` or `ray`.", metavar="NAME"),
@@ -126,7 +131,7 @@ def run(
         framework = framework or (None if image else of_lock)
     processor = _processor(
         session, _image(session, framework, image), script, source_dir, instance_type, instance_count,
-        _base_name(script), max_runtime, given, network, priority, engine,
+        _base_name(script), max_runtime, given, network, _tags(priority, retries, engine),
     )  # fmt: skip
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
@@ -230,14 +235,12 @@ def _processor(
     max_runtime: int | None,
     variables: dict[str, str],
     network: bool,
-    priority: int,
-    engine: str | None,
+    tags: list[dict[str, str]],
 ) -> Any:
     from penstock.network import NetworkConfig  # noqa: PLC0415
     from penstock.processing import FrameworkProcessor, ScriptProcessor  # noqa: PLC0415
     from penstock.sklearn import SKLearn  # noqa: PLC0415
 
-    tags = ((PRIORITY, priority), (ENGINE, engine))
     common: dict[str, Any] = {
         "image_uri": image,
         "command": ["bash" if script.suffix == ".sh" else "python3"],
@@ -247,13 +250,18 @@ def _processor(
         "max_runtime_in_seconds": max_runtime,
         "env": variables or None,
         "network_config": None if network else NetworkConfig(enable_network_isolation=True),
-        "tags": [{"Key": key, "Value": str(value)} for key, value in tags if value] or None,
+        "tags": tags or None,
         "sagemaker_session": session,
     }
     if source_dir is None:
         return ScriptProcessor(**common)
     # With image and name given, nothing of the estimator is used.
     return FrameworkProcessor(SKLearn, framework_version="1.2-1", **common)
+
+
+def _tags(priority: int, retries: int | None, engine: str | None) -> list[dict[str, str]]:
+    given = {PRIORITY: priority or None, RETRIES: retries, ENGINE: engine}
+    return [{"Key": key, "Value": str(value)} for key, value in given.items() if value is not None]
 
 
 def _input(text: str) -> ProcessingInput:
@@ -297,16 +305,16 @@ def _folder(text: str, destination: str) -> Path | None:
     return Path(path)
 
 
-def _pairs(option: str, texts: list[str]) -> dict[str, str]:
+def _pairs(option: str, texts: list[str], meant: str = "NAME=VALUE") -> dict[str, str]:
     for text in texts:
         if "=" not in text:
-            raise PenstockError(f"{option} {text}: give NAME=VALUE.")
+            raise PenstockError(f"{option} {text}: give {meant}.")
     return dict(text.split("=", 1) for text in texts)
 
 
 def _definitions(texts: list[str]) -> dict[str, str]:
     """A variable for each metric that the log tells: what AWS bounds is how long one may be."""
-    given = [{"Name": name, "Regex": regex} for name, regex in _pairs("--metric", texts).items()]
+    given = [{"Name": name, "Regex": regex} for name, regex in _pairs("--metric", texts, _METRIC).items()]
     return {f"{DEFINITIONS}_{number}": json_text([one]) for number, one in enumerate(given, 1)}
 
 
@@ -339,7 +347,7 @@ def _fetch_local(session: HomeSession, outputs: list[tuple[ProcessingOutput, Pat
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             S3Downloader.download(str(output.destination), str(folder), sagemaker_session=session)
-            show.note(f"{output.output_name}: {folder}")
+            show.note(f"{output.output_name}: fetched to {folder}")
 
 
 def _say_how_to_fetch(outputs: list[tuple[ProcessingOutput, Path | None]]) -> None:

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from penstock.client import record
+from penstock.client import record, view
 from penstock.clock import now
-from penstock.units import duration, size
+from penstock.units import count, duration, size
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -106,15 +106,19 @@ def _styled(cell: str, *, heading: bool = False) -> Text:
 
 
 def end(told: Mapping[str, Any]) -> None:
-    """Tell how a job has ended: status, phases, outputs."""
+    """Tell how a job has ended: status, phases, outputs, metrics."""
     note("")
     note(f"{told['status']}: " + "  ".join(f"{phase} {took}" for phase, _, took in phases(told)[:-1]))
     for host in told["hosts"]:
         for output in host.get("outputs") or []:
             whose = f" of {host['name']}" if len(told["hosts"]) > 1 else ""
             note(
-                f"{output['name']}{whose}: {output['files']} file(s), {size(output['bytes'])} in {output['uri']}"
+                f"{output['name']}{whose}: {count(output['files'], 'file')}, {size(output['bytes'])} in {output['uri']}"
             )
+    for text in view.metrics([(one["name"], one["last"]) for one in told.get("metrics", ())]):
+        note(f"metric: {text}")
+    for text in record.untold_metrics(told):
+        note(f"note: {text}")
 
 
 def failed(told: Mapping[str, Any], log: str, hint: str | None = None) -> None:

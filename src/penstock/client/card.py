@@ -38,8 +38,8 @@ def job(view: View, *, shows_log: bool = False) -> str:
     parts.append(_table(_row(name, text) for name, text in facts(view) if text))
     data = [("input", one) for one in view.inputs] + [("output", one) for one in view.outputs]
     parts.append(_table(_data(kind, one) for kind, one in data))
-    ends = [("metric", text) for text in metrics(view)]
-    ends += [("note", text) for text in view.deviations]
+    ends = [("metric", text) for text in metrics(view.metrics)]
+    ends += [("note", text) for text in (*view.notes, *view.deviations)]
     parts.append(_table(_row(name, text) for name, text in ends))
     if view.lines:
         parts.append(_log(view.lines, opened=shows_log or view.status == "Failed"))

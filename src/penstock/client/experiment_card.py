@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from html import escape
 
+from penstock import units
 from penstock.client.experiment_view import OF_THE_JOB, VARIABLES, Component, Group, names
 from penstock.client.html import badge, card, grid, plain, row, table
 
+#: The component of a job is named so after it.
+_OF_JOBS = "-aws-processing-job"
 #: So many parameters and so many metrics get columns.
 _COLUMNS = 6
 #: How much of a parameter is shown in a column, in characters.
@@ -19,8 +22,8 @@ _ROWS, _TEXT = 60, 300
 
 def group(view: Group) -> str:
     """The card of an experiment or a trial: a row for each component, to compare what they measured."""
-    counts = [_count(view.trials, "trial")] if view.kind == "Experiment" else []
-    counts += [_count(view.total, "component"), f"made {_moment(view.created)}"]
+    counts = [units.count(view.trials, "trial")] if view.kind == "Experiment" else []
+    counts += [units.count(view.total, "component"), f"made {_moment(view.created)}"]
     parts = [_head(f'<span class="soft">{view.kind}</span>', view.name, ", ".join(counts))]
     shown = view.display_name if view.display_name != view.name else ""
     facts = [("shown as", shown), ("about", view.description), ("experiment", view.experiment)]
@@ -87,7 +90,8 @@ def _components(view: Group) -> str:
         first = [trials if trials != before else ""] if of_experiment else []
         before = trials
         begun = f"{one.started.astimezone():%m-%d %H:%M:%S}" if one.started else ""
-        cells = [_cell(text) for text in (*first, one.name)]
+        # What all jobs' names end in would push what was measured out of sight.
+        cells = [_cell(text) for text in (*first, one.name.removesuffix(_OF_JOBS))]
         cells.append(f'<td class="first">{badge(one.status) if one.status else ""}</td>')
         cells += [_cell(begun), _number(one.took)]
         cells += [_number(f"{one.metrics[name]:g}" if name in one.metrics else "") for name in metrics]
@@ -120,10 +124,6 @@ def _artifact(kind: str, name: str, place: str) -> str:
     return (
         f'<tr><th>{kind}</th><td>{escape(plain(name))}</td><td class="uri">{escape(plain(place))}</td></tr>'
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _moment(at: datetime) -> str:

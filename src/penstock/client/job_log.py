@@ -54,6 +54,9 @@ class JobLog:
             for index, stream in enumerate(self._streams)
             for event in self._read(stream)
         ]
+        if not found and self._streams:
+            # Of a job whose attempt was lost the next one has streams of its own.
+            self._streams = stream_names(self._client, self._job)
         return sorted(found, key=lambda line: line.at)
 
     def _read(self, stream: str) -> Iterator[dict[str, Any]]:

@@ -80,6 +80,19 @@ def phases(told: Mapping[str, Any], at: int) -> tuple[tuple[str, int, int], ...]
     )
 
 
+def untold_metrics(told: Mapping[str, Any]) -> list[str]:
+    """A sentence for each metric that was looked for in an ended job's log and has no value.
+
+    Args:
+        told: The job's record.
+    """
+    return [
+        f"The metric {one['name']!r} has no value: no line of the log fits {one['regex']!r} with a number in its "
+        "first group ( )."
+        for one in told.get("untold_metrics", ())  # a server of an older version tells none
+    ]
+
+
 def lock_of(told: dict[str, Any], address: Address) -> str:
     """The lock of the environment that a job ran in, as a file's text.
 
@@ -133,6 +146,16 @@ def prune(address: Address, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]
         following = told["next"]
         if following is None:
             return
+
+
+def prune_nodes(address: Address, asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Have inputs and environments go on machines other than the server's, or only be told: by the machines' addresses.
+
+    Args:
+        address: The server.
+        asked: ``inputs``, ``environments``, ``older_than`` and ``dry_run`` as for `prune`.
+    """
+    return dict(_ask(address, "POST", "/penstock/prune/nodes", json.dumps(asked).encode())["nodes"])
 
 
 def no_log(told: Mapping[str, Any]) -> str | None:

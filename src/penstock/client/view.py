@@ -35,7 +35,7 @@ class Data:
         """How much it is, in words; empty when that is not known."""
         if self.objects is None or self.bytes is None:
             return ""
-        return f"{self.objects:,} {'file' if self.objects == 1 else 'files'}, {units.size(self.bytes)}"
+        return f"{units.count(self.objects, 'file')}, {units.size(self.bytes)}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class View:
     outputs: tuple[Data, ...] = ()
     metrics: tuple[tuple[str, float], ...] = ()
     """Name and last value of each metric, by name."""
+    notes: tuple[str, ...] = ()
+    """What was asked for and did not come about, though the job did not fail for it."""
     reason: str | None = None
     """Why it failed."""
     exit_message: str | None = None
@@ -108,8 +110,8 @@ class View:
             rows += [
                 (kind, f"{one.name}: {one.uri}" + (f" ({one.amount})" if one.amount else "")) for one in items
             ]
-        rows += [("metric", text) for text in metrics(self)]
-        rows += [("note", text) for text in self.deviations]
+        rows += [("metric", text) for text in metrics(self.metrics)]
+        rows += [("note", text) for text in (*self.notes, *self.deviations)]
         rows += [("failed", self.reason or "")] if self.status == "Failed" else []
         rows += [("remedy", self.remedy)] if self.remedy else []
         rows += [("log", line) for line in self.lines or ()] if self.status == "Failed" else []
@@ -119,10 +121,10 @@ class View:
         return "\n".join([head, *(f"  {name:<{width}}  {text}" for name, text in rows)])
 
 
-def metrics(view: View) -> list[str]:
-    """Each metric in words; of very many the first."""
-    told = [f"{name} = {value:g}" for name, value in view.metrics[:_MOST_METRICS]]
-    more = len(view.metrics) - len(told)
+def metrics(values: Sequence[tuple[str, float]]) -> list[str]:
+    """Each metric, of which name and value are given, in words; of very many the first."""
+    told = [f"{name} = {value:g}" for name, value in values[:_MOST_METRICS]]
+    more = len(values) - len(told)
     return [*told, *([f"and {more} more"] if more > 0 else [])]
 
 
@@ -174,6 +176,7 @@ def of_record(told: Mapping[str, Any], at: int, lines: Sequence[str] | None = No
         exit_message=told["exit_message"],
         # A server of an older version tells none.
         metrics=tuple((one["name"], one["last"]) for one in told.get("metrics", ())),
+        notes=tuple(record.untold_metrics(told)),
         no_log=record.no_log(told),
         lines=None if lines is None else tuple(lines),
         **_asked(request),

@@ -15,14 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 
+from penstock.clock import elapsed
 from penstock.dispatch.lease import Alone, Right
 from penstock.dispatch.schedule import PATIENCE_MS, in_order, plan, room
-from penstock.dispatch.settle import catch_up, moment, verdict
+from penstock.dispatch.settle import again, catch_up, moment, verdict
 from penstock.engines.base import Engine, Life, Reservation, part_of
 from penstock.errors import ConfigurationError, Conflict, JobFailure
-from penstock.job.claim import Claim, Resources, claim_of
+from penstock.job.claim import Claim, Resources, claim_of, retries_of
 from penstock.job.events import Host, HostEvent, to_stop
-from penstock.job.life import Carrier, Failed, Job, Phase, Started, advance
+from penstock.job.life import Carrier, Failed, Job, Phase, Retried, Started, advance
 from penstock.job.run import Run
 from penstock.job.seal import digest_of
 from penstock.job.uploads import read_lines
@@ -62,8 +63,14 @@ class Dispatcher:
         patience: int = PATIENCE_MS,
         tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
+        retries: int = 0,
+        elapsed: Callable[[], float] = elapsed,
     ) -> None:
-        """`right` is how this server may write; None: it has a database of its own."""
+        """`right` is how this server may write; None: it has a database of its own.
+
+        `retries` is how many attempts may follow a job's first one when its tags say nothing.
+        `elapsed` are seconds by a clock that nobody sets.
+        """
         self._store = store
         self._logbook = logbook
         self._engine = engine
@@ -72,6 +79,10 @@ class Dispatcher:
         self._patience = patience
         self._tell = tell
         self._right: Right = right or Alone()
+        self._retries = retries
+        self._elapsed = elapsed
+        self._quiet_since: dict[str, float] = {}
+        """Since when nobody works any more for the attempts that are to be followed by another, by `Job.key`."""
         self._by: Carrier | None = None
         self._hindered: dict[str, tuple[str, Reservation]] = {}
         """The waiting jobs for which an engine has no room yet, by their uids: its name, and what it says."""
@@ -280,6 +291,8 @@ class Dispatcher:
 
     def _prepare(self, part: Engine, job: Job, at: int, notes: Sequence[str]) -> list[Host]:
         names = tuple(f"algo-{n}" for n in range(1, job.instance_count + 1))
+        # As AWS has it, a time; of two attempts within a second the later one says a later one.
+        began = at // 1000 + len(job.lost)
         tokens = {name: secrets.token_urlsafe(32) for name in names}
         return [
             Host(
@@ -287,7 +300,8 @@ class Dispatcher:
                 job_name=job.name,
                 name=name,
                 token_digest=digest_of(token),
-                log_stream=f"{job.name}/{name}-{at // 1000}",
+                attempt=job.attempt,
+                log_stream=f"{job.name}/{name}-{began}",
                 handle=part.prepare(
                     replace(self._make_run(job, name, tuple(sorted(names)), token), notes=tuple(notes))
                 ),
@@ -311,7 +325,7 @@ class Dispatcher:
             if not host.ended
         ]
         if any(looked_after):
-            hosts = self._store.hosts(job.uid)
+            hosts = self._store.hosts(job.uid, job.attempt)
         for host in to_stop(job, hosts):
             if host.handle is not None and engine is not None:  # else its runner hears it with its lease
                 engine.stop(host.handle)
@@ -319,8 +333,19 @@ class Dispatcher:
         if event is None:
             return False
         now = self._clock()
-        moved = advance(catch_up(job, hosts, now), event, moment(job, hosts, event, now))
+        job = catch_up(job, hosts, now)
+        event = again(job, event, self._retries_of(job) if isinstance(event, Failed) else 0, now)
+        if isinstance(event, Retried):
+            if self._elapsed() - self._quiet_since.setdefault(job.key, self._elapsed()) < self._quiet:
+                return False
+            # Before it may begin anew: it needs other room.
+            self._forget_all(engine, hosts)
+            del self._quiet_since[job.key]
+        moved = advance(job, event, moment(job, hosts, event, now))
         self._store.save_job(moved, by)
+        if isinstance(event, Retried):
+            _log.warning("job %s: attempt %d is lost: %s", job.name, job.attempt, event.reason)
+            self.wake()
         if moved.phase.final:
             self._tell(job.uid)
             _log.info(
@@ -329,10 +354,27 @@ class Dispatcher:
                 moved.phase,
                 f": {moved.failure_reason}" if moved.failure_reason else "",
             )
-            for host in hosts:
-                if host.handle is not None and engine is not None:  # else its own server sweeps it away
-                    self._forget(engine, host.handle)
-        return moved.phase.final
+            self._forget_all(engine, hosts)
+        return moved.phase.final or moved.phase is Phase.QUEUED
+
+    @property
+    def _quiet(self) -> float:
+        """Seconds for a store to do what an attempt sent it last: what was whole when its runner ended comes to be.
+
+        The reserve of a lease. On the server's own machine the next attempt takes longer to begin.
+        """
+        return (self._right.runner_ms or 0) / 10_000
+
+    def _retries_of(self, job: Job) -> int:
+        try:
+            return retries_of(self._store.tags(job.arn), self._retries)
+        except ValueError:
+            return self._retries  # a tag that was there before it meant anything
+
+    def _forget_all(self, engine: Engine | None, hosts: Sequence[Host]) -> None:
+        for host in hosts:
+            if host.handle is not None and engine is not None:  # else its own server sweeps it away
+                self._forget(engine, host.handle)
 
     def _forget(self, engine: Engine, handle: str) -> None:
         try:
@@ -351,7 +393,7 @@ class Dispatcher:
             f"InternalServerError: {host.name} is lost: its machine is out of reach, and its runner has not been heard "
             "of for as long as it may go on without word from a server."
         )
-        return self._store.end_lapsed(host.job_uid, host.name, self._end(host, reason), by)
+        return self._store.end_lapsed(host.job_uid, host.key, self._end(host, reason, lost=True), by)
 
     def _look_after(self, engine: Engine, job: Job, host: Host, by: Carrier) -> bool:
         """Start a host that a crash kept from being started; conclude for one whose runner is dead.
@@ -376,20 +418,20 @@ class Dispatcher:
             # It was started, and the machine knows nothing of it: a second start would run the program again.
             words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
             self._report_for(
-                host, f"InternalServerError: {words}: it lost power, or somebody removed it.", by
+                host, f"InternalServerError: {words}: it lost power, or somebody removed it.", by, lost=True
             )
             return
         if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
             self._start(engine, host, by)
             return
         # A runner that ended well may have died between its last words and our look: its remains tell.
-        held = self._logbook.size(job.uid, host.name)
+        held = self._logbook.size(job.uid, host.key)
         while (remains := engine.remains(handle, held)).log:
-            held = self._logbook.append(job.uid, host.name, held, remains.log)
-        self._logbook.sync(job.uid, host.name)
+            held = self._logbook.append(job.uid, host.key, held, remains.log)
+        self._logbook.sync(job.uid, host.key)
         try:
             self._take_manifest(engine, host, handle)
-            current = self._store.apply_events(job.uid, host.name, remains.events, by) or host
+            current = self._store.apply_events(job.uid, host.key, remains.events, by) or host
         except ValueError as error:  # a journal that no runner of ours wrote so
             self._report_for(
                 host, f"InternalServerError: The journal of {host.name} can't be read: {error}.", by
@@ -416,6 +458,7 @@ class Dispatcher:
             f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
             f"it was killed or it crashed.{lost}{words}",
             by,
+            lost=True,
         )
 
     def _take_manifest(self, engine: Engine, host: Host, handle: str) -> None:
@@ -425,13 +468,13 @@ class Dispatcher:
             self._store.uploads.add(host.job_uid, host.name, read_lines(lines + b"\n"))
             start += len(lines) + 1
 
-    def _report_for(self, host: Host, reason: str | None, by: Carrier) -> None:
+    def _report_for(self, host: Host, reason: str | None, by: Carrier, *, lost: bool = False) -> None:
         """Report the end of a host in the place of a runner that can't."""
-        self._store.apply_events(host.job_uid, host.name, [self._end(host, reason)], by)
+        self._store.apply_events(host.job_uid, host.key, [self._end(host, reason, lost=lost)], by)
         self.wake()
 
-    def _end(self, host: Host, reason: str | None) -> HostEvent:
-        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason}
+    def _end(self, host: Host, reason: str | None, *, lost: bool = False) -> HostEvent:
+        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason, "lost": lost}
         return HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
 
 

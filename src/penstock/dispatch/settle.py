@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from penstock.job.events import Host
-from penstock.job.life import Event, Failed, Halted, Job, Phase, Reached, Succeeded
+from penstock.job.life import Event, Failed, Halted, Job, Phase, Reached, Retried, Succeeded, advance
 
 _WORKING = (Phase.PREPARING, Phase.DOWNLOADING, Phase.RUNNING, Phase.UPLOADING)
 _BEFORE = (Phase.QUEUED, Phase.PREPARING)
@@ -30,6 +30,23 @@ def verdict(job: Job, hosts: Sequence[Host]) -> Event | None:
     if _WORKING.index(furthest_behind) > _WORKING.index(job.phase):
         return Reached(furthest_behind)
     return None
+
+
+def again(job: Job, event: Event, retries: int, now: int) -> Event:
+    """What follows instead of an end: another attempt, when this one was lost and the job may have one more.
+
+    Not after a stop, nor when its time limit, which is for all attempts together, is over.
+    """
+    if (
+        not isinstance(event, Failed)
+        or not event.lost
+        or job.phase is Phase.STOPPING
+        or job.attempt > retries
+    ):
+        return event
+    following = advance(job, Retried(event.reason), now)
+    limit = job.request["StoppingCondition"]["MaxRuntimeInSeconds"] * 1000
+    return Retried(event.reason) if following.spent_ms < limit else event
 
 
 def moment(job: Job, hosts: Sequence[Host], event: Event, now: int) -> int:
@@ -73,7 +90,7 @@ def _end(hosts: Sequence[Host]) -> Event:
         reason = str((first.outcome or {}).get("reason") or "InternalServerError: no reason was reported.")
         if len(hosts) > 1:
             reason = f"{reason} (instance {first.name})"
-        return Failed(reason[:1024], message)
+        return Failed(reason[:1024], message, lost=all((h.outcome or {}).get("lost") for h in failed))
     if any(h.phase is Phase.STOPPED for h in hosts):
         return Halted(message)
     return Succeeded(message)

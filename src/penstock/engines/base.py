@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from penstock.job.claim import Claim, Resources, too_large
 from penstock.job.events import HostEvent
@@ -180,4 +180,12 @@ class Engine(Protocol):
 
     def sweep(self, keep: set[str]) -> None:
         """Forget all runs but those of the handles in `keep`, and but those whose runner lives."""
+        ...
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have its machines remove inputs and environments that they keep no longer; what each tells, by its address.
+
+        What is asked and told says `retention/tidying.py`, of a machine that can't a member `failed`. It may take a
+        minute. What the server keeps in its own home it sees to by itself.
+        """
         ...

@@ -7,7 +7,8 @@ that has just been started: their engine is the one that knows them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from penstock.engines.base import Engine, Life, Machine, Remains, Reservation
 from penstock.job.claim import Claim, Resources
@@ -107,6 +108,10 @@ class Fleet:
         """All of them; what is another's is nothing to any."""
         for engine in self._all:
             engine.sweep(keep)
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """All of them."""
+        return {name: told for engine in self._all for name, told in engine.tidy(asked).items()}
 
     def _of(self, handle: str) -> Engine:
         """Whose run that is. Of one that nobody knows, each would say the same."""

@@ -18,8 +18,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
@@ -89,7 +90,7 @@ class LocalEngine:
 
     def prepare(self, run: Run) -> str:
         """Make the run's folder; the handle is its path below the engine's folder."""
-        handle = f"{run.job_uid}/{run.host}"
+        handle = run.handle
         folder = self._folder / handle
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / "run.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -194,6 +195,10 @@ class LocalEngine:
         for job in self._folder.glob("*"):
             with contextlib.suppress(OSError):
                 job.rmdir()  # one whose last run could not remove it, or whose first was never made
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - as the protocol has it
+        """It has no machine but the server's own."""
+        return {}
 
 
 def _spawn(folder: Path, lock: int) -> None:

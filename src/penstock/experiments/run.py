@@ -106,6 +106,7 @@ class Run:
         if existed:
             logger.info("The run %s of the experiment %s is there already.", self.run_name, experiment_name)
         trial.add_trial_component(component)  # nothing happens where it is so
+        self._existed = existed
         self._record(component, artifact_bucket, artifact_prefix)
 
     def _name(self, experiment: str, run: str) -> None:
@@ -306,6 +307,11 @@ def load_run(
         artifact_bucket=artifact_bucket,
         artifact_prefix=artifact_prefix,
     )
+    if not run._existed:  # noqa: SLF001 - of this module
+        # SageMaker's SDK makes it as well, and says nothing of it: a misspelt name goes unnoticed.
+        logger.warning(
+            "load_run has made the run %s of %s, which was not there.", run.run_name, experiment_name
+        )
     run._is_loaded = True  # noqa: SLF001 - of this module
     return run
 

@@ -201,6 +201,12 @@ class Tracker:
         """The confusion matrix, computed by scikit-learn."""
         self._recorder.add_chart(charts.confusion_matrix(title, y_true, y_pred), is_output=output_artifact)
 
+    def __repr__(self) -> str:
+        return f"<Tracker of {self.trial_component.trial_component_name}>"
+
+    def _repr_html_(self) -> str:
+        return self.trial_component._repr_html_()
+
     def close(self) -> None:
         """Send what is not sent yet.
 

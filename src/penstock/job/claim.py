@@ -16,8 +16,12 @@ from penstock.job.life import Job
 
 #: The tags of a job that say how urgent it is, whose, and on which engine it is to run.
 PRIORITY, OWNER, ENGINE = "penstock:priority", "penstock:owner", "penstock:engine"
+#: That says how many attempts may follow the first.
+RETRIES = "penstock:retries"
 #: The highest priority; the lowest is the opposite.
 MOST = 100
+#: As AWS has it for training jobs (RetryStrategy.MaximumRetryAttempts).
+MOST_RETRIES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,18 @@ def priority_of(tags: Mapping[str, str]) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 4 and int(digits) <= MOST):
         raise ValueError(f"{text!r} is no whole number from -{MOST} to {MOST}")
+    return int(text)
+
+
+def retries_of(tags: Mapping[str, str], usual: int) -> int:
+    """How many attempts may follow a job's first one, by its tags; `usual` when they say nothing.
+
+    Raises:
+        ValueError: It is no whole number from 0 to 30.
+    """
+    text = tags.get(RETRIES, str(usual))
+    if not (text.isascii() and text.isdigit() and len(text) < 3 and int(text) <= MOST_RETRIES):
+        raise ValueError(f"{text!r} is no whole number from 0 to {MOST_RETRIES}")
     return int(text)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from penstock.job.life import Job, Phase
+from penstock.job.life import Job, Phase, key_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class HostEvent:
     - ``phase``: data = {"phase": "preparing" | "downloading" | "running" | "uploading"}
     - ``note``: data = {<name>: <anything JSON>}, merged into the host's notes (environment, inputs, outputs ...)
     - ``ended``: data = {"outcome": "succeeded" | "failed" | "halted", "reason": str | None,
-      "exit_code": int | None, "exit_message": str | None}
+      "exit_code": int | None, "exit_message": str | None, "lost": bool}; ``lost``: it failed because a machine or a
+      runner was lost, and not for anything that is the user's
     """
 
     sequence: int
@@ -58,7 +59,7 @@ def _clean(data: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Host:
-    """One instance's piece of a job, on record."""
+    """One instance's piece of one attempt of a job, on record."""
 
     job_uid: str
     job_name: str
@@ -75,6 +76,12 @@ class Host:
     notes: Mapping[str, Any] = field(default_factory=dict)
     outcome: Mapping[str, Any] | None = None
     """The data of the ``ended`` event, once there was one."""
+    attempt: int = 1
+
+    @property
+    def key(self) -> str:
+        """By which it is known beside those of other attempts."""
+        return key_of(self.name, self.attempt)
 
     @property
     def ended(self) -> bool:

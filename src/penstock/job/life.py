@@ -7,7 +7,7 @@ follows from its hosts by `dispatch.settle`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -84,6 +84,15 @@ class Failed:
 
     reason: str
     exit_message: str | None = None
+    lost: bool = False
+    """Whether a machine or a runner was lost, and nothing that is the user's had failed."""
+
+
+@dataclass(frozen=True)
+class Retried:
+    """The attempt is lost, and another one follows it."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class Halted:
     exit_message: str | None = None
 
 
-Event = Started | Reached | StopAsked | Succeeded | Failed | Halted
+Event = Started | Reached | StopAsked | Succeeded | Failed | Retried | Halted
 
 _P = Phase
 #: (phase, event) -> next phase. `Reached` moves forward only, to the phase it names.
@@ -109,6 +118,7 @@ MOVES: Mapping[tuple[Phase, type[Event]], Phase | None] = {
             (StopAsked, _P.STOPPING),
             (Succeeded, _P.COMPLETED),
             (Failed, _P.FAILED),
+            (Retried, _P.QUEUED),
             (Halted, _P.STOPPED),
         )
     },
@@ -137,6 +147,32 @@ class Carrier:
 ALONE = Carrier()
 
 
+def key_of(name: str, attempt: int) -> str:
+    """By which an attempt of the job, or a host in it, is known. Neither uids nor names of hosts have dots."""
+    return name if attempt == 1 else f"{name}.{attempt}"
+
+
+def from_key(key: str) -> tuple[str, int]:
+    """The name and the attempt of what `key_of` made."""
+    name, _, attempt = key.partition(".")
+    return name, int(attempt or 1)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One go at a job by all its instances, which was lost. Times are milliseconds since the epoch."""
+
+    reason: str
+    phases: Mapping[str, int]
+    """Phase -> when it was reached."""
+    ended_at: int
+
+    @property
+    def took(self) -> int:
+        """For how long its time limit ran: until the loss was on record, or 0."""
+        return self.ended_at - self.phases.get(Phase.DOWNLOADING.value, self.ended_at)
+
+
 @dataclass(frozen=True)
 class Job:
     """A processing job on record. Times are milliseconds since the epoch."""
@@ -152,9 +188,11 @@ class Job:
     phase: Phase = Phase.QUEUED
     version: int = 0
     phases: Mapping[str, int] = field(default_factory=dict)
-    """Phase -> when it was reached."""
+    """Phase -> when it was reached, in this attempt."""
+    lost: Sequence[Attempt] = ()
+    """The attempts before this one."""
     started_at: int | None = None
-    """ProcessingStartTime: when the first host began to fetch inputs."""
+    """ProcessingStartTime: when the first host began to fetch inputs, in the first attempt that came so far."""
     ended_at: int | None = None
     failure_reason: str | None = None
     exit_message: str | None = None
@@ -177,6 +215,21 @@ class Job:
     def status(self) -> str:
         """The ProcessingJobStatus of AWS's API."""
         return STATUS[self.phase]
+
+    @property
+    def attempt(self) -> int:
+        """The number of its attempt, from 1."""
+        return len(self.lost) + 1
+
+    @property
+    def key(self) -> str:
+        """By which its attempt is known."""
+        return key_of(self.uid, self.attempt)
+
+    @property
+    def spent_ms(self) -> int:
+        """What earlier attempts have used of its time limit (MaxRuntimeInSeconds is for all together)."""
+        return sum(one.took for one in self.lost)
 
     @property
     def trial_component(self) -> str | None:
@@ -220,13 +273,17 @@ def advance(job: Job, event: Event, at: int) -> Job:
         assert target is not None  # only Reached names its own target
         phase = target
     at = max(at, job.created_at, job.started_at or 0, *job.phases.values())
+    before, lost = job.phases, job.lost
+    if isinstance(event, Retried):
+        before, lost = {}, (*lost, Attempt(event.reason, before, at))
     begun = phase in {Phase.DOWNLOADING, Phase.RUNNING, Phase.UPLOADING}
     return replace(
         job,
         phase=phase,
         version=job.version + 1,
         modified_at=max(at, job.modified_at),
-        phases={**job.phases, phase.value: at},
+        phases={**before, phase.value: at},
+        lost=lost,
         started_at=at if begun and job.started_at is None else job.started_at,
         ended_at=at if phase.final else None,
         failure_reason=event.reason if isinstance(event, Failed) and phase is Phase.FAILED else None,

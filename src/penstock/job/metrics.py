@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -123,6 +123,14 @@ def broken_rules(environment: Mapping[str, str]) -> Iterator[str]:
         definitions(environment)
     except ValueError as error:
         yield f"environment.{error}"
+
+
+def untold(environment: Mapping[str, str], told: Collection[str]) -> list[Definition]:
+    """What was looked for in the log and is not among the metrics `told`."""
+    try:
+        return [one for one in definitions(environment) if one.name not in told]
+    except ValueError:  # a server that knew no such variables took the job: to tell of it must not fail
+        return []
 
 
 def is_name(name: Any) -> bool:

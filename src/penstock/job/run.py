@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from penstock.job.life import key_of
+
 VERSION = 1
 
 
@@ -105,6 +107,8 @@ class Run:
     """Seconds for which a run that has ended waits for a server to take its last words."""
     far: bool = False
     """Whether the server is on another machine."""
+    others: tuple[str, ...] = ()
+    """Where other servers of its database are, which take its reports should that one be gone; for a `far` run."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Of each host, its own among them, where they are on several machines; none: all are on this one."""
     gpus: tuple[int, ...] | None = None
@@ -113,9 +117,22 @@ class Run:
     """Whether the run may go on only as long as a server says so (`runner/lease.py`)."""
     notes: tuple[str, ...] = ()
     """Lines that the job's log begins with."""
+    attempt: int = 1
+    spent: float = 0.0
+    """Seconds of the job's time limit that earlier attempts have used."""
     aws: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that lead the program's own AWS clients to the server, with a token of this job's."""
     version: int = VERSION
+
+    @property
+    def key(self) -> str:
+        """By which it is known beside the runs of other hosts and attempts of its job."""
+        return key_of(self.host, self.attempt)
+
+    @property
+    def handle(self) -> str:
+        """By which an engine finds it."""
+        return f"{self.job_uid}/{self.key}"
 
     @property
     def index(self) -> int:
@@ -134,6 +151,7 @@ class Run:
         data["hosts"] = tuple(data["hosts"])
         data["local_inputs"] = tuple(data.get("local_inputs", ()))
         data["closed_ports"] = tuple(data.get("closed_ports", ()))
+        data["others"] = tuple(data.get("others", ()))
         data["notes"] = tuple(data.get("notes", ()))
         data["gpus"] = None if data.get("gpus") is None else tuple(data["gpus"])
         data["s3"] = S3Access.from_dict(data["s3"])

@@ -47,8 +47,19 @@ class Keeper:
         shelves: tuple[files.Shelf, files.Shelf],
         clock: Callable[[], int],
         free: Callable[[Path], int] = disk.free,
+        elsewhere: Callable[[], object] = lambda: None,
     ) -> None:
-        """`shelves`: the inputs and the environments; `free`: how many bytes the disk of a folder has left."""
+        """Look after one home.
+
+        Args:
+            policy: The rules.
+            records: Ended jobs and their logs.
+            home: The home's folder.
+            shelves: The inputs and the environments.
+            clock: The time, in milliseconds since the epoch.
+            free: How many bytes the disk of a folder has left.
+            elsewhere: Has other machines apply rules of their own.
+        """
         self._policy = policy
         self._records = records
         self._home = home
@@ -56,6 +67,7 @@ class Keeper:
         self._shelves = ((inputs, policy.inputs, 0), (environments, policy.environments, DAY_MS))
         self._clock = clock
         self._free = free
+        self._elsewhere = elsewhere
         self._told = False
         self._next_pass = 0.0
         self._ample_until = 0.0
@@ -114,6 +126,8 @@ class Keeper:
         for shelf, rule, _ in self._shelves:
             for _ in self._guarded(f"The {shelf.kind}", partial(self._apply_to, shelf, rule)):
                 pass
+        for _ in self._guarded("What other machines keep", self._apply_elsewhere):
+            pass
 
     def relieve(self) -> None:
         """Make room on the home's disk, by what can be had again."""
@@ -129,6 +143,10 @@ class Keeper:
             going = Rule(fresh)
             for _ in self._guarded(f"The {shelf.kind}", partial(self._apply_to, shelf, going, enough)):
                 pass
+
+    def _apply_elsewhere(self) -> Iterator[None]:
+        self._elsewhere()
+        yield
 
     def _apply_to_records(self) -> Iterator[None]:
         now = self._clock()

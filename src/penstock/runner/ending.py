@@ -21,6 +21,8 @@ class Ending:
     """By a stop or the time limit."""
     reasons: list[str]
     """Why the run has failed by now; none: it has not."""
+    lost: bool = False
+    """Whether nothing of that is the user's: its runner died, or was without a server for too long."""
 
 
 def keep(folder: RunFolder, ending: Ending) -> None:

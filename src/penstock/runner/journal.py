@@ -52,13 +52,17 @@ class Journal:
         self._append("note", what)
 
     def ended(
-        self, outcome: str, reason: str | None, exit_code: int | None, exit_message: str | None
+        self,
+        outcome: str,
+        reason: str | None,
+        exit_code: int | None,
+        exit_message: str | None,
+        *,
+        lost: bool = False,
     ) -> None:
         """The run is over; nothing follows."""
-        self._append(
-            "ended",
-            {"outcome": outcome, "reason": reason, "exit_code": exit_code, "exit_message": exit_message},
-        )
+        told: dict[str, Any] = {"outcome": outcome, "reason": reason, "exit_code": exit_code}
+        self._append("ended", {**told, "exit_message": exit_message, "lost": lost})
 
     def after(self, sequence: int) -> list[HostEvent]:
         """All events beyond number `sequence`."""

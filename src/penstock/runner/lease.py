@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from penstock import clock
 from penstock.errors import InternalFailure
 from penstock.runner.line import Line, Refused
 from penstock.runner.stop import Stop
+from penstock.runner.unsent import drop_unsent
 
 #: How often a server is asked while a lease lasts, and the most seconds between. The time is judged as often.
 _BEATS, _LONGEST_BEAT = 20, 2.0
@@ -29,6 +31,12 @@ _TRIES, _LONGEST_TRY = 4, 8.0
 EXIT_CODE = 75
 
 
+def end_at_once(code: int) -> None:
+    """End this process, and what it was sending."""
+    drop_unsent()
+    os._exit(code)
+
+
 class Lease:
     """One run's lease, from `hold` to `close`."""
 
@@ -38,7 +46,7 @@ class Lease:
         stop: Stop,
         patience: float,
         elapsed: Callable[[], float] = clock.elapsed,
-        end: Callable[[int], object] = os._exit,
+        end: Callable[[int], object] = end_at_once,
     ) -> None:
         """`patience` is for how many seconds the first answer is waited for; `end` ends this process at once."""
         self._line = line
@@ -69,6 +77,12 @@ class Lease:
         for thread in self._threads:
             thread.start()
 
+    def give_up(self) -> None:
+        """The run has ended for its servers: another attempt may have begun, of which nothing may be overwritten."""
+        if not self._eased:
+            self._end(EXIT_CODE)
+        self._stop.ask()
+
     def ease(self) -> None:
         """The run's work is over, nothing is left that must end in time; what happened is still to be told."""
         self._eased = True
@@ -86,16 +100,27 @@ class Lease:
         asked = self._elapsed()
         timeout = _LONGEST_TRY if self._heard is None else self._heard[1] * _PATIENCE / _TRIES
         try:
-            reply = self._line.post("lease", b"", min(timeout, _LONGEST_TRY))
-            length, stop = float(reply["milliseconds"]) / 1000, bool(reply["stop"])
+            self.hear(asked, self._line.post("lease", b"", min(timeout, _LONGEST_TRY)))
         except Refused:
-            self._stop.ask()
-            return
-        except Exception:  # noqa: BLE001 - whatever it is, it is no answer; it is asked again
-            return
+            self.give_up()
+        except Exception:  # noqa: BLE001, S110 - whatever it is, it is no answer; it is asked again
+            pass
+
+    def hear(self, asked: float, reply: Mapping[str, Any]) -> None:
+        """Take the answer to what was asked then.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is none.
+        """
+        length, stop = float(reply["milliseconds"]) / 1000, bool(reply["stop"])
         self._heard = asked, length
         if stop:
             self._stop.ask()
+
+    @property
+    def granted(self) -> bool:
+        """Whether a server has said that the run may begin."""
+        return self._heard is not None
 
     def judge(self) -> None:
         """See what time it is."""

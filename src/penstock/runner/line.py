@@ -70,7 +70,7 @@ class Line:
         nonce = secrets.token_hex(16)
         connection.request(
             "POST",
-            f"/penstock/runs/{self._run.job_uid}/{self._run.host}/{what}",
+            f"/penstock/runs/{self._run.handle}/{what}",
             body,
             {"Authorization": f"Bearer {self._run.token}", NONCE: nonce},
         )
@@ -113,7 +113,7 @@ class Line:
     def _addresses(self) -> list[str]:
         """Where servers are now, that of this home first: it may have been started again on another port."""
         if self._run.home is None or self._run.far:
-            return [self._run.report_url]
+            return list(dict.fromkeys([self._run.report_url, *self._run.others]))
         try:
             server = Home(Path(self._run.home)).server()
         except ConfigurationError:

@@ -40,12 +40,12 @@ def main(path: Path) -> None:
     if folder.stop.exists():
         stop.ask()
     run = Run.from_json(folder.run.read_text())
-    reporter = Reporter(run, folder, refused=stop.ask)
+    lease = Lease(Line(run, folder), stop, run.patience) if run.leased else None
+    reporter = Reporter(run, folder, refused=stop.ask if lease is None else lease.give_up)
     log = LogWriter(folder.log, now, reporter.changed)
     journal = Journal(folder.journal.open("a+b", buffering=0), now, reporter.changed)
     records = Records(journal, log, Manifest(folder.manifest, now, reporter.changed), Meter(reporter.changed))
     reporter.start(journal, records.meter)
-    lease = Lease(Line(run, folder), stop, run.patience) if run.leased else None
     if lease is not None:
         lease.hold()  # before anything is done: who comes late may have been given up
     with contextlib.nullcontext() if run.cache is None else Cache(Path(run.cache), run.cache_bytes) as cache:

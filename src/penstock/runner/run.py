@@ -82,7 +82,7 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
                     f"The log could not be kept on disk: {records.log.failure}. {disk.remedy(folder.path)}"
                 ).reason
             )
-        ending.keep(folder, Ending(ended.exit_code, ended.halted, reasons))
+        ending.keep(folder, Ending(ended.exit_code, ended.halted, reasons, _is_lost(stop, reasons)))
         message = _hand_over(run, folder, records, reasons, ended.sent)
     except (_Halted, Cancelled):
         records.log.note(
@@ -96,7 +96,7 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
         if isinstance(error, AlgorithmFailure):
             ended = _Ended(error.exit_code, halted=False)
     exit_code, halted = (ended.exit_code, ended.halted) if ended is not None else (None, False)
-    _end(folder, records, Ending(exit_code, halted, reasons), message)
+    _end(folder, records, Ending(exit_code, halted, reasons, _is_lost(stop, reasons)), message)
 
 
 def salvage(run: Run, folder: RunFolder, records: Records) -> None:
@@ -111,7 +111,7 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
             f"The runner of {run.host} ended without a report; it was killed or it crashed, and its program with "
             "it. What the program had written by then was uploaded."
         )
-        known = Ending(None, False, [InternalFailure(words).reason])
+        known = Ending(None, False, [InternalFailure(words).reason], lost=True)
     else:
         records.log.note(
             "The runner was killed or it crashed when its program had ended. Another one uploads the outputs."
@@ -148,12 +148,17 @@ def _hand_over(
     return message
 
 
+def _is_lost(stop: Stop, reasons: list[str]) -> bool:
+    return stop.failure is not None and reasons == [stop.failure.reason]
+
+
 def _end(folder: RunFolder, records: Records, ending: Ending, message: str | None) -> None:
     for one in ending.reasons:
         records.log.note(one)
     scarcity.give_back(folder, (folder.ml,), records.log.note)
     outcome = "failed" if ending.reasons else "halted" if ending.halted else "succeeded"
-    records.journal.ended(outcome, "; ".join(ending.reasons)[:1024] or None, ending.exit_code, message)
+    reason = "; ".join(ending.reasons)[:1024] or None
+    records.journal.ended(outcome, reason, ending.exit_code, message, lost=ending.lost)
 
 
 def _reason(error: Exception, folder: RunFolder, records: Records) -> str:
@@ -176,7 +181,7 @@ def _run_program(
     ground = prepare(run, folder, records, stop.due, uses)
     _leave_if_due(stop)
     records.journal.phase(Phase.DOWNLOADING)
-    stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"]
+    stop.deadline = time.monotonic() + run.request["StoppingCondition"]["MaxRuntimeInSeconds"] - run.spent
     with records.meter.moving("download"):
         fetched, streams = _fetch(run, folder, records, stop, cache)
     ground.install()

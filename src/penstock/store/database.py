@@ -189,7 +189,7 @@ class Store:
             of_job: dict[str, list[Host]] = {job.uid: [] for job in found}
             for row in self._say.hosts_of_begun.rows(cursor) if found else ():
                 of_job.setdefault(row.job_uid, []).append(to_host(row))
-        return [(job, sorted(of_job[job.uid], key=_place)) for job in found]
+        return [(job, _of_attempt(job.attempt, of_job[job.uid])) for job in found]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim, in any order.
@@ -260,16 +260,16 @@ class Store:
                 self._say.lease_hosts.run(cursor, wanted=job.uid, lease_ms=lease_ms)
             job_components.follow(cursor, self._say, job)
 
-    def hosts(self, job_uid: str) -> list[Host]:
-        """A job's hosts, algo-1 first."""
+    def hosts(self, job_uid: str, attempt: int | None = None) -> list[Host]:
+        """A job's hosts, algo-1 first; those of one attempt, or with None of each, one after the other."""
         with self._cursors.read() as cursor:
             found = [to_host(row) for row in self._say.hosts.rows(cursor, wanted=job_uid)]
-        return sorted(found, key=_place)
+        return _of_attempt(attempt, found)
 
-    def host(self, job_uid: str, name: str) -> Host | None:
-        """One host of a job."""
+    def host(self, job_uid: str, key: str) -> Host | None:
+        """One host of a job, by its key."""
         with self._cursors.read() as cursor:
-            rows = self._say.host.rows(cursor, of_uid=job_uid, of_name=name)
+            rows = self._say.host.rows(cursor, of_uid=job_uid, of_name=key)
         return to_host(rows[0]) if rows else None
 
     def host_of_stream(self, log_stream: str) -> Host | None:
@@ -374,8 +374,9 @@ def open_postgres(url: str) -> Store:
     return Store(postgres.connect(url))
 
 
-def _place(host: Host) -> int:
-    return int(host.name.rpartition("-")[2])
+def _of_attempt(attempt: int | None, found: Iterable[Host]) -> list[Host]:
+    mine = (host for host in found if attempt in {None, host.attempt})
+    return sorted(mine, key=lambda host: (host.attempt, int(host.name.rpartition("-")[2])))
 
 
 def _prioritise(c: Connection, arn: str, whole: Mapping[str, str], changed: Container[str]) -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
-from penstock.job.life import Carrier, Job, Phase
+from penstock.job.life import Attempt, Carrier, Job, Phase, from_key
 
 #: The note by which a runner tells its environment's lock.
 LOCK_NOTE = "lock"
@@ -53,6 +53,7 @@ def move_row(job: Job) -> dict[str, Any]:
         "status": job.status,
         "version": job.version,
         "phases": _text(job.phases),
+        "lost": _text(job.lost),
         "started_at": job.started_at,
         "ended_at": job.ended_at,
         "failure_reason": job.failure_reason,
@@ -67,6 +68,7 @@ JOB_MOVES = (
     "status",
     "version",
     "phases",
+    "lost",
     "started_at",
     "ended_at",
     "failure_reason",
@@ -86,6 +88,7 @@ def to_job(row: Any) -> Job:
         phase=Phase(row.phase),
         version=row.version,
         phases=orjson.loads(row.phases),
+        lost=tuple(Attempt(**one) for one in orjson.loads(row.lost)),
         started_at=row.started_at,
         ended_at=row.ended_at,
         failure_reason=row.failure_reason,
@@ -115,7 +118,7 @@ def host_row(host: Host) -> dict[str, Any]:
     """The columns of a host."""
     return {
         "job_uid": host.job_uid,
-        "name": host.name,
+        "name": host.key,
         "job_name": host.job_name,
         "token_digest": host.token_digest,
         "log_stream": host.log_stream,
@@ -143,10 +146,12 @@ HOST_MOVES = ("phase", "sequence", "phases", "notes", "outcome", "lock")
 
 def to_host(row: Any) -> Host:
     """The host of a row."""
+    name, attempt = from_key(row.name)
     return Host(
         job_uid=row.job_uid,
         job_name=row.job_name,
-        name=row.name,
+        name=name,
+        attempt=attempt,
         token_digest=row.token_digest,
         log_stream=row.log_stream,
         handle=row.handle,

@@ -77,6 +77,8 @@ jobs = Table(
     Column("server", _key(32), nullable=False, server_default=""),
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("place", _key(32), nullable=False, server_default=""),
+    # The attempts before this one.
+    Column("lost", Text, nullable=False, server_default="[]"),
     # The engine that it waits for, and then has; empty: whichever a server has.
     Column("engine", _key(16), nullable=False, server_default=""),
     Index("jobs_by_creation", "created_at", "name"),
@@ -126,6 +128,7 @@ hosts = Table(
     "hosts",
     metadata,
     Column("job_uid", _key(80), primary_key=True),
+    # With the number of its attempt, but for the first (`job.events.key_of`). So it is with logs.
     Column("name", _key(16), primary_key=True),
     Column("job_name", _key(63), nullable=False),
     Column("token_digest", String(64), nullable=False),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.errors import InternalFailure
@@ -94,9 +95,8 @@ class FakeEngine:
 
     def prepare(self, run: Run) -> str:
         """Remember the run."""
-        handle = f"{run.job_uid}/{run.host}"
-        self.runs.setdefault(handle, FakeRun(run))
-        return handle
+        self.runs.setdefault(run.handle, FakeRun(run))
+        return run.handle
 
     def knows(self, handle: str) -> bool:
         """Whether it remembers the run."""
@@ -149,3 +149,7 @@ class FakeEngine:
         for handle in list(self.runs):
             if handle not in keep and self.runs[handle].life is not Life.ALIVE:
                 self.forget(handle)
+
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 - as the protocol has it
+        """It has no machines."""
+        return {}

@@ -9,7 +9,7 @@ import pytest
 from penstock.errors import Conflict
 from penstock.job.claim import PRIORITY, claim_of
 from penstock.job.events import HostEvent
-from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
+from penstock.job.life import Job, Phase, Retried, Started, StopAsked, Succeeded, advance
 from penstock.job.lock import sha256_of
 from penstock.job.uploads import Upload
 from penstock.store.database import Store
@@ -19,6 +19,25 @@ from penstock.testing.stores import StoreBase, found, in_threads, new_host, new_
 
 class PartsSuite(StoreBase):
     """What the methods for tags and uploads must do."""
+
+    def test_a_job_that_begins_anew_has_new_hosts_and_keeps_the_old_ones(self, store: Store) -> None:
+        """Its attempts are told apart by the keys of hosts, and what was lost stays on record."""
+        store.add_job(new_job("a"), {})
+        begun = advance(found(store, "a"), Started(), 5)
+        store.add_hosts(begun, [new_host()])
+        lost = advance(begun, Retried("InternalServerError: lost"), 7)
+        store.save_job(lost)
+        assert found(store, "a") == lost
+        assert [claim.uid for claim in store.waiting()] == [lost.uid]
+        assert store.begun() == []
+        second = replace(new_host(), attempt=2, log_stream="a/algo-1-2", token_digest="other")  # noqa: S106
+        again = advance(lost, Started(), 9)
+        store.add_hosts(again, [second])
+        assert store.begun() == [(again, [second])]
+        assert store.hosts(lost.uid) == [new_host(), second]
+        assert store.hosts(lost.uid, 2) == [second]
+        assert store.host(lost.uid, "algo-1") == new_host()
+        assert store.host(lost.uid, "algo-1.2") == second
 
     def test_tags_are_added_overwritten_and_removed(self, store: Store) -> None:
         """And always told by key, in the order of their code points."""

@@ -8,7 +8,7 @@ from jobs_on_record import create, end, request
 from wire_client import WireClient
 
 from penstock.api import logs, processing
-from penstock.api.prune import serve
+from penstock.api.prune import serve, serve_nodes
 from penstock.job.events import Host
 from penstock.job.life import Started, Succeeded, advance
 from penstock.retention.policy import Policy, Rule
@@ -109,6 +109,31 @@ def test_it_is_asked_by_signed_requests_and_not_by_jobs(tmp_path):
         with pytest.raises(Fault, match="not for jobs' own") as caught:
             serve(caller, "POST", b"{}")
         assert caught.value.code == "AccessDeniedException"
+    finally:
+        client.close()
+
+
+def test_nodes_are_asked_what_was_asked_and_nothing_else(tmp_path):
+    client = WireClient(tmp_path)
+    try:
+        asked = []
+
+        def tidy(what):
+            asked.append(what)
+            return {"10.0.0.2": {"inputs": [], "environments": [], "bytes": 0}}
+
+        context = replace(client.context, tidy_nodes=tidy)
+        told = serve_nodes(context, "POST", b'{"inputs": true, "older_than": 5, "dry_run": true}')
+        assert told["nodes"]["10.0.0.2"]["bytes"] == 0
+        assert asked == [{"inputs": True, "older_than": 5, "dry_run": True}]
+        with pytest.raises(Fault, match="some of: inputs, environments, older_than, dry_run"):
+            serve_nodes(context, "POST", b'{"jobs": true}')
+        create(client.context, request())
+        with pytest.raises(Fault, match="not for jobs' own"):
+            serve_nodes(replace(context, caller=client.context.store.job("job")), "POST", b"{}")
+        assert len(asked) == 1
+        answer = client.send("POST", "/penstock/prune/nodes", b"{}", target="")
+        assert (answer.status, answer.json) == (200, {"nodes": {}})
     finally:
         client.close()
 

@@ -64,7 +64,7 @@ def test_prune_refuses_what_is_no_size(penstock, kept):
 
 
 def test_verify_tells_by_its_exit_code(penstock, kept):
-    assert "2 object(s) verified, 0 damaged" in penstock("verify").output
+    assert "2 objects verified, 0 damaged" in penstock("verify").output
     next(pruning.objects(kept)).write_bytes(b"x" * SIZE)
     assert "1 damaged and removed" in penstock("verify", code=1).output
     assert json.loads(penstock("verify", "--json").output)["objects"] == 1

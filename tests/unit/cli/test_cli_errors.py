@@ -3,8 +3,10 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from penstock.cli import main, running
-from penstock.errors import PenstockError
+from penstock.cli import checks, main, running
+from penstock.config import Settings
+from penstock.errors import InternalFailure, PenstockError
+from penstock.runtimes.containers import engine, sockets
 
 
 def refusal(message):
@@ -24,6 +26,14 @@ def test_short_lists_and_patterns_stay_as_they_are():
     assert main._aws_error(refusal(said)) == said
 
 
+def test_a_job_that_is_not_there_comes_with_how_to_find_the_one_that_was_meant():
+    said = main._or_where_to_look("Could not find requested job with name: x")
+    assert said == (
+        "Could not find requested job with name: x. `penstock jobs --contains PART` lists those that are there."
+    )
+    assert main._or_where_to_look("Other.") == "Other."
+
+
 def test_a_folder_of_an_input_that_is_no_whole_path(tmp_path):
     data = tmp_path / "raw.csv"
     data.write_text("")
@@ -31,6 +41,27 @@ def test_a_folder_of_an_input_that_is_no_whole_path(tmp_path):
         running._input(f"{data}=data")
     with pytest.raises(PenstockError, match="does not exist"):
         running._input(f"{tmp_path}/none=data")
+
+
+def test_a_metric_without_an_expression_is_told_what_one_is():
+    with pytest.raises(PenstockError, match=r"^--metric auc: give NAME=REGEX, such as 'auc=auc: "):
+        running._definitions(["auc"])
+
+
+def test_doctor_does_not_send_one_to_doctor_for_an_engine_that_is_silent(monkeypatch):
+    def reach():
+        raise InternalFailure(
+            "The container engine at /s does not answer: x. `penstock doctor` says what is there."
+        )
+
+    monkeypatch.setattr(sockets, "lacking", lambda: None)
+    monkeypatch.setattr(engine, "reach", reach)
+    (finding,) = checks._containers(Settings.read({}))
+    assert finding.state == "weak"
+    assert finding.text == (
+        "The container engine at /s does not answer: x. `podman info` or `docker info` tells more."
+    )
+    assert finding.remedy is None  # no package is missing
 
 
 def test_an_input_may_have_an_equals_sign_in_its_name(tmp_path):

@@ -22,6 +22,14 @@ def defined(*given, **more):
     return metrics.definitions({DEFINITIONS: json.dumps(given), **more})
 
 
+def test_what_no_line_has_given_is_told():
+    given = json.dumps([{"Name": "auc", "Regex": "AUC=(.*)"}, {"Name": "mse", "Regex": "mse=(.*)"}])
+    left = metrics.untold({DEFINITIONS: given, "OTHER": "x"}, {"mse"})
+    assert [(one.name, one.pattern.pattern) for one in left] == [("auc", "AUC=(.*)")]
+    assert metrics.untold({}, {"mse"}) == []
+    assert metrics.untold({DEFINITIONS: "of other times"}, ()) == []
+
+
 def test_the_report_of_sagemakers_tutorials():
     assert read({"regression_metrics": {"mse": {"value": 4.9, "standard_deviation": 2.1}}}) == {
         "mse": 4.9,

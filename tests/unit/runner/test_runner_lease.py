@@ -75,12 +75,21 @@ def test_nothing_begins_before_a_server_has_said_so(world):
     world.lease.close()
 
 
-def test_who_was_given_up_does_not_begin(world):
+@pytest.mark.parametrize("begun", [False, True])
+def test_who_was_given_up_ends_at_once(world, begun):
+    if begun:
+        world.lease.beat()
     world.line.answer = Refused()
-    world.lease.hold()
-    assert world.stop.asked
-    assert world.stop.failure is None
-    world.lease.close()
+    world.lease.beat()
+    assert world.ended == [EXIT_CODE]
+
+
+def test_who_was_given_up_after_its_work_has_nothing_left_to_end(world):
+    world.lease.beat()
+    world.lease.ease()
+    world.line.answer = Refused()
+    world.lease.beat()
+    assert world.ended == []
 
 
 def test_a_wish_to_stop_comes_with_the_lease(world):

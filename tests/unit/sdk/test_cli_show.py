@@ -25,11 +25,21 @@ def told(hosts: int) -> dict[str, Any]:
 
 def test_outputs_are_told_with_their_host_where_there_are_several(capsys: pytest.CaptureFixture[str]) -> None:
     show.end(told(1))
-    assert "train: 1 file(s)" in capsys.readouterr().err
+    assert "train: 1 file," in capsys.readouterr().err
     show.end(told(2))
     said = capsys.readouterr().err
-    assert "train of algo-1: 1 file(s)" in said
-    assert "train of algo-2: 1 file(s)" in said
+    assert "train of algo-1: 1 file," in said
+    assert "train of algo-2: 1 file," in said
+
+
+def test_metrics_are_told_at_the_end_and_those_that_no_line_has_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = [{"name": "auc", "last": 0.75}]
+    show.end({**told(1), "metrics": metrics, "untold_metrics": [{"name": "mse", "regex": "MSE=(.*)"}]})
+    said = capsys.readouterr().err
+    assert "metric: auc = 0.75" in said
+    assert "note: The metric 'mse' has no value: no line of the log fits 'MSE=(.*)'" in said
 
 
 @pytest.fixture

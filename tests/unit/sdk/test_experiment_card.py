@@ -48,6 +48,10 @@ def test_an_experiment_shows_its_components_side_by_side() -> None:
     assert html.count(">t</td>") == 1  # the trial, once for all that follow
 
 
+def test_a_job_without_a_name_to_be_shown_is_named_as_itself() -> None:
+    assert ">nightly</td>" in group(component("nightly-aws-processing-job"))
+
+
 def test_a_trial_shows_no_column_of_trials() -> None:
     html = group(component(), kind="Trial", experiment="of")
     assert ">trial</th>" not in html

@@ -140,6 +140,12 @@ def test_metrics_are_told_by_their_last_values_and_of_very_many_the_first() -> N
         assert "and 59 more" in shown
 
 
+def test_a_metric_that_no_line_has_given_is_a_note() -> None:
+    seen = view.of_record({**ENDED, "untold_metrics": [{"name": "auc", "regex": "AUC=(.*)"}]}, 9000)
+    for shown in (str(seen), Balanced(card.job(seen)).text):
+        assert "The metric 'auc' has no value: no line of the log fits 'AUC=(.*)'" in shown
+
+
 def test_the_metrics_of_a_job(local: FakeBoto, boto: FakeBoto, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "fetch", lambda *_: told(metrics=[summary("auc", 0.75)]))
     assert ProcessingJob(Session(), "j", [], []).metrics == {"auc": 0.75}

@@ -292,6 +292,21 @@ def test_the_run_around_is_loaded_and_ends_once() -> None:
         load_run("r")
 
 
+def test_a_run_that_is_made_by_loading_it_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    load_run("deep-3", "e")
+    assert "load_run has made the run deep-3 of e, which was not there" in caplog.text
+    caplog.clear()
+    load_run("deep-3", "e")
+    assert "has made" not in caplog.text
+
+
+def test_a_tracker_shows_its_component(wired: WiredBoto) -> None:
+    with Tracker.create("step") as told:
+        told.log_parameter("bins", 32)
+    assert "bins = 32" in told._repr_html_()
+    assert repr(told) == f"<Tracker of {told.trial_component.trial_component_name}>"
+
+
 def test_a_run_is_not_begun_within_another() -> None:
     with Run("e", "outer"), pytest.raises(RuntimeError, match="nested"), Run("e", "inner"):
         pass

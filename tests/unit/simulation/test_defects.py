@@ -214,7 +214,34 @@ def carries_what_others_carry(patch):
     lets_a_server_write_to_what_was_taken_over(patch)
 
 
+def lets_runners_go_on_for_longer_than_is_on_record(patch):
+    real = MemoryServers.renew_runner
+
+    def renew_runner(self, uid, host, lease_ms):
+        told = real(self, uid, host, lease_ms)
+        return told and 3 * told
+
+    patch.setattr(MemoryServers, "renew_runner", renew_runner)
+
+
+def begins_anew_while_a_store_still_works(patch):
+    patch.setattr(Dispatcher, "_quiet", 0)
+
+
+def begins_anew_whatever_has_failed(patch):
+    def again(job, event, retries, now):
+        failed = (
+            isinstance(event, life.Failed) and job.attempt <= retries and job.phase != life.Phase.STOPPING
+        )
+        return life.Retried(event.reason) if failed else event
+
+    patch.setattr("penstock.dispatch.loop.again", again)
+
+
 DEFECTS = {
+    lets_runners_go_on_for_longer_than_is_on_record: None,
+    begins_anew_while_a_store_still_works: "nothing of an earlier attempt",
+    begins_anew_whatever_has_failed: "attempts follow losses",
     starts_whoever_came_first: "a turn for each",
     gives_out_processors_twice: "no more than the machine has",
     lets_small_jobs_pass_for_ever: "no job is starved",

@@ -1,14 +1,15 @@
 """``python -m penstock.engines.ray.driver FD ADDRESS SERVER``: the process that speaks to a Ray cluster.
 
-It holds nothing that matters: placement groups and doors are detached, and found again by their names. It ends when the
-other end of the connection `FD` is closed, that is with its server. What it is asked and answers says `helper.py`.
+It holds nothing that matters: placement groups are detached and found again by their names, and doors, which end with
+it, are made again. It ends when the other end of the connection `FD` is closed, that is with its server. What it is
+asked and answers says `helper.py`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -28,7 +29,7 @@ from ray.util.placement_group import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from penstock.engines.base import Life
-from penstock.engines.ray.door import Door, sweep
+from penstock.engines.ray.door import Door, cards
 from penstock.engines.ray.nodes import Gang, Node, Seat
 from penstock.errors import ConfigurationError
 from penstock.job.claim import Resources
@@ -37,6 +38,11 @@ _NAMESPACE = "penstock"
 #: Seconds: for Ray to place a gang that has room, for Penstock to be there on its nodes, for a door to answer, for a
 #: door to tell whether a runner lives.
 _PLACED, _THERE, _ANSWERED, _GLANCE = 1.0, 60.0, 20.0, 0.5
+#: Seconds in which a node has tidied up, or goes on with it untold.
+_TIDIED = 50.0
+_NOT_SOON = f"it has not done so within {_TIDIED:.0f} s, and goes on with it"
+#: How much a door does side by side: where it removes a large folder, others are still told what they ask.
+_AT_ONCE = 16
 _ALIVE = 0  # of Ray's GcsNodeInfo.GcsNodeState
 
 
@@ -46,16 +52,26 @@ class Cluster:
     def __init__(self, server: str) -> None:
         self._server = server
         self._doors: dict[str, Any] = {}
+        """By the ids of nodes."""
         self._unanswered: dict[str, Any] = {}
+        self._opening = Lock()
         self._reserving = Lock()
         self._shown: str | None = None
         """The job whose group stays though it has no room, see `show`."""
 
     def nodes(self) -> list[Node]:
-        """The living nodes that take work."""
+        """The living nodes that take work. Each has a door from when it is seen first.
+
+        Raises:
+            ConfigurationError: The node by which this speaks to the cluster is none any more. What is asked of doors
+                would wait for ever; whoever connects anew speaks by another.
+        """
         here = ray.get_runtime_context().get_node_id()
         free = _free()
-        return [
+        alive = [one for one in ray.nodes() if one["Alive"]]
+        if here not in {one["NodeID"] for one in alive}:
+            raise ConfigurationError("Ray has ended on the node that connects to it.")
+        found = [
             Node(
                 one["NodeID"],
                 one["NodeManagerAddress"],
@@ -64,14 +80,20 @@ class Cluster:
                 one["NodeID"] == here,
                 one["NodeManagerHostname"],
             )
-            for one in ray.nodes()
-            if one["Alive"] and one["Resources"].get("CPU", 0) >= 1
+            for one in alive
+            if one["Resources"].get("CPU", 0) >= 1
         ]
+        there = {node.id for node in found}
+        for gone in set(self._doors) - there:
+            self._doors.pop(gone, None)
+        for node in there:
+            self._door(node)
+        return found
 
     def reserve(
         self, job: str, wanted: Gang, spread: bool, kept: Sequence[str] = ()
     ) -> list[Seat] | str | None:
-        """Room for all instances, with a door each; a text tells why their nodes can't, None that none is free.
+        """Room for all instances, where Penstock answers; a text tells why it does not, None that no room is free.
 
         On the nodes `kept`, by their ids, it is others'.
         """
@@ -82,13 +104,22 @@ class Cluster:
                 if job != self._shown:
                     remove_placement_group(group)
                 return None
-        doors = [self._open(job, index, group, bundle) for index in range(wanted.count)]
+        placed = placement_group_table(group)["bundles_to_node_id"]
+        nodes = [placed[index] for index in range(wanted.count)]
+        each = list(dict.fromkeys(nodes))
         try:
-            found = ray.get([door.node.remote() for door in doors], timeout=_THERE)
+            addresses = dict(
+                zip(
+                    each, ray.get([self._door(n).address.remote() for n in each], timeout=_THERE), strict=True
+                )
+            )
+            cards = _cards(group, bundle, wanted.count)
         except RayError as error:
+            for node in each:
+                self._doors.pop(node, None)
             self.cancel(job)
-            return _last_line(error)
-        return [Seat(job, index, *where) for index, where in enumerate(found)]
+            return last_line(error)
+        return [Seat(job, n, node, addresses[node], cards[n]) for n, node in enumerate(nodes)]
 
     def show(self, job: str, wanted: Gang, spread: bool) -> None:
         """Have Ray know that a job wants room, which its autoscaler makes nodes for, until it is cancelled.
@@ -116,13 +147,6 @@ class Cluster:
 
     def cancel(self, job: str) -> None:
         """Give back a job's room. Runners that live go on."""
-        for one in ray.util.list_named_actors(all_namespaces=True):
-            name = str(one["name"])
-            if one["namespace"] == _NAMESPACE and name.startswith(self._name(job) + "/"):
-                self._doors.pop(name, None)
-                self._unanswered.pop(name, None)
-                with suppress(ValueError):
-                    ray.kill(ray.get_actor(name, _NAMESPACE))
         if self._shown == job:
             self._shown = None
         with suppress(ValueError):
@@ -138,86 +162,89 @@ class Cluster:
         }
 
     def probe(self, seat: Seat, handle: str) -> Life:
-        """Whether a runner lives; unknown where its door does not answer soon."""
-        name = self._door_name(seat.job, seat.index)
-        late = self._unanswered.pop(name, None)
+        """Whether a runner lives; unknown where the door of its node does not answer soon."""
+        late = self._unanswered.pop(handle, None)
         try:
             # An answer that came late tells of then; it only shows that there will be answers again.
             if late is not None and not ray.wait([late], timeout=0)[0]:
-                self._unanswered[name] = late
+                self._unanswered[handle] = late
                 return Life.UNKNOWN
-            asked = self._door(seat).probe.remote(handle)
+            asked = self._door(seat.node).probe.remote(handle)
             if not ray.wait([asked], timeout=_GLANCE)[0]:
-                self._unanswered[name] = asked
+                self._unanswered[handle] = asked
                 return Life.UNKNOWN
             answer: Life = ray.get(asked)
         except RayActorError:
-            self._doors.pop(name, None)
+            self._doors.pop(seat.node, None)
             return Life.UNKNOWN
         return answer
 
     def ask(self, seat: Seat, what: str, *arguments: Any) -> Any:
-        """Have the door of an instance do something, and return its answer."""
+        """Have the door of an instance's node do something, and return its answer."""
         try:
-            return ray.get(getattr(self._door(seat), what).remote(*arguments), timeout=_ANSWERED)
+            return ray.get(getattr(self._door(seat.node), what).remote(*arguments), timeout=_ANSWERED)
         except RayActorError:  # it has died; another one is made
-            self._doors.pop(self._door_name(seat.job, seat.index), None)
-            return ray.get(getattr(self._door(seat), what).remote(*arguments), timeout=_ANSWERED)
+            self._doors.pop(seat.node, None)
+            return ray.get(getattr(self._door(seat.node), what).remote(*arguments), timeout=_ANSWERED)
 
     def sweep(self, keep: set[str]) -> None:
         """Have all nodes remove what runs have left that are not to be kept; a node that is away does it later."""
-        asked = [
-            ray.remote(sweep)
-            .options(num_cpus=0, max_retries=0, scheduling_strategy=_on(node.id))
-            .remote(self._server, keep)
-            for node in self.nodes()
-        ]
-        done, late = ray.wait(asked, num_returns=len(asked), timeout=_ANSWERED) if asked else ([], [])
-        for one in late:
-            ray.cancel(one, force=True)
+        asked = [self._door(node.id).sweep.remote(keep) for node in self.nodes()]
+        done, _ = ray.wait(asked, num_returns=len(asked), timeout=_ANSWERED) if asked else ([], [])
         for one in done:
             with suppress(RayError):
                 ray.get(one)
 
-    def _door(self, seat: Seat) -> Any:
-        """The door of an instance, made again on its node where it has died; the placement group has the room."""
-        name = self._door_name(seat.job, seat.index)
-        if name not in self._doors:
-            self._doors[name] = self._make(name, num_cpus=0, scheduling_strategy=_on(seat.node))
-        return self._doors[name]
+    def tidy(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What each node tells that has tidied up, by its address."""
+        told: dict[str, Any] = {}
+        waits = {self._door(node.id).tidy.remote(asked): node for node in self.nodes()}
+        done, _ = ray.wait(list(waits), num_returns=len(waits), timeout=_TIDIED) if waits else ([], [])
+        for answer, node in waits.items():
+            try:
+                told[node.address] = ray.get(answer) if answer in done else {"failed": _NOT_SOON}
+            except RayError as error:
+                self._doors.pop(node.id, None)
+                told[node.address] = {"failed": last_line(error)}
+        return told
 
-    def _open(self, job: str, index: int, group: PlacementGroup, bundle: dict[str, float]) -> Any:
-        name = self._door_name(job, index)
-        where = PlacementGroupSchedulingStrategy(group, index)
-        self._doors[name] = self._make(
-            name,
-            num_cpus=bundle["CPU"],
-            num_gpus=bundle.get("GPU", 0),
-            memory=bundle.get("memory", 0),
-            scheduling_strategy=where,
-        )
-        return self._doors[name]
-
-    def _make(self, name: str, **options: Any) -> Any:
-        return (
-            ray.remote(Door)
-            .options(
-                name=name,
-                namespace=_NAMESPACE,
-                lifetime="detached",
-                get_if_exists=True,
-                max_restarts=0,  # elsewhere it would know nothing of the run
-                max_task_retries=0,
-                **options,
-            )
-            .remote(self._server)
-        )
+    def _door(self, node: str) -> Any:
+        """The door of a node, made again where it has died."""
+        with self._opening:
+            if node not in self._doors:
+                self._doors[node] = (
+                    ray.remote(Door)
+                    .options(
+                        num_cpus=0,
+                        max_restarts=0,
+                        max_task_retries=0,
+                        max_concurrency=_AT_ONCE,
+                        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+                    )
+                    .remote(self._server)
+                )
+            return self._doors[node]
 
     def _name(self, job: str) -> str:
         return f"penstock/{self._server}/{job}"
 
-    def _door_name(self, job: str, index: int) -> str:
-        return f"{self._name(job)}/{index}"
+
+def _cards(group: PlacementGroup, bundle: dict[str, float], count: int) -> list[tuple[int, ...]]:
+    """Which graphics cards each bundle has: what takes all of them is told so, and they stay the bundle's."""
+    if "GPU" not in bundle:
+        return [()] * count
+    asked = [
+        ray.remote(cards)
+        .options(
+            num_cpus=0,
+            num_gpus=bundle["GPU"],
+            max_retries=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, n),
+        )
+        .remote()
+        for n in range(count)
+    ]
+    return [tuple(told) for told in ray.get(asked, timeout=_THERE)]
 
 
 def connect(address: str) -> None:
@@ -269,11 +296,8 @@ def _bundle(each: Resources) -> dict[str, float]:
     return {name: amount for name, amount in asked if amount}
 
 
-def _on(node: str) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node, soft=False)
-
-
-def _last_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
+    """What an error of Ray's says: it begins with a traceback."""
     if isinstance(error, GetTimeoutError):
         return f"Penstock does not answer there within {_THERE:.0f} s"
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
@@ -291,7 +315,7 @@ def main() -> None:
     try:
         connect(sys.argv[2])
     except Exception as error:  # noqa: BLE001 - whatever it is, the server must be told
-        send(0, None, _last_line(error))
+        send(0, None, last_line(error))
         os._exit(1)
     cluster = Cluster(sys.argv[3])
     send(0, None, None)
@@ -300,7 +324,7 @@ def main() -> None:
         try:
             send(number, what(*arguments), None)
         except Exception as error:  # noqa: BLE001 - as above
-            send(number, None, f"{type(error).__name__}: {_last_line(error)}")
+            send(number, None, f"{type(error).__name__}: {last_line(error)}")
 
     with ThreadPoolExecutor(32) as pool:
         while True:

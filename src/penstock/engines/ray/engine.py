@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from penstock.engines.ray.helper import Helper, Unanswered
 from penstock.engines.ray.nodes import Node, Seat
 from penstock.errors import InternalFailure
 from penstock.job.claim import Claim, Resources, counted
+from penstock.job.life import from_key
 from penstock.job.run import Run
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 #: Seconds: how often the nodes are looked at; how long a connection may take, and an answer; how long the cluster may
 #: be silent before nobody waits for it; when a gang that found no room is tried again.
 _LOOK, _CONNECT, _ANSWER, _SILENCE, _AGAIN = 1.0, 60.0, 30.0, 5.0, 2.0
+#: Seconds in which nodes remove what they keep no longer, or tell what that would be.
+_TIDIED = 60.0
 
 
 @dataclass
@@ -102,6 +105,8 @@ class RayEngine:
         """The jobs that have been given room since this was made."""
         self._owed: set[str] | None = None
         """What a sweep that could not reach the cluster is to keep."""
+        self._looked = threading.Event()
+        """Set once the nodes have been looked at, or could not be."""
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="ray", daemon=True)
 
@@ -246,9 +251,8 @@ class RayEngine:
 
     def prepare(self, run: Run) -> str:
         """Keep what the runner is to be told."""
-        handle = f"{run.job_uid}/{run.host}"
-        self._write(self._folder / handle, run.to_json())
-        return handle
+        self._write(self._folder / run.handle, run.to_json())
+        return run.handle
 
     def knows(self, handle: str) -> bool:
         """Whether it is kept what its runner is to be told."""
@@ -270,7 +274,7 @@ class RayEngine:
         at = {name: seats[place].address for name in run.hosts if (place := _index(name)) < len(seats)}
         many = len({one.node for one in seats})
         # On one node they have addresses of its loopback, as on a server's own machine.
-        run = replace(run, addresses=at if many > 1 else {})
+        run = replace(run, addresses=at if many > 1 else {}, gpus=tuple(seat.gpus))
         try:
             refused = self._call("ask", seat, "start", run.to_json(), patient=True)
         except Unanswered as error:
@@ -338,6 +342,18 @@ class RayEngine:
                 self.forget(handle)
         self._ask("sweep", keep | self._handles())
 
+    def tidy(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have each node do it by its own settings."""
+        self._looked.wait(_CONNECT)
+        helper = self._helper
+        if helper is None:
+            return {self._address: {"failed": self._away or "the connection is being made again"}}
+        try:
+            told: Mapping[str, Any] = helper.call("tidy", dict(asked), timeout=_TIDIED)
+        except Unanswered as error:
+            return {self._address: {"failed": str(error)}}
+        return told
+
     def _clear(self) -> None:
         """Have groups removed that no job of ours has: what could not be asked for while the cluster was away."""
         groups = self._call("jobs")
@@ -376,6 +392,7 @@ class RayEngine:
                 self._end_helper()
             except Exception:  # noqa: BLE001 - the loop must outlive whatever it meets
                 _log.exception("The nodes of the Ray cluster can't be looked at; it is tried again")
+            self._looked.set()
             self._ending.wait(_LOOK)
 
     def _look(self) -> None:
@@ -462,5 +479,5 @@ def _ready(seats: Sequence[Seat]) -> Reservation:
     return Reservation(notes=(share,) if nodes < len(seats) else ())
 
 
-def _index(host: str) -> int:
-    return int(host.rpartition("-")[2]) - 1
+def _index(key: str) -> int:
+    return int(from_key(key)[0].rpartition("-")[2]) - 1

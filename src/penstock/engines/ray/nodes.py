@@ -36,6 +36,8 @@ class Seat:
     """The node's id."""
     address: str
     """The node's IP address."""
+    gpus: Sequence[int] = ()
+    """The graphics cards that are the instance's."""
 
 
 @dataclass(frozen=True)

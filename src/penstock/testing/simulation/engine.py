@@ -29,8 +29,9 @@ class Disk:
     stop: bool = False
     """The mark of a stop that was asked for."""
 
-    ending: tuple[bool, int] | None = None
-    """Whether its program was halted, and its exit code, once it has ended; counts until the machine is down."""
+    ending: tuple[bool, int, str | None] | None = None
+    """Whether its program was halted, its exit code, and why else it failed, once it has ended; counts until the
+    machine is down."""
     synced: dict[str, int] = field(default_factory=lambda: {"journal": 0, "manifest": 0, "log": 0})
     """How much of each file no loss of power takes."""
 
@@ -112,13 +113,11 @@ class SimulatedEngine(FakeEngine):
         return gone
 
     def _begin(self, found: FakeRun) -> None:
-        handle = f"{found.run.job_uid}/{found.run.host}"
-        self._started(handle, self.disks[handle])
+        self._started(found.run.handle, self.disks[found.run.handle])
 
     def _ask(self, found: FakeRun) -> None:
-        handle = f"{found.run.job_uid}/{found.run.host}"
-        self.disks[handle].stop = True
-        self._asked(handle)
+        self.disks[found.run.handle].stop = True
+        self._asked(found.run.handle)
 
 
 def _events(journal: BytesIO) -> list[HostEvent]:

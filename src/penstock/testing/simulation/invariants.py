@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.job.claim import Claim, Resources, claim_of
 from penstock.job.events import Host, HostEvent
-from penstock.job.life import MOVES, Carrier, Job, Phase
+from penstock.job.life import MOVES, Carrier, Job, Phase, key_of
 from penstock.testing.simulation.plan import PATIENCE
 from penstock.testing.simulation.runner import OBJECTS, Runner
 
@@ -69,6 +69,10 @@ class Watch:
     def wrote(self, server: str, method: str, args: tuple[Any, ...]) -> None:
         """A server has written; what is on record now is compared with what was."""
         store = self._world.store
+        if method == "end_lapsed":
+            self._check_carrier(args[0], args[3])
+            self._see_host(store.host(*args[:2]))
+            return
         if method in {"enter", "adopt"}:
             self._see_carriers()
             return
@@ -121,13 +125,29 @@ class Watch:
         self._need(handle in self._hosts, "intent before start", f"{handle} is started and not on record")
         self._need(not job.phase.final, "no run after the end", f"{handle} starts: {uid} is {job.phase}")
 
+    def alone(self, runner: Runner) -> None:
+        """A program begins: nobody else of its job is at work but for its own attempt."""
+        self.stores(runner)
+        for other in self._world.living(runner.run.job_uid):
+            self._need(
+                other.run.attempt == runner.run.attempt or not other.at_work,
+                "one attempt at a time",
+                f"{runner.handle} begins beside {other.handle}",
+            )
+
+    def stores(self, runner: Runner) -> None:
+        """A runner does something that others see: only of the job's last attempt."""
+        job = self.jobs[runner.run.job_uid]
+        told = f"{runner.handle} stores an object in attempt {job.attempt}, {job.phase}"
+        self._need(job.attempt == runner.run.attempt, "nothing of an earlier attempt", told)
+
     def knows_start(self, handle: str) -> bool:
         """Whether it is on record that a host was started."""
         return handle in self._hosts and self._hosts[handle].phase is not Phase.QUEUED
 
     def left(self, runner: Runner) -> None:
         """A runner has ended by itself: its server knows how, or knows the job no more."""
-        host = self._world.store.host(runner.run.job_uid, runner.run.host)
+        host = self._world.store.host(runner.run.job_uid, runner.run.key)
         known = host is None or host.ended
         self._need(known, "ends are told", f"{runner.name} has ended; on record {_told(host)}")
 
@@ -180,6 +200,12 @@ class Watch:
         self._need(not before.phase.final, "the end is final", move)
         self._need(job.version == before.version + 1, "versions grow by one", move)
         self._need(job.phase in LEGAL[before.phase], "legal moves", move)
+        again = before.phase is not Phase.QUEUED and job.phase is Phase.QUEUED
+        self._need(job.attempt == before.attempt + again, "attempts follow losses", move)
+        if again:
+            self._need(before.attempt <= self._world.plan.retries, "attempts follow losses", move)
+            self._need("AlgorithmError" not in job.lost[-1].reason, "attempts follow losses", move)
+            self._check_reason(replace(before, failure_reason=job.lost[-1].reason))
         self.jobs[uid] = job
         self._check_times(job)
         self._check_capacity()
@@ -227,10 +253,9 @@ class Watch:
 
     def _check_end(self, job: Job) -> None:
         for runner in self._world.living(job.uid):
-            self._need(
-                runner.said_all, "no run after the end", f"{runner.handle} lives on: {job.uid} has ended"
-            )
-        hosts = self._world.store.hosts(job.uid)
+            told = f"{runner.handle} lives on: {job.uid} has ended"
+            self._need(not runner.at_work, "no run after the end", told)
+        hosts = self._world.store.hosts(job.uid, job.attempt)
         if job.phase is Phase.COMPLETED:
             self._check_success(job, hosts)
         elif job.phase is Phase.STOPPED:
@@ -243,7 +268,7 @@ class Watch:
         told = f"{job.uid} is completed"
         self._need(len(hosts) == job.instance_count, "success is of all hosts", told)
         for host in hosts:
-            handle = f"{job.uid}/{host.name}"
+            handle = f"{job.uid}/{host.key}"
             outcome = (host.outcome or {}).get("outcome")
             self._need(outcome == "succeeded", "success is of all hosts", f"{told}, {handle} is {outcome}")
             self._need(self._world.wish_of(job.uid).exit_code == 0, "success is of all hosts", told)
@@ -251,12 +276,12 @@ class Watch:
             self._need(
                 len(stored) == OBJECTS, "success means stored outputs", f"{told}, {handle} has {stored}"
             )
-            held = self._world.logbook.size(job.uid, host.name)
+            held = self._world.logbook.size(job.uid, host.key)
             size = self._world.log_size(handle)
             whole = held == size or self._world.knows(handle, "power lost")  # the log is not synced
             self._need(whole, "the log is whole at the end", f"{told}, log of {handle}: {held}/{size}")
         on_record = {upload.uri for _, upload in self._world.store.uploads.page(job.uid, None, 1000)}
-        stored = {uri for host in hosts for uri in self._world.objects[f"{job.uid}/{host.name}"]}
+        stored = {uri for host in hosts for uri in self._world.objects[f"{job.uid}/{host.key}"]}
         self._need(
             on_record == stored, "the manifest is whole at the end", f"{told}: {on_record} of {stored}"
         )
@@ -264,7 +289,7 @@ class Watch:
     def _check_reason(self, job: Job) -> None:
         reason = job.failure_reason or ""
         host = re.search(r"algo-\d+", reason)
-        handle = f"{job.uid}/{host[0]}" if host else f"{job.uid}/algo-1"
+        handle = f"{job.uid}/{key_of(host[0] if host else 'algo-1', job.attempt)}"
         if code := re.fullmatch(r"AlgorithmError: , exit code: (\d+)( \(instance algo-\d+\))?", reason):
             wish = self._world.wish_of(job.uid)
             true = int(code[1]) == wish.exit_code and self._world.knows(handle, "ran")
@@ -272,18 +297,25 @@ class Watch:
             true = self._world.knows(handle, "killed")
         elif "could not be started" in reason:
             true = self._world.knows(handle, "not started") or self._world.knows(job.uid, "not started")
+        elif "is lost: its machine is out of reach" in reason:
+            true = self._world.knows(handle, "cut off")
+        elif "No server has answered the runner" in reason:
+            true = any(self._world.knows(f"{job.uid}/{host.key}", "silent") for host in self._of(job))
         elif "is gone" in reason:
             true = self._world.knows(handle, "power lost")
         else:
             true = False
         self._need(true, "ends have true reasons", f"{job.uid} failed for {reason!r}")
 
+    def _of(self, job: Job) -> Sequence[Host]:
+        return list(self._world.store.hosts(job.uid, job.attempt))
+
     # Hosts
 
     def _see_host(self, host: Host | None) -> None:
         if host is None:
             return
-        handle = f"{host.job_uid}/{host.name}"
+        handle = f"{host.job_uid}/{host.key}"
         before = self._hosts.get(handle)
         self._hosts[handle] = host
         if before is None or before == host:

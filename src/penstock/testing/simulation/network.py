@@ -28,16 +28,25 @@ class Network:
 
     def post(self, runner: Runner, post: Post, take: Callable[[Answer], None]) -> None:
         """Send a runner's request; `take` is called once, with the reply or with what went wrong."""
-        uid, host, token = runner.run.job_uid, runner.run.host, runner.run.token
+        uid, host, token = runner.run.job_uid, runner.run.key, runner.run.token
         what, body = post
         self.send(
             f"{runner.name} {_shown(what, body)}",
             lambda: self._world.server().receive(uid, host, token, what, body),
             take,
+            lambda: self._world.is_away(runner.handle),
+            PATIENCE // 6 if what == "lease" else PATIENCE,
         )
 
-    def send(self, shown: str, ask: Callable[[], Mapping[str, Any]], take: Callable[[Answer], None]) -> None:
-        """Bring a request to a server and its answer back."""
+    def send(
+        self,
+        shown: str,
+        ask: Callable[[], Mapping[str, Any]],
+        take: Callable[[Answer], None],
+        away: Callable[[], bool] = lambda: False,
+        patience: int = PATIENCE,
+    ) -> None:
+        """Bring a request to a server and its answer back, within `patience`; neither while the sender is away."""
         world = self._world
         faults = world.faults.message()
         waiting = [True]
@@ -47,7 +56,13 @@ class Network:
                 waiting.clear()
                 take(given)
 
+        def come_back(reply: Answer) -> None:
+            if not away():
+                answer(reply)
+
         def deliver() -> None:
+            if away():
+                return
             reply: Answer
             try:
                 reply = ask()
@@ -56,7 +71,7 @@ class Network:
             if "reply lost" in faults:
                 world.trace(f"the reply to {shown} is lost")
                 return
-            world.agenda.after(1 + self._chance.randrange(4), lambda: answer(reply))
+            world.agenda.after(1 + self._chance.randrange(4), lambda: come_back(reply))
 
         delay = 1 + self._chance.randrange(4)
         if "message lost" in faults:
@@ -68,8 +83,8 @@ class Network:
         if "message twice" in faults:
             world.trace(f"{shown} will come twice")
             world.agenda.after(delay + faults["message twice"], deliver)
-        if faults:  # else the answer comes well before the patience ends
-            world.agenda.after(PATIENCE, lambda: answer(ConnectionError("no answer")))
+        if faults or world.plan.cluster:  # else the answer comes well before the patience ends
+            world.agenda.after(patience, lambda: answer(ConnectionError("no answer")))
 
 
 def _shown(what: str, body: bytes) -> str:

@@ -31,6 +31,8 @@ AT_MESSAGE = ("message lost", "reply lost", "message twice", "message late")
 AT_STEP = ("runner killed",)
 #: Faults at a time.
 AT_TIME = ("server killed", "power lost", "clock jumps", "disk full", "runners killed")
+#: Those of a machine of a cluster.
+AT_MACHINE = ("machine cut off", "machine dead")
 
 
 @dataclass(frozen=True, order=True)
@@ -63,7 +65,7 @@ class Fault:
     """How long, how far or how late, in milliseconds."""
 
     def __str__(self) -> str:
-        place = f"{self.at} ms" if self.kind in AT_TIME else f"no. {self.at}"
+        place = f"{self.at} ms" if self.kind in {*AT_TIME, *AT_MACHINE} else f"no. {self.at}"
         return f"{self.kind} ({place}{f', {self.amount} ms' if self.amount else ''})"
 
 
@@ -80,6 +82,10 @@ class Plan:
     """How long each call of a server may take, in milliseconds: everything else happens in between."""
     servers: int = 1
     """How many share the database, each with a home of its own on the one machine."""
+    cluster: bool = False
+    """Whether runs are on other machines than the server, with leases."""
+    retries: int = 0
+    """How many attempts may follow a job's first one."""
     wishes: tuple[Wish, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
 
@@ -106,7 +112,11 @@ def draw(seed: int) -> Plan:
     wishes = [_in_queue(queue, wish) for wish in sorted(wishes)]
     cpus = queue.choice((2, 4, 8))
     servers = random.Random(f"servers {seed}").choice((1, 1, 1, 1, 2))  # noqa: S311 - as above
-    return Plan(seed, slots, cpus, pace, servers, tuple(wishes), tuple(sorted(set(faults))))
+    more = random.Random(f"attempts {seed}")  # noqa: S311 - as above
+    cluster, retries = servers == 1 and more.random() < 0.3, more.choice((0, 0, 1, 2))
+    if cluster:
+        faults += [_away(more) for _ in range(more.randint(0, 6))]
+    return Plan(seed, slots, cpus, pace, servers, cluster, retries, tuple(wishes), tuple(sorted(set(faults))))
 
 
 def _crowd(chance: random.Random) -> list[Wish]:
@@ -166,6 +176,12 @@ def _fault(chance: random.Random, kind: str) -> Fault:
     if kind == "clock jumps":
         return Fault(kind, at, chance.choice((-1, 1)) * int(10 ** chance.uniform(2, 7)))
     return Fault(kind, at, _long(chance) if kind == "disk full" else 0)
+
+
+def _away(chance: random.Random) -> Fault:
+    """A machine is away for a while, and back in time to be swept."""
+    at = chance.randrange(CALM * 3 // 4)
+    return Fault(chance.choice(AT_MACHINE), at, _long(chance))
 
 
 def _long(chance: random.Random) -> int:

@@ -5,14 +5,18 @@ Work and reports go on side by side, as in a real runner's threads. Each step is
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from penstock.job.life import Phase
 from penstock.job.uploads import Upload
 from penstock.runner.journal import Journal
+from penstock.runner.lease import Lease
 from penstock.runner.outbox import Outbox, Post
+from penstock.runner.stop import Stop
+from penstock.testing.simulation.cluster import RUNNER_LEASE
 from penstock.testing.simulation.engine import Disk
 
 if TYPE_CHECKING:
@@ -50,6 +54,12 @@ class Runner:
         """Whether its work is over, and only its server has to be told."""
         self._changed = True
         self._parked = False
+        self._stop = Stop()
+        self._lease: Lease | None = None
+        if self.run.leased:
+            # The real one, but for its threads and its connection.
+            elapsed = lambda: world.clock.true / 1000  # noqa: E731
+            self._lease = Lease(cast("Any", None), self._stop, math.inf, elapsed, lambda _: self._lose())
         self._work = self._do_work()
         self._reports: Generator[Post | int | None, Mapping[str, Any] | None, None] | None = None
         world.agenda.after(1 + chance.randrange(30), lambda: self._step(self._work))
@@ -58,12 +68,19 @@ class Runner:
         """SIGTERM has come."""
         self._asked = True
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it may do something that others see. One that waits for its lease, or has done all, does nothing."""
+        return self.alive and not self.said_all and (self._lease is None or self._lease.granted)
+
     def kill(self) -> None:
         """It is dead, and its program with it: the walls end with the runner."""
         self.alive = self.running = False
-        self._work.close()
-        if self._reports is not None:
-            self._reports.close()
+
+    def _lose(self) -> None:
+        """Its lease is over, or it was given up."""
+        if self.alive:
+            self.world.runner_gives_up(self)
 
     # One step
 
@@ -82,7 +99,7 @@ class Runner:
             if thread is self._work:
                 self.said_all = True
                 self._news()
-            else:
+            elif thread is self._reports and self.alive:
                 self.world.runner_ended(self)
             return
         if thread is self._reports and wanted is None:
@@ -112,6 +129,11 @@ class Runner:
     # Work
 
     def _do_work(self) -> Generator[int, None, None]:
+        if self._lease is not None:
+            for thread in (self._ask_on(self._lease), self._judge(self._lease)):
+                self.world.agenda.after(0, lambda thread=thread: self._step(thread))  # type: ignore[misc]
+            while not self._lease.granted and not self._due():
+                yield 20
         journal = Journal(
             self._disk.journal, self.world.clock.wall, self._news, lambda _: self._disk.sync("journal")
         )
@@ -136,7 +158,7 @@ class Runner:
             return
         self._reach(journal, Phase.DOWNLOADING)
         self._disk.ml = True
-        self._deadline = self.world.clock.true + self._wish.limit_s * 1000
+        self._deadline = self.world.clock.true + self._wish.limit_s * 1000 - int(self.run.spent * 1000)
         yield from self._spend(self._chance.randrange(400))
         journal.note(inputs=[])
         if self._due():
@@ -152,13 +174,18 @@ class Runner:
             yield self._chance.randrange(_GRACE)
         self.running = False
         self._log("goodbye")
-        self._disk.ending = halted, self._wish.exit_code
+        failure = self._stop.failure
+        self._disk.ending = halted, self._wish.exit_code, None if failure is None else failure.reason
         yield from self._hand_over(journal, *self._disk.ending)
 
-    def _hand_over(self, journal: Journal, halted: bool, code: int) -> Generator[int, None, None]:
+    def _hand_over(
+        self, journal: Journal, halted: bool, code: int, lost: str | None
+    ) -> Generator[int, None, None]:
         self._reach(journal, Phase.UPLOADING)
         yield from self._upload(journal)
-        if halted or code == 0:
+        if lost is not None:
+            self._end(journal, "failed", lost, code, lost=True)
+        elif halted or code == 0:
             self._end(journal, "halted" if halted else "succeeded", None, code)
         else:
             self._end(journal, "failed", f"AlgorithmError: , exit code: {code}", code)
@@ -174,16 +201,50 @@ class Runner:
         self._log(reason)
         self._reach(journal, Phase.UPLOADING)
         yield from self._upload(journal)
-        self._end(journal, "failed", reason, None)
+        self._end(journal, "failed", reason, None, lost=True)
 
     def _upload(self, journal: Journal) -> Generator[int, None, None]:
         for number in range(OBJECTS):
             yield self._chance.randrange(200)
+            while self.world.is_away(self.handle):
+                yield 100
             uri = f"s3://bucket/{self.run.job_uid}/{self.run.host}/{number}"
-            self.world.stored(self.handle, uri)
+            yield from self._put(uri)
             _append(self._disk.manifest, Upload("out", uri, 1, "00", self.world.clock.wall()).to_line())
         self._disk.sync("manifest")
         journal.note(outputs=OBJECTS)
+
+    def _put(self, uri: str) -> Generator[int, None, None]:
+        """Store an object: what a store has whole, it stores, also when whoever sent it is cut off or dies."""
+        if self._lease is None:
+            self.world.stored(self, uri)
+            return
+        late = self._chance.randrange(RUNNER_LEASE // 10)
+        self.world.agenda.after(late, lambda: self.world.stored(self, uri))
+        yield late + 1
+
+    def _ask_on(self, lease: Lease) -> Generator[Post | int, Mapping[str, Any] | None, None]:
+        """As `penstock.runner.lease.Lease.beat`, over and over."""
+        while not self.said_all:
+            asked = self.world.clock.true / 1000
+            try:
+                reply = yield "lease", b""
+                assert reply is not None
+                lease.hear(asked, reply)
+            except Refused:
+                lease.give_up()
+                return
+            except ConnectionError:
+                pass
+            yield RUNNER_LEASE // 20
+
+    def _judge(self, lease: Lease) -> Generator[int, None, None]:
+        """As the lease's other thread, which waits for nobody."""
+        while not self.said_all:
+            lease.judge()
+            if self._stop.failure is not None:
+                self.world.truth.add((self.handle, "silent"))
+            yield RUNNER_LEASE // 20
 
     def _spend(self, milliseconds: int) -> Generator[int, None, None]:
         """Let time pass; less when the run must end."""
@@ -193,6 +254,7 @@ class Runner:
         yield 0
 
     def _due(self) -> bool:
+        self._asked = self._asked or self._stop.asked
         over = self._deadline is not None and self.world.clock.true >= self._deadline
         if over and not self._asked:
             self.world.truth.add((self.run.job_uid, "time limit"))
@@ -202,8 +264,14 @@ class Runner:
         journal.phase(phase)
         self.world.trace(f"{self.name}: {phase}")
 
-    def _end(self, journal: Journal, outcome: str, reason: str | None, code: int | None) -> None:
-        journal.ended(outcome, reason, code, None)
+    def _end(
+        self, journal: Journal, outcome: str, reason: str | None, code: int | None, *, lost: bool = False
+    ) -> None:
+        if self._stop.failure is not None:
+            outcome, reason, lost = "failed", self._stop.failure.reason, lost or reason is None
+        journal.ended(outcome, reason, code, None, lost=lost)
+        if self._lease is not None:
+            self._lease.ease()
         self.world.trace(f"{self.name}: {outcome}")
 
     def _log(self, text: str) -> None:
@@ -231,6 +299,8 @@ class Runner:
                     except StopIteration:
                         post = None
             except Refused:
+                if self._lease is not None:
+                    self._lease.give_up()
                 self._asked = True
                 while not self.said_all:
                     yield None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from penstock.api import processing
 from penstock.api.admission import Admission
 from penstock.api.context import Context
-from penstock.api.reports import ReportRefused, take_events, take_log, take_uploads
-from penstock.dispatch.lease import Lease
+from penstock.api.reports import ReportRefused, take_events, take_lease, take_log, take_uploads
+from penstock.dispatch.lease import Alone, Lease
 from penstock.dispatch.loop import PROBE_SECONDS, Dispatcher
 from penstock.errors import InternalFailure
 from penstock.job.events import HostEvent
@@ -23,6 +23,7 @@ from penstock.job.life import Job, Phase
 from penstock.job.run import Run, S3Access
 from penstock.store.database import Store
 from penstock.store.servers import Server as Entry
+from penstock.testing.simulation.cluster import RUNNER_LEASE
 from penstock.testing.simulation.faults import Crash, DiskError, StoreError, Surprise
 from penstock.testing.simulation.plan import PATIENCE, Wish
 from penstock.testing.simulation.runner import Refused
@@ -40,6 +41,7 @@ _WRITES = {
     "add_jobs",
     "delete_job",
     "apply_events",
+    "end_lapsed",
     "add",
     "append",
 }
@@ -54,6 +56,7 @@ _TOLD = {
     "stop",
     "forget",
     "sweep",
+    "end_lapsed",
 }
 #: What an engine of one machine answers from memory, without anything that could fail.
 _KNOWN = {"capacity", "lacking", "reserve", "cancel", "want"}
@@ -74,11 +77,49 @@ class Life:
         engine = cast("Any", EngineCalls(self, world, world.home_of(name), "engine"))
         self.held_up = False
         self._lease = self._take_lease(store) if world.plan.servers > 1 else None
+        right = self._lease or (Alone(RUNNER_LEASE, self._elapsed) if world.plan.cluster else None)
         self._dispatcher = Dispatcher(
-            store, logbook, engine, _make_run, world.clock.wall, PATIENCE, right=self._lease
+            store,
+            logbook,
+            engine,
+            self._make_run,
+            world.clock.wall,
+            PATIENCE,
+            right=right,
+            retries=world.plan.retries,
+            elapsed=self._elapsed,
         )
         self.context = Context(
-            store, logbook, "eu-west-1", "1", world.clock.wall, self.wake, Admission(store.add_jobs)
+            store,
+            logbook,
+            "eu-west-1",
+            "1",
+            world.clock.wall,
+            self.wake,
+            Admission(store.add_jobs),
+            runner_ms=RUNNER_LEASE,
+        )
+
+    def _elapsed(self) -> float:
+        return self._world.clock.true / 1000
+
+    def _make_run(self, job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
+        return Run(
+            job.name,
+            job.uid,
+            job.arn,
+            host,
+            hosts,
+            job.request,
+            "r",
+            token,
+            "http://x",
+            None,
+            S3Access(None, "eu-west-1"),
+            "/e",
+            leased=self._world.plan.cluster,
+            attempt=job.attempt,
+            spent=job.spent_ms / 1000,
         )
 
     def _take_lease(self, store: Store) -> Lease:
@@ -190,6 +231,8 @@ class Server:
         def take(context: Context) -> Mapping[str, Any]:
             if path == "log":
                 return take_log(context, uid, host, token, int(query), body)
+            if path == "lease":
+                return take_lease(context, uid, host, token, body)
             if path == "uploads":
                 return take_uploads(context, uid, host, token, body)
             return take_events(context, uid, host, token, body)
@@ -198,8 +241,9 @@ class Server:
             reply = self._do(take)
         except ReportRefused as refused:
             # As `runner/line.py` has it: where there are others, that one does not know a run tells nothing.
-            alone, there = self._world.plan.servers == 1, f"{uid}/{host}" in self._world.engine.disks
-            if refused.status in {403, 404} and (alone or not there):
+            plan, there = self._world.plan, f"{uid}/{host}" in self._world.engine.disks
+            alone = plan.servers == 1 and not plan.cluster
+            if refused.status == 410 or (refused.status in {403, 404} and (alone or not there)):
                 raise Refused from refused
             raise ConnectionError(str(refused)) from refused
         if path == "events":
@@ -376,12 +420,5 @@ def _shown(args: tuple[Any, ...]) -> str:
     if isinstance(first, Entry):
         return ""
     if isinstance(first, Run):
-        return f"{first.job_uid}/{first.host}"
+        return first.handle
     return " ".join(sorted(first)) if isinstance(first, set) else str(first)
-
-
-def _make_run(job: Job, host: str, hosts: tuple[str, ...], token: str) -> Run:
-    access = S3Access(None, "eu-west-1")
-    return Run(
-        job.name, job.uid, job.arn, host, hosts, job.request, "r", token, "http://x", None, access, "/e"
-    )

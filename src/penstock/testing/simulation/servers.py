@@ -50,6 +50,15 @@ class MemoryServers:
         carriers = [(server, Carrier(server.id, epoch)) for server, epoch, _ in self._rows.values()]
         return [Entered(server, carrier, self.runs(carrier)) for server, carrier in carriers]
 
+    def renew_runner(self, job_uid: str, host: str, lease_ms: int) -> int | None:
+        """Let a runner go on; None: its host has ended."""
+        found = self._store.host(job_uid, host)
+        if found is None or found.ended:
+            return None
+        if self._store.leases.get((job_uid, host), 0) <= self._now() + lease_ms * 9 // 10:
+            self._store.leases[job_uid, host] = self._now() + lease_ms
+        return lease_ms * 8 // 10
+
     def adopt(self, job: Job, by: Carrier) -> None:
         """Take over a begun job whose carrier's lease is over.
 

@@ -50,6 +50,9 @@ class MemoryStore:
         self._jobs: dict[str, Job] = {}
         self._hosts: dict[str, dict[str, Host]] = {}
         self._tags: dict[str, dict[str, str]] = {}
+        self._now = now
+        self.leases: dict[tuple[str, str], int] = {}
+        """Until when the runner of a host may go on, by the database's clock."""
 
     def close(self) -> None:
         """Nothing is to be given back."""
@@ -122,7 +125,7 @@ class MemoryStore:
 
     def begun(self) -> list[tuple[Job, list[Host]]]:
         """The same with their hosts."""
-        return [(job, self.hosts(job.uid)) for job in self.begun_jobs()]
+        return [(job, self.hosts(job.uid, job.attempt)) for job in self.begun_jobs()]
 
     def waiting(self, first: int | None = None) -> list[Claim]:
         """What the jobs that have not been started claim; with `first` so many of each line."""
@@ -144,7 +147,7 @@ class MemoryStore:
         job: Job,
         new: Sequence[Host],
         by: Carrier = ALONE,
-        lease_ms: int | None = None,  # noqa: ARG002 - all machines are within reach
+        lease_ms: int | None = None,
     ) -> None:
         """Store a job's move together with the hosts it now has.
 
@@ -154,16 +157,18 @@ class MemoryStore:
         if not self.servers.may_begin(by):
             raise Conflict(f"The lease of {by} is over.")
         self.save_job(replace(job, carrier=by, place=by.server))
-        self._hosts[job.uid] = {host.name: host for host in new}
+        self._hosts.setdefault(job.uid, {}).update({host.key: host for host in new})
+        if lease_ms is not None:
+            self.leases.update({(job.uid, host.key): self._now() + lease_ms for host in new})
 
-    def hosts(self, job_uid: str) -> list[Host]:
-        """A job's hosts, algo-1 first."""
-        found = self._hosts.get(job_uid, {}).values()
-        return sorted(found, key=lambda host: int(host.name.rpartition("-")[2]))
+    def hosts(self, job_uid: str, attempt: int | None = None) -> list[Host]:
+        """A job's hosts, algo-1 first; of one attempt, or of each."""
+        found = [h for h in self._hosts.get(job_uid, {}).values() if attempt in {None, h.attempt}]
+        return sorted(found, key=lambda host: (host.attempt, int(host.name.rpartition("-")[2])))
 
-    def host(self, job_uid: str, name: str) -> Host | None:
-        """One host of a job."""
-        return self._hosts.get(job_uid, {}).get(name)
+    def host(self, job_uid: str, key: str) -> Host | None:
+        """One host of a job, by its key."""
+        return self._hosts.get(job_uid, {}).get(key)
 
     def apply_events(
         self,
@@ -181,6 +186,15 @@ class MemoryStore:
             host = apply(host, happened)
         self._hosts[job_uid][name] = host
         return host
+
+    def end_lapsed(self, job_uid: str, name: str, ended: HostEvent, by: Carrier) -> bool:
+        """Apply the end of a host whose runner's lease is over."""
+        self._check_carrier(job_uid, by)
+        until = self.leases.get((job_uid, name))
+        if until is None or until > self._now():
+            return False
+        self.apply_events(job_uid, name, [ended], by)
+        return True
 
     def _check_carrier(self, job_uid: str, by: Carrier | None) -> None:
         job = self.job_of_uid(job_uid)

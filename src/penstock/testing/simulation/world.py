@@ -13,11 +13,12 @@ from penstock.errors import Conflict
 from penstock.job.claim import Resources
 from penstock.job.run import Run
 from penstock.testing.simulation.clock import Agenda, Clock
+from penstock.testing.simulation.cluster import MACHINES, Cluster, machine_of
 from penstock.testing.simulation.engine import Disk, SimulatedEngine
 from penstock.testing.simulation.faults import OURS, Faults
 from penstock.testing.simulation.invariants import Violation, Watch
 from penstock.testing.simulation.network import Network
-from penstock.testing.simulation.plan import AT_TIME, CALM, Fault, Plan, Wish
+from penstock.testing.simulation.plan import AT_MACHINE, AT_TIME, CALM, Fault, Plan, Wish
 from penstock.testing.simulation.runner import Runner
 from penstock.testing.simulation.server import Life, Server
 from penstock.testing.simulation.servers import OfHome
@@ -53,6 +54,7 @@ class World:
         self.store: Any = MemoryStore(lambda: self.clock.true) if store is None else store
         self.logbook: Any = MemoryLogbook() if logbook is None else logbook
         self.engine = SimulatedEngine(self._start_runner, self._ask_runner, self.capacity)
+        self.cluster = Cluster(self.engine, lambda handle: self.truth.add((handle, "not started")))
         self.network = Network(self, self._chance("network"))
         self.watch = Watch(self)
         names = [f"server-{number + 1}" for number in range(plan.servers)]
@@ -87,7 +89,7 @@ class World:
             self._open += 1
             self.agenda.after(wish.at, lambda wish=wish: self._ask(wish, _TRIES))  # type: ignore[misc]
         for fault in self.plan.faults:
-            if fault.kind in AT_TIME:
+            if fault.kind in {*AT_TIME, *AT_MACHINE}:
                 self._open += 1
                 self.agenda.after(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
         for server in self.servers:
@@ -152,6 +154,8 @@ class World:
 
     def home_of(self, server: str) -> Any:
         """The engine as a server's home has it."""
+        if self.plan.cluster:
+            return self.cluster
         if self.plan.servers == 1:
             return self.engine
         return OfHome(self.engine, self._homes, server)
@@ -219,6 +223,8 @@ class World:
 
     def _start_runner(self, handle: str, disk: Disk) -> None:
         self.watch.started(handle, [one for one, alive in self._runners.items() if alive])
+        if self.is_away(handle):
+            self.truth.add((handle, "cut off"))
         self._disks[handle] = disk
         self._started += 1
         number = self._started
@@ -247,16 +253,29 @@ class World:
         self.watch.left(runner)
         self._gone(runner)
 
+    def runner_gives_up(self, runner: Runner) -> None:
+        """A runner may go on no more, and ends at once."""
+        self.trace(f"{runner.name} gives up")
+        self.truth.add((runner.handle, "killed"))
+        runner.kill()
+        self._gone(runner)
+
+    def is_away(self, handle: str) -> bool:
+        """Whether a run's machine is cut off from all others."""
+        return self.cluster.is_away(handle)
+
     def program_starts(self, runner: Runner) -> None:
         """A runner starts its program: never a second time."""
         self.truth.add((runner.handle, "ran"))
+        self.watch.alone(runner)
         if runner.handle in self._programs:
             raise Violation(f"no double run: the program of {runner.handle} is started again")
         self._programs.add(runner.handle)
 
-    def stored(self, handle: str, uri: str) -> None:
+    def stored(self, runner: Runner, uri: str) -> None:
         """An object has come to S3."""
-        self.objects.setdefault(handle, set()).add(uri)
+        self.watch.stores(runner)
+        self.objects.setdefault(runner.handle, set()).add(uri)
 
     def log_size(self, handle: str) -> int:
         """How many bytes a host's log has on its machine, or had at last."""
@@ -280,6 +299,8 @@ class World:
         self.trace(str(fault))
         if fault.kind == "clock jumps":
             self.clock.skew += fault.amount
+        elif fault.kind in AT_MACHINE:
+            self._lose_machine(fault)
         elif fault.kind == "disk full":
             self.faults.disk_full = True
             self.agenda.after(fault.amount, self._free_disk)
@@ -299,6 +320,23 @@ class World:
                 for handle in self.engine.power_lost(self._chance("disk")):
                     self.trace(f"the folder of {handle} is lost")
                     self.truth.add((handle, "not started"))
+
+    def _lose_machine(self, fault: Fault) -> None:
+        """A machine is cut off from all others, or dead, and back after a while."""
+        machine = fault.at % MACHINES
+        self.cluster.cut(machine)
+        away = [handle for handle in self.engine.runs if machine_of(handle) == machine]
+        self.truth |= {(handle, "cut off") for handle in away}
+        if fault.kind == "machine dead":
+            for runner in [r for handle in away for r in self._runners.get(handle, ())]:
+                self._kill_runner(runner)
+        self._open += 1
+        self.agenda.after(fault.amount, lambda: self._heal(machine))
+
+    def _heal(self, machine: int) -> None:
+        self._open -= 1
+        self.trace(f"machine {machine} is back")
+        self.cluster.heal(machine)
 
     def _free_disk(self) -> None:
         self.trace("the disk has room again")
