@@ -5,6 +5,7 @@ With RocksDB, which the other tests have, `test_ray_machines` does the same.
 
 import os
 import shutil
+import time
 
 import pytest
 import ray_nodes
@@ -17,6 +18,8 @@ from ray_nodes import HEAD
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 
 
+#: Seconds for which the cluster's client server waits for a client that it has lost.
+GRACE = 2
 #: The id that Ray has given to the node that is not the head.
 OTHER = "told = [one['NodeID'] for one in ray.nodes() if one['Alive'] and one['NodeManagerAddress'] == arguments[0]]"
 
@@ -70,3 +73,34 @@ def test_jobs_ride_out_the_death_of_the_head_and_all_room_is_there_afterwards(cl
         }
         begin(client, "all", "pass", 2, kind="ml.m5.2xlarge")  # each has all CPUs of a node
         assert all_ended(client, ["all"]) == {"all": ("Completed", None)}
+
+
+@pytest.mark.parametrize("storage", ["memory"])
+def test_a_server_that_is_no_node_outlives_idle_time_and_a_cut_beyond_the_grace_of_rays_client(
+    cluster, storage
+):
+    store = cluster.store(BUCKET)
+    outside = cluster.switch_on().name
+    settings = {
+        "PENSTOCK_ENGINE": "ray",
+        "PENSTOCK_RAY_ADDRESS": f"ray://{cluster.address(HEAD)}:10001",
+        "PENSTOCK_AWS_LIMITS": "relaxed",
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": str(GRACE),
+    }
+    with (
+        penstock_on(cluster, outside, store, **settings) as url,
+        client_on(cluster, outside, "sagemaker", url) as client,
+    ):
+
+        def completes(name):
+            begin(client, name, "pass", 2)
+            assert all_ended(client, [name]) == {name: ("Completed", None)}
+
+        completes("far")
+        time.sleep(3 * GRACE)
+        completes("idle")
+        cluster.cut(outside)
+        time.sleep(3 * GRACE)
+        cluster.heal(outside)
+        completes("healed")
+    cluster.kill(outside)

@@ -24,8 +24,6 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 LEASE = 30
 #: Seconds for which a store is out of reach.
 AWAY = 10
-#: Seconds for which the cluster's client server waits for a client that it has lost.
-GRACE = 2
 OBJECTS = 10_000
 
 
@@ -369,32 +367,3 @@ def test_jobs_ride_out_a_store_that_nobody_reaches_for_a_while(cluster, server, 
     }
     assert stored(cluster, server, "reads") == {"it": "read"}
     assert set(stored(cluster, server, "writes")) == {"algo-1", "algo-2", "algo-3", "algo-4"}
-
-
-def test_a_server_that_is_no_node_outlives_idle_time_and_a_cut_beyond_the_grace_of_rays_client(
-    cluster, bucket
-):
-    outside = cluster.switch_on().name
-    settings = {
-        "PENSTOCK_ENGINE": "ray",
-        "PENSTOCK_RAY_ADDRESS": f"ray://{cluster.address(HEAD)}:10001",
-        "PENSTOCK_AWS_LIMITS": "relaxed",
-        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": str(GRACE),
-    }
-    with (
-        penstock_on(cluster, outside, bucket, **settings) as url,
-        client_on(cluster, outside, "sagemaker", url) as client,
-    ):
-
-        def completes(name):
-            begin(client, name, "pass", 2)
-            assert all_ended(client, [name]) == {name: ("Completed", None)}
-
-        completes("far")
-        time.sleep(3 * GRACE)
-        completes("idle")
-        cluster.cut(outside)
-        time.sleep(3 * GRACE)
-        cluster.heal(outside)
-        completes("healed")
-    cluster.kill(outside)
