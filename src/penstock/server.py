@@ -137,6 +137,7 @@ class _Server:
             right=self._shared.lease or Alone(settings.runner_lease * 1000 if self._far else None),
             tell=self._news.tell,
             retries=settings.retries,
+            choice=self._choice,
         )
         self._ready = threading.Event()
         self._ending = threading.Event()

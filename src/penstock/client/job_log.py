@@ -49,15 +49,20 @@ class JobLog:
         """What is new in all streams, in the order of time."""
         if len(self._streams) < self.instances:
             self._streams = stream_names(self._client, self._job)
-        found = [
+        found = self._read_all()
+        if not found and self._streams:
+            # Of a job whose attempt was lost the next one has streams of its own.
+            before, self._streams = self._streams, stream_names(self._client, self._job)
+            if self._streams != before:
+                found = self._read_all()
+        return sorted(found, key=lambda line: line.at)
+
+    def _read_all(self) -> list[Line]:
+        return [
             Line(event["timestamp"], index, _host(stream), event["message"])
             for index, stream in enumerate(self._streams)
             for event in self._read(stream)
         ]
-        if not found and self._streams:
-            # Of a job whose attempt was lost the next one has streams of its own.
-            self._streams = stream_names(self._client, self._job)
-        return sorted(found, key=lambda line: line.at)
 
     def _read(self, stream: str) -> Iterator[dict[str, Any]]:
         while True:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from penstock.clock import elapsed
@@ -21,7 +22,7 @@ from penstock.dispatch.schedule import PATIENCE_MS, in_order, plan, room
 from penstock.dispatch.settle import again, catch_up, moment, verdict
 from penstock.engines.base import Engine, Life, Reservation, part_of
 from penstock.errors import ConfigurationError, Conflict, JobFailure
-from penstock.job.claim import Claim, Resources, claim_of, retries_of
+from penstock.job.claim import Choice, Claim, Resources, claim_of, resources_of, retries_of
 from penstock.job.events import Host, HostEvent, to_stop
 from penstock.job.life import Carrier, Failed, Job, Phase, Retried, Started, advance
 from penstock.job.run import Run
@@ -64,11 +65,13 @@ class Dispatcher:
         tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
         retries: int = 0,
+        choice: Choice | None = None,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
         """`right` is how this server may write; None: it has a database of its own.
 
         `retries` is how many attempts may follow a job's first one when its tags say nothing.
+        `choice` is for which engine a job waits that begins anew; None: for that which it had.
         `elapsed` are seconds by a clock that nobody sets.
         """
         self._store = store
@@ -80,6 +83,7 @@ class Dispatcher:
         self._tell = tell
         self._right: Right = right or Alone()
         self._retries = retries
+        self._choice = choice
         self._elapsed = elapsed
         self._quiet_since: dict[str, float] = {}
         """Since when nobody works any more for the attempts that are to be followed by another, by `Job.key`."""
@@ -344,6 +348,7 @@ class Dispatcher:
         moved = advance(job, event, moment(job, hosts, event, now))
         self._store.save_job(moved, by)
         if isinstance(event, Retried):
+            self._send_anew(moved)
             _log.warning("job %s: attempt %d is lost: %s", job.name, job.attempt, event.reason)
             self.wake()
         if moved.phase.final:
@@ -364,6 +369,12 @@ class Dispatcher:
         The reserve of a lease. On the server's own machine the next attempt takes longer to begin.
         """
         return (self._right.runner_ms or 0) / 10_000
+
+    def _send_anew(self, job: Job) -> None:
+        """Have a job that begins anew wait as it would if it were new: its tags, or the servers, may be others now."""
+        if self._choice is not None:
+            with suppress(ValueError):  # it waits, and says for what
+                self._store.send(job, self._choice.of(self._store.tags(job.arn), resources_of(job.request)))
 
     def _retries_of(self, job: Job) -> int:
         try:

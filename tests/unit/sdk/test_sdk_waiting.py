@@ -162,6 +162,15 @@ def test_instances_are_merged_by_time(
     assert capsys.readouterr().out.splitlines() == ["algo-1 | a", "algo-2 | b", "algo-1 | c"]
 
 
+def test_the_lines_of_an_attempt_that_ended_between_two_looks_are_printed(
+    serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(5.0)
+    server.lines = {"j/algo-1-1": [(1.0, "lost"), (5.0, "its last")], "j/algo-1-2": [(5.0, "anew")]}
+    ProcessingJob(Session(), "j", [], []).wait()
+    assert capsys.readouterr().out.splitlines() == ["lost", "its last", "anew"]
+
+
 def test_a_stream_that_comes_late_is_found(
     serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
 ) -> None:
