@@ -112,7 +112,9 @@ def _nodes(engine: Engine, begun: Sequence[Job], here: str) -> Iterator[dict[str
     """The machines on which this server begins jobs."""
     jobs = {job.uid: job for job in begun if job.place == here}
     for one in engine.machines():
-        there = [(jobs[uid], _names(keys, jobs[uid])) for uid, keys in sorted(one.jobs.items()) if uid in jobs]
+        there = [
+            (jobs[uid], _names(keys, jobs[uid])) for uid, keys in sorted(one.jobs.items()) if uid in jobs
+        ]
         ours = sum((_part(job, len(names), one.total) for job, names in there), Resources())
         others = Resources() if one.free is None else one.total - one.free
         # What is free on a node is known with a delay, and of others' jobs nothing else is.

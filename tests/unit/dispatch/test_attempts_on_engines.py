@@ -82,7 +82,10 @@ def test_a_node_names_the_instances_of_the_attempt_that_it_bears(world):
         nodes=lambda: nodes(world.store, world.engine),
     )
     told = own._record(context, "job")
-    assert [(one["name"], one["node"]) for one in told["hosts"]] == [("algo-1", "fake-1"), ("algo-2", "fake-1")]
+    assert [(one["name"], one["node"]) for one in told["hosts"]] == [
+        ("algo-1", "fake-1"),
+        ("algo-2", "fake-1"),
+    ]
 
 
 def test_what_a_lost_attempt_moved_is_no_progress_of_the_next(world):
