@@ -159,11 +159,27 @@ def searches():
         "Search",
         {**every, **expression(experiment, image)},
     )
+    none = {"Name": "SourceDetail.ProcessingJob.AppSpecification.ImageUri", "Value": "none"}
+    yield (
+        "an experiment and an image that none of its jobs has (record by record)",
+        "Search",
+        {**every, **expression(experiment, none)},
+    )
+    yield (
+        "an experiment and such an image, by a metric (record by record)",
+        "Search",
+        {**every, **expression(experiment, none), **by_metric},
+    )
     commit = {"Name": "MetadataProperties.CommitId", "Value": "commit-3"}
     yield (
         "an experiment and a commit (record by record)",
         "Search",
         {**every, **expression(experiment, commit)},
+    )
+    yield (
+        "an experiment, by a commit (all, record by record)",
+        "Search",
+        {**every, **expression(experiment), "SortBy": "MetadataProperties.CommitId"},
     )
     digits = {"Name": "Parameters.rate", "Operator": "Contains", "Value": "0.12"}
     yield (
@@ -182,6 +198,12 @@ def searches():
         "trials, by times of their components (record by record)",
         "Search",
         {"Resource": "ExperimentTrial", **expression(when)},
+    )
+    never = {**when, "Value": "2036-09-21T00:00:00"}
+    yield (
+        "trials, and no component of theirs fits (record by record)",
+        "Search",
+        {"Resource": "ExperimentTrial", **expression(never)},
     )
     few = {"Name": "Description", "Operator": "Contains", "Value": "none"}
     yield "experiments, by their description", "Search", {"Resource": "Experiment", **expression(few)}

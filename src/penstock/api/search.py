@@ -1,12 +1,14 @@
 """Search, for what there is to be found: experiments, their trials, and trial components.
 
-Where the database can answer all that is asked, it is asked for one page. Else it is asked for all that can fit, and
-the rest is judged here, record by record.
+Where the database can answer all that is asked, it is asked for one page. Else the rest is judged here, record by
+record, among what can fit: in the database's order as far as one request may go, or, where it has no such order, all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from penstock.api import permissions
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 _PAGE = 10
 #: So many records are made and judged at once: the memory of more would be cleaned up again and again.
 _AT_ONCE = 1000
+#: So many are judged for a page, which is short then, or empty, and has a NextToken.
+JUDGED = 400
+#: And so many at once, until the page is full; of trials with their components, of which they may have many, these.
+_STEP, _STEP_OF_TRIALS = 100, 10
+#: What trials tell of their components.
+_SUMMARIES = "TrialComponentSummaries"
+#: So many components of trials are judged in the time of a record.
+_COMPONENTS = 4
 
 #: Resource -> its kind, and what the model and the member of SearchRecord call it.
 _KINDS: Mapping[str, tuple[type[Any], str]] = {
@@ -38,6 +48,16 @@ _KINDS: Mapping[str, tuple[type[Any], str]] = {
 
 #: Where a record stands in an order: its value (the first, of several; None without any), and its key.
 _Place = list[Any]
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Those that fulfil tests, in the database's order, of which these members are needed to judge the rest."""
+
+    kind: type[Any]
+    tests: Sequence[Test]
+    asked: Order
+    members: AbstractSet[str]
 
 
 def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,19 +80,60 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     tests = [*tests, *seen, *_own(context, kind)]
     size, descending = params.get("MaxResults", _PAGE), params.get("SortOrder", "Descending") == "Descending"
     value = order(kind, by)
-    if rest is None and value is not None:
-        if after is not None and not _is_of(after[0], sort_by):
-            raise _foreign()
-        asked = Order(value, descending)
-        found, following = context.store.experiments.find(kind, tests, asked, size, after)
-        page, total = found, context.store.experiments.count(kind, tests)
+    asked = None if value is None else Order(value, descending)
+    if asked is not None and after is not None and not _is_of(after[0], sort_by):
+        raise _foreign()
+    stored, exact = context.store.experiments, True
+    if rest is None and asked is not None:
+        found, following = stored.find(kind, tests, asked, size, after)
+        return _answer(member, records(context, found), following, stored.count(kind, tests))
+    if rest is not None and asked is not None and _are_many(context, kind, tests, rest):
+        candidates = _Candidates(kind, tests, asked, _members(rest))
+        keys, following = _walked(context, candidates, compiled(rest, shape), size, after)
+        total, exact = len(keys), after is None and following is None
     else:
         placed = _judged(context, kind, tests, rest, shape, by, sort_by)
         chosen, following = _page(placed, after, size, descending=descending)
-        there = context.store.experiments.named(kind, [key for _, key in chosen])
-        page = [there[key] for _, key in chosen if key in there]
-        total = len(placed)
-    return _answer(member, records(context, page), token(following) if following else None, total)
+        keys, total = [key for _, key in chosen], len(placed)
+    there = stored.named(kind, keys)
+    page = [there[key] for key in keys if key in there]
+    return _answer(member, records(context, page), following, total, exact=exact)
+
+
+def _members(rest: Expression | None, *more: str) -> set[str]:
+    """The members of records in which these properties and those of an expression are."""
+    asked = (*more, *(names(rest) if rest is not None else ()))
+    return {name.partition(".")[0].lower() for name in asked}
+
+
+def _are_many(context: Context, kind: type[Any], tests: Sequence[Test], rest: Expression) -> bool:
+    """Whether more may fit than are judged for a page."""
+    most = min(JUDGED, _STEP_OF_TRIALS) if _SUMMARIES.lower() in _members(rest) else JUDGED
+    return context.store.experiments.count(kind, tests, most + 1) > most
+
+
+def _walked(
+    context: Context, of: _Candidates, fits: Callable[[Record], bool], size: int, after: _Place | None
+) -> tuple[list[str], _Place | None]:
+    """The keys of the first that fit after a place, and the place to go on from. Some `JUDGED` are looked at."""
+    stored, step = context.store.experiments, _STEP_OF_TRIALS if _SUMMARIES.lower() in of.members else _STEP
+    places, more = stored.places(of.kind, of.tests, of.asked, JUDGED, after)
+    found: list[str] = []
+    judged = 0
+    for first in range(0, len(places), step):
+        keys = [key for _, key in places[first : first + step]]
+        there = stored.named(of.kind, keys, unread(of.kind, of.members))
+        made = records(context, list(there.values()), PARTS & of.members)
+        fitting = {key for key, record in zip(there, made, strict=True) if fits(record)}
+        for number, key in enumerate(keys, first + 1):
+            if key in fitting:
+                found.append(key)
+                if len(found) == size:
+                    return found, places[number - 1] if more or number < len(places) else None
+        judged += len(keys) + sum(len(one.get(_SUMMARIES, ())) for one in made) // _COMPONENTS
+        if judged >= JUDGED and first + step < len(places):
+            return found, places[first + step - 1]
+    return found, places[-1] if more else None
 
 
 def _judged(
@@ -86,7 +147,7 @@ def _judged(
 ) -> list[_Place]:
     """The places of the records that fulfil the tests and fit the rest."""
     fits = compiled(rest, shape) if rest is not None else lambda _: True
-    members = {name.partition(".")[0].lower() for name in (by, *(names(rest) if rest is not None else ()))}
+    members = _members(rest, by)
     candidates = context.store.experiments.every(kind, tests, unread(kind, members))
     return [
         [_value(sort_by, record), key_of(one.name)]
@@ -167,9 +228,11 @@ def _foreign() -> Exception:
     return invalid("The NextToken is not one that Search returned.")
 
 
-def _answer(member: str, found: list[Record], following: str | None, total: int) -> dict[str, Any]:
+def _answer(
+    member: str, found: list[Record], following: _Place | None, total: int, *, exact: bool = True
+) -> dict[str, Any]:
     return {
         "Results": [{member: record} for record in found],
-        "NextToken": following,
-        "TotalHits": {"Value": total, "Relation": "EqualTo"},
+        "NextToken": None if following is None else token(following),
+        "TotalHits": {"Value": total, "Relation": "EqualTo" if exact else "GreaterThanOrEqualTo"},
     }

@@ -76,10 +76,12 @@ class Experiments:
             row = c.execute(statement).first()
         return None if row is None else to_entity(kind, row)
 
-    def named(self, kind: type[Entity], keys: Iterable[str]) -> dict[str, Entity]:
-        """Those with these keys that there are, by them."""
+    def named(
+        self, kind: type[Entity], keys: Iterable[str], without: Collection[str] = ()
+    ) -> dict[str, Entity]:
+        """Those with these keys that there are, by them, and empty what of them is named in `without`."""
         with self._dialect.reader.connect() as c:
-            return finding.named(c, kind, keys)
+            return finding.named(c, kind, keys, without)
 
     def find(
         self,
@@ -98,10 +100,22 @@ class Experiments:
         with self._dialect.searching() as c:
             return list(finding.every(c, kind, tests, without))
 
-    def count(self, kind: type[Any], tests: Sequence[Test]) -> int:
-        """How many fulfil all tests."""
+    def places(
+        self,
+        kind: type[Any],
+        tests: Sequence[Test],
+        order: Order,
+        limit: int,
+        after: Sequence[Any] | None,
+    ) -> tuple[list[list[Any]], bool]:
+        """The places of those that `find` finds, each a value and a key, and whether there are more."""
         with self._dialect.searching() as c:
-            return finding.count(c, kind, tests)
+            return finding.places(c, kind, tests, order, limit, after)
+
+    def count(self, kind: type[Any], tests: Sequence[Test], most: int | None = None) -> int:
+        """How many fulfil all tests; no more than `most` are counted."""
+        with self._dialect.searching() as c:
+            return finding.count(c, kind, tests, most)
 
     def change(self, kind: type[Entity], name: str, change: Callable[[Entity], Entity]) -> Entity:
         """Replace one by what `change` makes of it; nobody else changes it meanwhile.

@@ -39,21 +39,34 @@ def find(
 
     The place is that of the last one, its value and its key: pages stay true while others are being added.
     """
+    page, more = places(c, kind, tests, order, limit, after)
+    by_key = named(c, kind, [key for _, key in page])
+    found = [by_key[key] for _, key in page if key in by_key]
+    return found, page[-1] if more else None
+
+
+def places(
+    c: Connection,
+    kind: type[Any],
+    tests: Sequence[Test],
+    order: Order,
+    limit: int | None,
+    after: Sequence[Any] | None,
+) -> tuple[list[list[Any]], bool]:
+    """The places of those that `find` finds, each a value and a key, and whether there are more."""
     keys = _keys(kind, tests, order, after)
     rows = c.execute(keys if limit is None else keys.limit(limit + 1)).all()
-    page = rows if limit is None else rows[:limit]
-    by_key = named(c, kind, [row.key for row in page])
-    found = [by_key[row.key] for row in page if row.key in by_key]
-    more = len(rows) > len(page)
-    return found, _place(*page[-1]) if more else None
+    return [_place(*row) for row in rows[:limit]], limit is not None and len(rows) > limit
 
 
-def named(c: Connection, kind: type[Entity], keys: Iterable[str]) -> dict[str, Entity]:
-    """Those with these keys that there are, by them."""
+def named(
+    c: Connection, kind: type[Entity], keys: Iterable[str], without: Collection[str] = ()
+) -> dict[str, Entity]:
+    """Those with these keys that there are, by them, and empty what of them is named in `without`."""
     return {
-        row.key: to_entity(kind, row)
+        row.key: to_entity(kind, row, without)
         for some in portions(keys)
-        for row in c.execute(entities(kind).where(TABLES[kind].c.key.in_(some)))
+        for row in c.execute(entities(kind, without).where(TABLES[kind].c.key.in_(some)))
     }
 
 
@@ -65,10 +78,11 @@ def every(
         yield to_entity(kind, row, without)
 
 
-def count(c: Connection, kind: type[Any], tests: Sequence[Test]) -> int:
-    """How many fulfil all tests."""
-    table = TABLES[kind]
-    return c.execute(select(func.count()).select_from(table).where(holds(kind, Every(tests)))).scalar_one()
+def count(c: Connection, kind: type[Any], tests: Sequence[Test], most: int | None) -> int:
+    """How many fulfil all tests; no more than `most` are counted."""
+    fit = select(TABLES[kind].c.key).where(holds(kind, Every(tests)))
+    counted = fit if most is None else fit.limit(most)
+    return c.execute(select(func.count()).select_from(counted.subquery())).scalar_one()
 
 
 def _keys(kind: type[Any], tests: Sequence[Test], order: Order, after: Sequence[Any] | None) -> Select[Any]:

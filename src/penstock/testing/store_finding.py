@@ -19,7 +19,7 @@ from penstock.testing.stores import UNUSUAL, StoreBase
 
 
 class FindingSuite(StoreBase):
-    """What `Experiments.find` and `count` must do."""
+    """What `Experiments.find`, `places` and `count` must do."""
 
     @pytest.mark.parametrize("descending", [False, True])
     @pytest.mark.parametrize("by", ["created_at", "key", "started_at", "status", "metric"])
@@ -84,6 +84,12 @@ class FindingSuite(StoreBase):
             some, _ = store.experiments.find(Component, [condition], Order(Value("key"), descending=False))
             assert "".join(c.name for c in some) == names, condition
             assert store.experiments.count(Component, [condition]) == len(names)
+            assert store.experiments.count(Component, [condition], 2) == min(2, len(names))
+            order = Order(value, descending=True)
+            in_order, after = store.experiments.find(Component, [condition], order, 2)
+            places, more = store.experiments.places(Component, [condition], order, 2, None)
+            assert [key for _, key in places] == [key_of(c.name) for c in in_order]
+            assert (places[-1] if more else None) == after
         both = [Condition(metric, ">", 1.0), Condition(Value("trial", "parent"), "=", "t")]
         assert [c.name for c in store.experiments.find(Component, both, NEWEST, 9)[0]] == ["B"]
         with_a = [Condition(Value("component", "member"), "=", "a")]

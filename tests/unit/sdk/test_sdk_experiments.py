@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from wired_boto import WiredBoto
 
 from penstock.analytics import ExperimentAnalytics
+from penstock.api import search
 from penstock.experiments import (
     Experiment,
     Run,
@@ -118,6 +119,29 @@ def test_all_pages_are_read(wired: WiredBoto) -> None:
     assert wired.count("ListTrialComponents") == 2
     assert len([*TrialComponent.search(max_results=5)]) == 13
     assert wired.count("Search") == 3
+
+
+def test_pages_on_which_nothing_is_found_are_not_the_last(
+    wired: WiredBoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "JUDGED", 2)
+    trial = Experiment.create("e").create_trial("t")
+    for number in range(9):
+        trial.add_trial_component(TrialComponent.create(f"c-{number}"))
+    by_name = {"sort_by": "TrialComponentName", "sort_order": "Ascending"}
+    # Only records tell it, and only of the last one it is so.
+    wanted = "MetadataProperties.CommitId"
+    wired.client("sagemaker").create_trial_component(
+        TrialComponentName="d", MetadataProperties={"CommitId": "1a2b"}
+    )
+    found = TrialComponent.search(SearchExpression([Filter(wanted, value="1a2b")]), **by_name)
+    assert names(found, "trial_component_name") == ["d"]
+    assert wired.count("Search") == 5
+    trial.add_trial_component("d")
+    conditions = {"Filters": [{"Name": wanted, "Operator": "Equals", "Value": "1a2b"}]}
+    frame = ExperimentAnalytics("e", search_expression=conditions, **by_name).dataframe()
+    assert frame["TrialComponentName"].tolist() == ["d"]
+    assert wired.count("Search") == 10
 
 
 def test_a_whole_experiment_goes_when_that_is_said() -> None:
