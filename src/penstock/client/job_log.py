@@ -21,7 +21,7 @@ class Line(NamedTuple):
     at: int
     """Milliseconds since the epoch."""
     stream: int
-    """Which of the streams it comes from."""
+    """Which of the instances it comes from, whatever the attempt, from 0."""
     host: str
     """The instance's name, `algo-1`."""
     text: str
@@ -58,9 +58,10 @@ class JobLog:
         return sorted(found, key=lambda line: line.at)
 
     def _read_all(self) -> list[Line]:
+        hosts = {host: place for place, host in enumerate(dict.fromkeys(map(_host, self._streams)))}
         return [
-            Line(event["timestamp"], index, _host(stream), event["message"])
-            for index, stream in enumerate(self._streams)
+            Line(event["timestamp"], hosts[_host(stream)], _host(stream), event["message"])
+            for stream in self._streams
             for event in self._read(stream)
         ]
 
