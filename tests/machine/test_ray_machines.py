@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from cluster_jobs import BUCKET, STAYS, begin, logs_on, places, stored
 from fleet import all_ended, submit
 from patience import until
 from penstock_machine import PORT, build_environment, client_on, penstock_on
@@ -21,7 +22,10 @@ pytestmark = [pytest.mark.machine, pytest.mark.timeout(900)]
 
 #: Seconds; what is lost is told after it.
 LEASE = 30
-BUCKET = "outputs"
+#: Seconds for which a store is out of reach.
+AWAY = 10
+#: Seconds for which the cluster's client server waits for a client that it has lost.
+GRACE = 2
 OBJECTS = 10_000
 
 
@@ -53,79 +57,8 @@ def client(cluster, server):
 
 @pytest.fixture
 def logged(cluster, server):
-    """The lines of a job, by host."""
-    with client_on(cluster, HEAD, "logs", server) as logs:
-        group = "/aws/sagemaker/ProcessingJobs"
-
-        def read(name):
-            streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")
-            names = [one["logStreamName"] for one in streams["logStreams"]]
-            return {
-                one.partition("/")[2].rpartition("-")[0]: [
-                    event["message"]
-                    for event in logs.get_log_events(
-                        logGroupName=group, logStreamName=one, startFromHead=True
-                    )["events"]
-                ]
-                for one in names
-            }
-
+    with logs_on(cluster, HEAD, server) as read:
         yield read
-
-
-def begin(client, name, program, count=4, mode="EndOfJob", **more):
-    shape = {"InstanceCount": count, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}
-    s3 = {
-        "S3Uri": f"s3://{BUCKET}/{name}",
-        "LocalPath": "/opt/ml/processing/out",
-        "S3UploadMode": mode,
-    }
-    submit(
-        client,
-        name,
-        f"exec({program!r})",
-        ProcessingResources={"ClusterConfig": shape},
-        ProcessingOutputConfig={"Outputs": [{"OutputName": "out", "S3Output": s3}]},
-        **more,
-    )
-
-
-def stored(cluster, server, name):
-    """The objects below a job's output, by their last names."""
-    with client_on(cluster, HEAD, "s3", server) as s3:
-        found = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{name}/").get("Contents", [])
-        return {
-            one["Key"].rpartition("/")[2]: s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"]
-            .read()
-            .decode()
-            for one in found
-        }
-
-
-#: Tells where it is, which the test wants to know, and stays.
-STAYS = """
-import pathlib, time, json, socket
-told = json.load(open("/opt/ml/config/resourceconfig.json"))
-pathlib.Path("/opt/ml/processing/out", told["current_host"]).write_text("begun")
-print("at", socket.gethostbyname(told["current_host"]), flush=True)
-time.sleep(SECONDS)
-"""
-
-
-def places(cluster, logged, name, count):
-    """On which machine each instance is, once all programs run."""
-    by_address = {cluster.address(node): node for node in cluster.nodes}
-
-    def found():
-        said = {
-            host: by_address[line.split()[1]]
-            for host, lines in logged(name).items()
-            for line in lines
-            if line.startswith("at ")
-        }
-        return said if len(said) == count else None
-
-    return until(found, 180, 0.2)
 
 
 def test_each_instance_has_a_machine_and_they_reach_one_another_by_name(cluster, server, client):
@@ -411,3 +344,57 @@ def test_jobs_ride_out_a_restart_of_the_head(cluster, server, client, logged):
     cluster.wait_for("node1", "node2", "node3", "node4")
     begin(client, "after", "pass")
     assert all_ended(client, ["after"]) == {"after": ("Completed", None)}
+
+
+def test_jobs_ride_out_a_store_that_nobody_reaches_for_a_while(cluster, server, client, logged):
+    with client_on(cluster, HEAD, "s3", server) as s3:
+        s3.put_object(Bucket=BUCKET, Key="read/it", Body=b"read")
+    begin(client, "writes", STAYS.replace("SECONDS", "600"))
+    places(cluster, logged, "writes", 4)
+    cluster.cut("store")
+    source = {"S3Uri": f"s3://{BUCKET}/read/", "LocalPath": "/opt/ml/processing/in", "S3DataType": "S3Prefix"}
+    inputs = [{"InputName": "in", "S3Input": {**source, "S3InputMode": "File"}}]
+    copies = "import shutil; shutil.copy('/opt/ml/processing/in/it', '/opt/ml/processing/out')"
+    begin(client, "reads", copies, 1, ProcessingInputs=inputs)
+    client.stop_processing_job(ProcessingJobName="writes")
+    time.sleep(AWAY)
+    assert all(
+        client.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"] == status
+        for name, status in {"reads": "InProgress", "writes": "Stopping"}.items()
+    )
+    cluster.heal("store")
+    assert all_ended(client, ["reads", "writes"]) == {
+        "reads": ("Completed", None),
+        "writes": ("Stopped", None),
+    }
+    assert stored(cluster, server, "reads") == {"it": "read"}
+    assert set(stored(cluster, server, "writes")) == {"algo-1", "algo-2", "algo-3", "algo-4"}
+
+
+def test_a_server_that_is_no_node_outlives_idle_time_and_a_cut_beyond_the_grace_of_rays_client(
+    cluster, bucket
+):
+    outside = cluster.switch_on().name
+    settings = {
+        "PENSTOCK_ENGINE": "ray",
+        "PENSTOCK_RAY_ADDRESS": f"ray://{cluster.address(HEAD)}:10001",
+        "PENSTOCK_AWS_LIMITS": "relaxed",
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": str(GRACE),
+    }
+    with (
+        penstock_on(cluster, outside, bucket, **settings) as url,
+        client_on(cluster, outside, "sagemaker", url) as client,
+    ):
+
+        def completes(name):
+            begin(client, name, "pass", 2)
+            assert all_ended(client, [name]) == {name: ("Completed", None)}
+
+        completes("far")
+        time.sleep(3 * GRACE)
+        completes("idle")
+        cluster.cut(outside)
+        time.sleep(3 * GRACE)
+        cluster.heal(outside)
+        completes("healed")
+    cluster.kill(outside)

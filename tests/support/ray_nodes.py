@@ -38,15 +38,18 @@ SETTINGS = {
     "RAY_grpc_keepalive_timeout_ms": "3000",
     # Seconds; how long a node that is cut off goes on by itself, and how long the head may be away.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "60",
-    # What the head knows outlives it.
-    "RAY_gcs_storage": "rocksdb",
-    "RAY_gcs_storage_path": "/tmp/gcs",
     "RAY_worker_oom_score_adjustment": "0",
     # All machines share the real one's memory: a shortage there is no machine's own.
     "RAY_memory_monitor_refresh_ms": "0",
     # Workers are started when there is something to do: each is a second of a processor.
     "RAY_prestart_worker_first_driver": "false",
     "RAY_enable_worker_prestart": "false",
+}
+#: Where the head keeps what it knows. All but the memory outlive it.
+STORAGES = {
+    "rocksdb": {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": "/tmp/gcs"},
+    "redis": {"RAY_REDIS_ADDRESS": "127.0.0.1:6380"},
+    "memory": {"RAY_gcs_storage": "memory"},
 }
 #: Bytes. The smallest store of objects is 75 MiB, and nothing here puts any into it; the memory is what a node says it
 #: has, and Ray believes it.
@@ -77,15 +80,17 @@ class DriverFailed(Exception):
 class RayNodes(Machines):
     """Machines, each with Ray."""
 
-    def __init__(self, folder, cpus=8, settings=None):
-        """`cpus`: what each announces. `settings`: what is to be otherwise than in `SETTINGS`."""
+    def __init__(self, folder, cpus=8, settings=None, storage="rocksdb"):
+        """`cpus`: what each announces. `settings`: beside `SETTINGS`. `storage`: the head's, one of `STORAGES`."""
         super().__init__(folder)
         self.env = {
             **SETTINGS,
+            **STORAGES[storage],
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_ADDRESS": f"{self.address(HEAD)}:{_PORT}",
             **(settings or {}),
         }
+        self._redis = storage == "redis"
         self._names = []
         self._drivers = {}
         self._options = (*_OPTIONS, f"--num-cpus={cpus}")
@@ -93,6 +98,8 @@ class RayNodes(Machines):
     def start(self, count):
         """Switch on that many, and return when Ray has all of them."""
         self._names = [self.switch_on().name for _ in range(count)]
+        if self._redis:
+            self._start_redis()
         self._started(self._start(HEAD))
         for start in [self._start(name) for name in self._names[1:]]:
             self._started(start)
@@ -192,6 +199,15 @@ class RayNodes(Machines):
         with log.open("wb") as file:
             command = [_RAY, "start", f"--node-ip-address={self.address(name)}", *where, *self._options]
             return self.run(name, command, stdout=file, stderr=file), log
+
+    def _start_redis(self):
+        """On the head's machine, for itself alone; nothing on disk."""
+        host, port = STORAGES["redis"]["RAY_REDIS_ADDRESS"].split(":")
+        with (self.folder / HEAD / "redis.log").open("wb") as log:
+            command = ["redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no"]
+            self.run(HEAD, command, stdout=log, stderr=log)
+        ping = ["redis-cli", "-h", host, "-p", port, "ping"]
+        until(lambda: self.run(HEAD, ping, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).wait() == 0)
 
     def _started(self, start):
         program, log = start

@@ -7,6 +7,8 @@ at once); listing is `listing`'s.
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,8 +41,10 @@ _PIECE = MIB  # of a part, in memory at a time
 PATIENCE = 120.0
 
 _S3_PARTS = 10_000  # S3's limit for one multipart upload
+#: How often what came damaged is tried.
 _ATTEMPTS = 5
-_PAUSE = 0.2
+#: Seconds between attempts: the first pause here, obstore's shortest, and the longest of both.
+_PAUSE, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 0.1, 5.0
 
 T = TypeVar("T")
 
@@ -298,21 +302,21 @@ class S3Bucket:
         return Asked(operation, S3Uri(self.bucket, key), self.access, self.encrypted)
 
     def _again(self, asked: Asked, call: Callable[[], T]) -> T:
-        """Call until what came is right: a few times, and not beyond the store's patience."""
+        """Call until what came is right: what is damaged a few times, a store that is away until its patience is over.
+
+        The latter too, for obstore gives up at once where it can't tell whether a request has arrived.
+        """
         deadline, pause = time.monotonic() + self.patience, _PAUSE
-        for attempt in range(_ATTEMPTS):
+        for attempt in itertools.count(1):
             try:
                 with self._explained(asked):
                     return call()
-            except (
-                Damaged,
-                StoreFailing,
-                StoreUnreachable,
-            ):  # obstore gives up at once on some of the latter
-                if attempt + 1 == _ATTEMPTS or time.monotonic() + pause > deadline:
+            except (Damaged, StoreFailing, StoreUnreachable) as failure:
+                last = isinstance(failure, Damaged) and attempt == _ATTEMPTS
+                if last or time.monotonic() + pause > deadline:
                     raise
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - scatters clients, hides nothing
-            pause *= 2
+            pause = min(2 * pause, _LONGEST_PAUSE)
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
@@ -363,11 +367,12 @@ def _open(access: S3Access, bucket: str, kms_key: str | None, patience: float) -
         },
         client_options=client,
         retry_config={
-            "max_retries": 100,
+            # Time alone decides: its pauses are random, and a hundred of them may be over after half a minute.
+            "max_retries": math.ceil(patience / _SHORTEST_PAUSE),
             "retry_timeout": timedelta(seconds=patience),
             "backoff": {
-                "init_backoff": timedelta(seconds=0.1),
-                "max_backoff": timedelta(seconds=5),
+                "init_backoff": timedelta(seconds=_SHORTEST_PAUSE),
+                "max_backoff": timedelta(seconds=_LONGEST_PAUSE),
                 "base": 2,
             },
         },

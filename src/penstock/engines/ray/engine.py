@@ -107,6 +107,8 @@ class RayEngine:
         """The jobs that have given room back which the cluster may not have taken yet."""
         self._fresh: set[str] = set()
         """The jobs that have been given room since this was made."""
+        self._unsure: set[str] = set()
+        """The runs whose start was not answered."""
         self._owed: set[str] | None = None
         """What a sweep that could not reach the cluster is to keep."""
         self._looked = threading.Event()
@@ -280,7 +282,10 @@ class RayEngine:
         return (self._folder / handle).exists()
 
     def start(self, handle: str) -> None:
-        """Start the runner on its node, with the addresses of all."""
+        """Start the runner on its node, with the addresses of all.
+
+        One start without an answer is not told of: it is asked for again when the node says that nothing was started.
+        """
         job_uid, _, host = handle.partition("/")
         try:
             run = Run.from_json((self._folder / handle).read_text())
@@ -296,11 +301,19 @@ class RayEngine:
         many = len({one.node for one in seats})
         # On one node they have addresses of its loopback, as on a server's own machine.
         run = replace(run, addresses=at if many > 1 else {}, gpus=tuple(seat.gpus))
+        before = handle in self._unsure
         try:
             refused = self._call("ask", seat, "start", run.to_json(), patient=True)
         except Unanswered as error:
+            if not before:
+                # It may live. Its node tells whoever probes it, and as long as that can't be asked its lease runs.
+                self._unsure.add(handle)
+                _log.warning(
+                    "Whether run %s was started on node %s is not known: %s", handle, seat.address, error
+                )
+                return
             refused = f"Ray says of its node {seat.address}: {error}"
-        if refused is not None:
+        if refused is not None and not (before and self.probe(handle) is Life.ALIVE):
             raise InternalFailure(f"The runner of {host} could not be started: {refused.rstrip('.')}.")
 
     def probe(self, handle: str) -> Life:
@@ -349,6 +362,7 @@ class RayEngine:
             except Unanswered as error:
                 _log.warning("The folder of run %s stays on node %s for now: %s", handle, seat.address, error)
         (self._folder / handle).unlink(missing_ok=True)
+        self._unsure.discard(handle)
         if not any(self._job(job_uid).glob("algo-*")):
             self.cancel(job_uid)
 
