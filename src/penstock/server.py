@@ -34,7 +34,7 @@ from penstock.dispatch.lease import Alone
 from penstock.dispatch.loop import Dispatcher
 from penstock.dispatch.outlook import nodes, outlook
 from penstock.engines.base import part_of
-from penstock.engines.choose import choice
+from penstock.engines.choose import choice, has_far_runs
 from penstock.engines.choose import choose as choose_engine
 from penstock.errors import ConfigurationError, PenstockError
 from penstock.home import AlreadyServed, Home, ServerRecord
@@ -107,7 +107,7 @@ class _Server:
         #: Where runners reach it.
         self._report_url = settings.report_url or self._endpoint
         #: Whether they may be on other machines.
-        self._far = settings.engines != ("local",)
+        self._far = has_far_runs(settings)
         # Before anything runs: other servers of the database may not agree.
         self._shared = open_shared(settings, home, self._endpoint)
         self._store, self._logbook = self._shared.store, self._shared.logbook
@@ -137,6 +137,7 @@ class _Server:
             right=self._shared.lease or Alone(settings.runner_lease * 1000 if self._far else None),
             tell=self._news.tell,
             retries=settings.retries,
+            choice=self._choice,
         )
         self._ready = threading.Event()
         self._ending = threading.Event()

@@ -13,7 +13,7 @@ from penstock import machine
 from penstock.config import Settings
 from penstock.data.listing import is_loopback
 from penstock.dispatch.lease import Lease
-from penstock.engines.choose import capacity
+from penstock.engines.choose import capacity, has_far_runs
 from penstock.engines.places import Places
 from penstock.errors import ConfigurationError
 from penstock.home import Home
@@ -75,7 +75,7 @@ def open_shared(settings: Settings, home: Home, endpoint: str) -> Shared:
         id=home.server_id(),
         url=settings.report_url or endpoint,
         # Whose runners are on other machines shares no processes with anybody.
-        machine=here if settings.engines == ("local",) else f"{here} {home.server_id()}",
+        machine=f"{here} {home.server_id()}" if has_far_runs(settings) else here,
         home=str(settings.home),
         capacity=capacity(settings),
         shared=_agreed(settings, home),

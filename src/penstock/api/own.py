@@ -115,7 +115,8 @@ def _outputs(context: Context, name: str, asked: Mapping[str, str]) -> Mapping[s
 def _record(context: Context, name: str) -> Mapping[str, Any]:
     store, job = context.store, processing.find(context, name)
     hosts, moved = store.hosts(job.uid), context.transfers
-    transfers = {h.key: moved[job.uid, h.key] for h in hosts if (job.uid, h.key) in moved}
+    # Of one that is lost nobody told that its transfer was over.
+    transfers = {h.key: moved[job.uid, h.key] for h in hosts if not h.ended and (job.uid, h.key) in moved}
     place = _place(context, job) if job.phase is Phase.QUEUED else None
     server = context.server_urls().get(job.carrier.server)
     return translate.record(

@@ -21,7 +21,7 @@ class Line(NamedTuple):
     at: int
     """Milliseconds since the epoch."""
     stream: int
-    """Which of the streams it comes from."""
+    """Which of the instances it comes from, whatever the attempt, from 0."""
     host: str
     """The instance's name, `algo-1`."""
     text: str
@@ -49,15 +49,21 @@ class JobLog:
         """What is new in all streams, in the order of time."""
         if len(self._streams) < self.instances:
             self._streams = stream_names(self._client, self._job)
-        found = [
-            Line(event["timestamp"], index, _host(stream), event["message"])
-            for index, stream in enumerate(self._streams)
-            for event in self._read(stream)
-        ]
+        found = self._read_all()
         if not found and self._streams:
             # Of a job whose attempt was lost the next one has streams of its own.
-            self._streams = stream_names(self._client, self._job)
+            before, self._streams = self._streams, stream_names(self._client, self._job)
+            if self._streams != before:
+                found = self._read_all()
         return sorted(found, key=lambda line: line.at)
+
+    def _read_all(self) -> list[Line]:
+        hosts = {host: place for place, host in enumerate(dict.fromkeys(map(_host, self._streams)))}
+        return [
+            Line(event["timestamp"], hosts[_host(stream)], _host(stream), event["message"])
+            for stream in self._streams
+            for event in self._read(stream)
+        ]
 
     def _read(self, stream: str) -> Iterator[dict[str, Any]]:
         while True:

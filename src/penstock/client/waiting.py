@@ -85,7 +85,8 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
             status = pace.rest(again=news)
         if wait and connection.is_aws:
             time.sleep(poll)  # CloudWatch shows lines some seconds after they were written
-        show_news()
+        while show_news() and wait:
+            pass  # only where nothing is new it is looked for streams of another attempt
         screen.end(status)
         if not last and connection.is_local:
             _tell_no_log(connection, job)

@@ -13,29 +13,26 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from penstock.clock import elapsed
+from penstock.dispatch.care import Care
 from penstock.dispatch.lease import Alone, Right
 from penstock.dispatch.schedule import PATIENCE_MS, in_order, plan, room
 from penstock.dispatch.settle import again, catch_up, moment, verdict
-from penstock.engines.base import Engine, Life, Reservation, part_of
-from penstock.errors import ConfigurationError, Conflict, JobFailure
-from penstock.job.claim import Claim, Resources, claim_of, retries_of
-from penstock.job.events import Host, HostEvent, to_stop
+from penstock.engines.base import Engine, Reservation, part_of
+from penstock.errors import ConfigurationError, Conflict
+from penstock.job.claim import Choice, Claim, Resources, claim_of, resources_of, retries_of
+from penstock.job.events import Host, to_stop
 from penstock.job.life import Carrier, Failed, Job, Phase, Retried, Started, advance
 from penstock.job.run import Run
 from penstock.job.seal import digest_of
-from penstock.job.uploads import read_lines
 from penstock.store.database import Store
 from penstock.store.logbook import Logbook
 
 _log = logging.getLogger(__name__)
 
-#: The phases in which a runner that died may have left outputs behind: another one is started to save them.
-_WORTH_SALVAGING = {Phase.RUNNING, Phase.UPLOADING}
-#: Those in which a runner that died is followed by another: also by one that begins where none ever said a word.
-_WORTH_ANOTHER = {Phase.QUEUED, *_WORTH_SALVAGING}
 #: How many waiting jobs of each owner and priority a pass looks at: a few, and more where they are not enough. What
 #: waits behind so many passes none of them.
 _HEADS = (2, 16)
@@ -64,31 +61,31 @@ class Dispatcher:
         tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
         retries: int = 0,
+        choice: Choice | None = None,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
         """`right` is how this server may write; None: it has a database of its own.
 
         `retries` is how many attempts may follow a job's first one when its tags say nothing.
+        `choice` is for which engine a job waits that begins anew; None: for that which it had.
         `elapsed` are seconds by a clock that nobody sets.
         """
         self._store = store
-        self._logbook = logbook
         self._engine = engine
         self._make_run = make_run
         self._clock = clock
         self._patience = patience
         self._tell = tell
         self._right: Right = right or Alone()
+        self._care = Care(store, logbook, self._right, clock, self.wake)
         self._retries = retries
+        self._choice = choice
         self._elapsed = elapsed
         self._quiet_since: dict[str, float] = {}
         """Since when nobody works any more for the attempts that are to be followed by another, by `Job.key`."""
         self._by: Carrier | None = None
         self._hindered: dict[str, tuple[str, Reservation]] = {}
         """The waiting jobs for which an engine has no room yet, by their uids: its name, and what it says."""
-        self._followed: set[str] = set()
-        """The runs that were given another runner: only one each, lest what kills runners is fed for ever. A server
-        that is started anew gives one more."""
         self._swept_at: int | None = None
         self._wake = threading.Event()
         self._soon = threading.Event()
@@ -286,7 +283,7 @@ class Dispatcher:
             self._engine.cancel(job.uid)
             raise
         for host in hosts:
-            self._start(self._engine, host, by)
+            self._care.start(self._engine, host, by)
         return True
 
     def _prepare(self, part: Engine, job: Job, at: int, notes: Sequence[str]) -> list[Host]:
@@ -309,18 +306,13 @@ class Dispatcher:
             for name, token in tokens.items()
         ]
 
-    def _start(self, engine: Engine, host: Host, by: Carrier) -> None:
-        assert host.handle is not None
-        try:
-            engine.start(host.handle)
-        except JobFailure as failure:
-            self._report_for(host, failure.reason, by)
-
     def _carry(self, job: Job, hosts: Sequence[Host], by: Carrier) -> bool:
         """Bring one job forward; True when it has ended."""
         engine = self._engine if job.place == by.server else self._right.reach(job.place)
         looked_after = [
-            self._give_up_if_lost(host, by) if engine is None else self._look_after(engine, job, host, by)
+            self._care.give_up_if_lost(host, by)
+            if engine is None
+            else self._care.look_after(engine, job, host, by)
             for host in hosts
             if not host.ended
         ]
@@ -344,6 +336,7 @@ class Dispatcher:
         moved = advance(job, event, moment(job, hosts, event, now))
         self._store.save_job(moved, by)
         if isinstance(event, Retried):
+            self._send_anew(moved)
             _log.warning("job %s: attempt %d is lost: %s", job.name, job.attempt, event.reason)
             self.wake()
         if moved.phase.final:
@@ -365,6 +358,12 @@ class Dispatcher:
         """
         return (self._right.runner_ms or 0) / 10_000
 
+    def _send_anew(self, job: Job) -> None:
+        """Have a job that begins anew wait as it would if it were new: its tags, or the servers, may be others now."""
+        if self._choice is not None:
+            with suppress(ValueError):  # it waits, and says for what
+                self._store.send(job, self._choice.of(self._store.tags(job.arn), resources_of(job.request)))
+
     def _retries_of(self, job: Job) -> int:
         try:
             return retries_of(self._store.tags(job.arn), self._retries)
@@ -381,101 +380,6 @@ class Dispatcher:
             engine.forget(handle)
         except OSError:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
-
-    def _give_up_if_lost(self, host: Host, by: Carrier) -> bool:
-        """End a host on a machine out of reach once its runner's lease is over: by then it has ended by itself.
-
-        Not at once when this server is just back: as long as none was there, a runner could not tell its end.
-        """
-        if not self._right.settled():
-            return False
-        reason = (
-            f"InternalServerError: {host.name} is lost: its machine is out of reach, and its runner has not been heard "
-            "of for as long as it may go on without word from a server."
-        )
-        return self._store.end_lapsed(host.job_uid, host.key, self._end(host, reason, lost=True), by)
-
-    def _look_after(self, engine: Engine, job: Job, host: Host, by: Carrier) -> bool:
-        """Start a host that a crash kept from being started; conclude for one whose runner is dead.
-
-        Returns:
-            Whether there was something to do, and so what is on record of the host may be another.
-        """
-        if host.handle is None:
-            return False
-        life = engine.probe(host.handle)
-        if life is Life.ALIVE:
-            return False
-        if life is Life.UNKNOWN:
-            return self._give_up_if_lost(host, by)
-        self._look_after_dead(engine, job, host, life, by)
-        return True
-
-    def _look_after_dead(self, engine: Engine, job: Job, host: Host, life: Life, by: Carrier) -> None:
-        handle = host.handle
-        assert handle is not None
-        if life is Life.NEVER_STARTED and host.phase is not Phase.QUEUED:
-            # It was started, and the machine knows nothing of it: a second start would run the program again.
-            words = f"What this machine kept of {host.name} is gone, though it was {host.phase}"
-            self._report_for(
-                host, f"InternalServerError: {words}: it lost power, or somebody removed it.", by, lost=True
-            )
-            return
-        if life is Life.NEVER_STARTED and job.phase is not Phase.STOPPING:
-            self._start(engine, host, by)
-            return
-        # A runner that ended well may have died between its last words and our look: its remains tell.
-        held = self._logbook.size(job.uid, host.key)
-        while (remains := engine.remains(handle, held)).log:
-            held = self._logbook.append(job.uid, host.key, held, remains.log)
-        self._logbook.sync(job.uid, host.key)
-        try:
-            self._take_manifest(engine, host, handle)
-            current = self._store.apply_events(job.uid, host.key, remains.events, by) or host
-        except ValueError as error:  # a journal that no runner of ours wrote so
-            self._report_for(
-                host, f"InternalServerError: The journal of {host.name} can't be read: {error}.", by
-            )
-            return
-        if current.ended:
-            return
-        silent = current.phase is Phase.QUEUED
-        if life is Life.NEVER_STARTED or (silent and job.phase is Phase.STOPPING):
-            self._report_for(current, None, by)
-            return
-        if current.phase in _WORTH_ANOTHER and handle not in self._followed:
-            self._start(engine, current, by)
-            self._followed.add(handle)
-            return
-        lost = (
-            " What its program had written may not have been uploaded."
-            if current.phase in _WORTH_SALVAGING
-            else ""
-        )
-        words = f" Its last words: {remains.last_words}" if remains.last_words else ""
-        self._report_for(
-            current,
-            f"InternalServerError: The runner of {host.name} ended without a report while {current.phase}; "
-            f"it was killed or it crashed.{lost}{words}",
-            by,
-            lost=True,
-        )
-
-    def _take_manifest(self, engine: Engine, host: Host, handle: str) -> None:
-        """Put on record what a dead runner has stored; what it has told already is written once more, in place."""
-        start = 0
-        while lines := engine.manifest(handle, start).rpartition(b"\n")[0]:
-            self._store.uploads.add(host.job_uid, host.name, read_lines(lines + b"\n"))
-            start += len(lines) + 1
-
-    def _report_for(self, host: Host, reason: str | None, by: Carrier, *, lost: bool = False) -> None:
-        """Report the end of a host in the place of a runner that can't."""
-        self._store.apply_events(host.job_uid, host.key, [self._end(host, reason, lost=lost)], by)
-        self.wake()
-
-    def _end(self, host: Host, reason: str | None, *, lost: bool = False) -> HostEvent:
-        outcome = {"outcome": "halted" if reason is None else "failed", "reason": reason, "lost": lost}
-        return HostEvent(host.sequence + 1, "ended", self._clock(), outcome)
 
 
 def _line(claim: Claim) -> tuple[str, int, str]:

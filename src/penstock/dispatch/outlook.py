@@ -8,7 +8,7 @@ from typing import Any
 from penstock.dispatch.schedule import Wait, left, plan
 from penstock.engines.base import Engine, part_of
 from penstock.job.claim import Claim, Resources, claim_of, counted, gib, resources_of
-from penstock.job.life import ALONE, Job
+from penstock.job.life import ALONE, Job, from_key
 from penstock.store.database import Store
 from penstock.store.servers import Entered
 
@@ -112,7 +112,9 @@ def _nodes(engine: Engine, begun: Sequence[Job], here: str) -> Iterator[dict[str
     """The machines on which this server begins jobs."""
     jobs = {job.uid: job for job in begun if job.place == here}
     for one in engine.machines():
-        there = [(jobs[uid], names) for uid, names in sorted(one.jobs.items()) if uid in jobs]
+        there = [
+            (jobs[uid], _names(keys, jobs[uid])) for uid, keys in sorted(one.jobs.items()) if uid in jobs
+        ]
         ours = sum((_part(job, len(names), one.total) for job, names in there), Resources())
         others = Resources() if one.free is None else one.total - one.free
         # What is free on a node is known with a delay, and of others' jobs nothing else is.
@@ -124,8 +126,13 @@ def _nodes(engine: Engine, begun: Sequence[Job], here: str) -> Iterator[dict[str
             "alive": one.alive,
             "total": _json(one.total),
             "taken": _json(taken),
-            "jobs": [{"name": job.name, "instances": sorted(names)} for job, names in there],
+            "jobs": [{"name": job.name, "instances": sorted(names)} for job, names in there if names],
         }
+
+
+def _names(keys: Sequence[str], job: Job) -> list[str]:
+    """The instances of a job's attempt, as people and programs know them."""
+    return [name for name, attempt in map(from_key, keys) if attempt == job.attempt]
 
 
 def _part(job: Job, instances: int, most: Resources) -> Resources:

@@ -60,7 +60,7 @@ class Machine:
     free: Resources | None = None
     """What is left of that, to whomever the rest was given; None: the queue alone knows."""
     jobs: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """The instances that are there, as job uid -> their names."""
+    """The instances that are there, as job uid -> their keys (`Run.key`)."""
     alive: bool = True
     """Whether it can be asked."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from penstock import machine
 from penstock.config import ENGINES, Settings
@@ -25,7 +26,7 @@ def choose(settings: Settings, home: Home, reachable: bool, changed: Callable[[]
         reachable: Whether other machines reach it at the address that runners are told.
         changed: Called, from any thread, when a job may have room that had none.
     """
-    folders = {"local": settings.home / "runs", "ray": settings.home / "cluster"}
+    folders = _folders(settings)
 
     def make(name: str) -> Engine:
         if name == "ray":
@@ -35,13 +36,27 @@ def choose(settings: Settings, home: Home, reachable: bool, changed: Callable[[]
             return RayEngine(folders[name], home.server_id(), address, reachable, changed, autoscaler)
         return LocalEngine(folders[name], let_go, capacity(settings))
 
-    others = [
-        name for name in ENGINES if name not in settings.engines and any(folders[name].glob("*/algo-*"))
-    ]
+    others = _left(settings)
     parts = [make(name) for name in settings.engines]
     if len(parts) == 1 and not others:
         return parts[0]
     return Fleet(parts, [make(name) for name in others])
+
+
+def has_far_runs(settings: Settings) -> bool:
+    """Whether runners may be on other machines: by an engine that the settings name, or that still has runs."""
+    return any(name != "local" for name in (*settings.engines, *_left(settings)))
+
+
+def _left(settings: Settings) -> list[str]:
+    """The engines that the settings do not name any more and that still have runs."""
+    folders = _folders(settings)
+    return [name for name in ENGINES if name not in settings.engines and any(folders[name].glob("*/algo-*"))]
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    """Where each engine keeps its runs."""
+    return {"local": settings.home / "runs", "ray": settings.home / "cluster"}
 
 
 def choice(settings: Settings) -> Choice:

@@ -45,8 +45,13 @@ class Fleet:
         return sum((part.capacity() for part in self._parts), Resources())
 
     def machines(self) -> Sequence[Machine]:
-        """All machines of all parts."""
-        return [machine for part in self._parts for machine in part.machines()]
+        """All machines of all parts, and of the others those on which jobs still are."""
+        return [
+            machine
+            for engine in self._all
+            for machine in engine.machines()
+            if machine.jobs or engine in self._parts
+        ]
 
     def lacking(self, wanted: Resources) -> str | None:
         """Why none of the parts could ever; in the words of the last."""

@@ -19,6 +19,7 @@ from penstock.job.life import Phase, StopAsked, advance
 
 class Retrying(World):
     retries = 2
+    choice = None
 
     def restart(self, runner_ms=None):
         self.elapsed = 0.0
@@ -30,6 +31,7 @@ class Retrying(World):
             lambda: next(self.time),
             right=Alone(runner_ms),
             retries=self.retries,
+            choice=self.choice,
             elapsed=lambda: self.elapsed,
         )
 

@@ -40,7 +40,9 @@ def test_what_was_prepared_is_found_where_it_lies_by_a_server_that_has_just_been
     fleet = Fleet([LocalEngine(tmp_path / "a")], [LocalEngine(tmp_path / "b")])
     assert fleet.knows(handle)
     assert not parts[0].knows(handle)
+    assert [list(one.jobs.values()) for one in fleet.machines()] == [[], [["algo-1"]]]
     fleet.forget(handle)
+    assert len(fleet.machines()) == 1, "who begins nothing and has nothing is not shown"
     assert not parts[1].knows(handle)
     assert not fleet.knows(handle)
 

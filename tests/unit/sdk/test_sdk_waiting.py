@@ -162,6 +162,25 @@ def test_instances_are_merged_by_time(
     assert capsys.readouterr().out.splitlines() == ["algo-1 | a", "algo-2 | b", "algo-1 | c"]
 
 
+def test_the_lines_of_an_attempt_that_ended_between_two_looks_are_printed(
+    serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(5.0)
+    server.lines = {"j/algo-1-1": [(1.0, "lost"), (5.0, "its last")], "j/algo-1-2": [(5.0, "anew")]}
+    ProcessingJob(Session(), "j", [], []).wait()
+    assert capsys.readouterr().out.splitlines() == ["lost", "its last", "anew"]
+
+
+def test_an_instance_keeps_its_colour_in_another_attempt(boto: FakeBoto, clock: Clock) -> None:
+    server = Server(boto, clock, 9.0)
+    server.lines = {"j/algo-1-1": [(0.0, "a")], "j/algo-2-1": [(0.0, "b")]}
+    log = job_log.JobLog(boto.client("logs"), "j", 2)
+    assert [(line.stream, line.host) for line in log.news()] == [(0, "algo-1"), (1, "algo-2")]
+    server.lines |= {"j/algo-1-2": [(1.0, "c")], "j/algo-2-2": [(1.0, "d")]}
+    clock.now = 1.0
+    assert [(line.stream, line.text) for line in log.news()] == [(0, "c"), (1, "d")]
+
+
 def test_a_stream_that_comes_late_is_found(
     serve: Callable[..., Server], capsys: pytest.CaptureFixture[str]
 ) -> None:

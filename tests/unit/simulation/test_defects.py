@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from penstock.dispatch import schedule, settle
+from penstock.dispatch.care import Care
 from penstock.dispatch.loop import Dispatcher
 from penstock.engines.base import Life
 from penstock.errors import Conflict
@@ -28,7 +29,7 @@ def starts_before_the_intent_is_stored(patch):
         def _prepare(self, part, job, at, notes):
             hosts = super()._prepare(part, job, at, notes)
             for host in hosts:
-                self._start(self._engine, host, ALONE)
+                self._care.start(self._engine, host, ALONE)
             return hosts
 
     patch.setattr(simulated_server, "Dispatcher", Hasty)
@@ -49,30 +50,30 @@ def takes_news_after_the_end(patch):
 
 
 def starts_two_runners_to_save_outputs(patch):
-    class Twice(Dispatcher):
-        def _start(self, engine, host, by):
-            super()._start(engine, host, by)
+    class Twice(Care):
+        def start(self, engine, host, by):
+            super().start(engine, host, by)
             if host.phase is life.Phase.RUNNING:
-                super()._start(engine, host, by)
+                super().start(engine, host, by)
 
     def start(self, handle):  # an engine that does not mind
         found = self.runs[handle]
         found.life = Life.ALIVE
         self.on_start(found)
 
-    patch.setattr(simulated_server, "Dispatcher", Twice)
+    patch.setattr("penstock.dispatch.loop.Care", Twice)
     patch.setattr(FakeEngine, "start", start)
 
 
 def runs_again_what_the_machine_lost(patch):
-    class Again(Dispatcher):
-        def _look_after(self, engine, job, host, by):
-            if self._engine.probe(host.handle) is Life.NEVER_STARTED:
-                self._start(engine, host, by)
-            else:
-                super()._look_after(engine, job, host, by)
+    class Again(Care):
+        def look_after(self, engine, job, host, by):
+            if engine.probe(host.handle) is Life.NEVER_STARTED:
+                self.start(engine, host, by)
+                return True
+            return super().look_after(engine, job, host, by)
 
-    patch.setattr(simulated_server, "Dispatcher", Again)
+    patch.setattr("penstock.dispatch.loop.Care", Again)
 
 
 def loses_a_guarded_write(patch):

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,9 @@ class RayEngine:
         """All nodes that there were, by their ids."""
         self._kept: tuple[str, frozenset[str]] = "", frozenset()
         """The job for which nodes are kept free, and which."""
+        self._showing: Future[Any] = Future()
+        """Done when all is that was asked to be shown."""
+        self._showing.set_result(None)
         self._helper: Helper | None = None
         self._nodes: Sequence[Node] = ()
         self._heard_at = time.monotonic()
@@ -117,8 +121,13 @@ class RayEngine:
         self._thread.start()
 
     def close(self) -> None:
-        """End the connection. Runners go on."""
+        """End the connection. Runners go on; for who waits no more nodes are asked for."""
         self._ending.set()
+        for job_uid in self._demand.shown() if self._demand else ():
+            if not self._seats(job_uid):
+                with suppress(Unanswered, TimeoutError):
+                    self._showing.result(_SILENCE)
+                    self._ask("cancel", job_uid).result(_SILENCE)
         if self._helper is not None:
             self._helper.close()
         if self._thread.is_alive():
@@ -173,7 +182,11 @@ class RayEngine:
     def reserve(self, job_uid: str, wanted: Resources, beside: Claim | None = None) -> Reservation:
         """Have Ray place a gang, and Penstock answer on each of its nodes."""
         if seats := self._seats(job_uid):
-            return _ready(seats)
+            # They are kept on disk: the server may have been away since, and a node may have ended meanwhile.
+            if {seat.node for seat in seats} <= {node.id for node in self._nodes}:
+                self._fresh.add(job_uid)
+                return _ready(seats)
+            self.cancel(job_uid)
         if job_uid in self._leaving:
             return Reservation(ready=False)
         wish = self._wishes.get(job_uid)
@@ -210,7 +223,13 @@ class RayEngine:
                 self._demand.follow(asked, time.monotonic())
 
     def _show(self, job_uid: str, gang: cluster.Gang) -> None:
-        self._ask("show", job_uid, gang, cluster.spreads(gang, self._nodes))
+        before, asked = self._showing, (job_uid, gang, cluster.spreads(gang, self._nodes))
+        self._showing = Future()
+
+        def show(_: object, done: Future[Any] = self._showing) -> None:
+            self._ask("show", *asked).add_done_callback(lambda _: done.set_result(None))
+
+        before.add_done_callback(show)
 
     def _withdraw(self, job_uid: str) -> None:
         """Unless it has got what it wanted."""
@@ -227,7 +246,8 @@ class RayEngine:
             self._leaving.discard(job_uid)
             self._changed()
 
-        self._ask("cancel", job_uid).add_done_callback(left)
+        # The helper does things side by side: what is still to be shown can't be withdrawn before it is.
+        self._showing.add_done_callback(lambda _: self._ask("cancel", job_uid).add_done_callback(left))
 
     def _kept_for(self, first: Claim | None) -> frozenset[str]:
         """The nodes that are kept free for a job."""
@@ -241,6 +261,7 @@ class RayEngine:
 
     def cancel(self, job_uid: str) -> None:
         """Remove the placement group and the doors, once it is there; on a cluster that is away, later."""
+        self._fresh.discard(job_uid)
         wish = self._wishes.pop(job_uid, None)
         if wish is not None or self._seats(job_uid):
             self._leaving.add(job_uid)
