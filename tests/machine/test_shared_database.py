@@ -281,11 +281,11 @@ def test_runners_whose_server_has_died_go_on_under_one_of_another_machine(fleet)
     """That can't see them: it hears from them, and a stop reaches them with their lease."""
     one, two = (fleet.add(name, PENSTOCK_RUNNER_LEASE="30", **open_to_all()) for name in ("one", "two"))
     one.start(elsewhere=True)
-    two.start()
     client = fleet.client("sagemaker", one.url)
-    submit(client, "goes-on", "import time; print('began'); time.sleep(12); print('ends')")
+    submit(client, "goes-on", "import time; print('began'); time.sleep(20); print('ends')")
     submit(client, "stopped", "import time; print('began'); time.sleep(600)")
     until(lambda: len(fleet.rows("SELECT 1 FROM jobs WHERE phase = 'running' AND place = %s", one.id)) == 2)
+    two.start()  # not before: it would take its share of them
     until(lambda: two.env["PENSTOCK_REPORT_URL"] in (one.home / "runs" / "servers").read_text())
     one.kill_server_alone()
     client = fleet.client("sagemaker", two.url)
