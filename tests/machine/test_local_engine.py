@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from engine_runs import run_of
+from engine_runs import RealRuns
 
 from penstock.engines.base import Life
 from penstock.engines.local import LocalEngine
@@ -13,7 +13,7 @@ from penstock.testing.engines import EngineSuite, until_dead
 pytestmark = pytest.mark.machine
 
 
-class TestLocalEngine(EngineSuite):
+class TestLocalEngine(RealRuns, EngineSuite):
     @pytest.fixture(params=[False, True], ids=["spawned", "forked"])
     def engine(self, tmp_path, request):
         made = LocalEngine(tmp_path / "runs", capacity=Resources(4, 16 << 30, 0, 4))
@@ -55,11 +55,3 @@ class TestLocalEngine(EngineSuite):
         assert engine.remains(handle, 0).events[-1].kind == "ended"
         assert engine._nursery._process.poll() is None
         engine.close()
-
-    @pytest.fixture
-    def long_run(self, settings):
-        return lambda host: run_of(settings, host, "echo begun; sleep 600")
-
-    @pytest.fixture
-    def short_run(self, settings):
-        return lambda host: run_of(settings, host, "echo hello")

@@ -6,7 +6,7 @@ import signal
 import threading
 
 import pytest
-from engine_runs import run_of
+from engine_runs import RealRuns, run_of
 from one_ray_node import OneRayNode
 from patience import until
 
@@ -54,7 +54,7 @@ def connected(connect):
     return connect()
 
 
-class TestRayEngine(EngineSuite):
+class TestRayEngine(RealRuns, EngineSuite):
     @pytest.fixture
     def engine(self, connected):
         yield connected
@@ -93,11 +93,3 @@ class TestRayEngine(EngineSuite):
             for one in (first, second)
         ]
         assert sorted(given) == [[0], [1]]
-
-    @pytest.fixture
-    def long_run(self, settings):
-        return lambda host: run_of(settings, host, "echo begun; sleep 600")
-
-    @pytest.fixture
-    def short_run(self, settings):
-        return lambda host: run_of(settings, host, "echo hello")

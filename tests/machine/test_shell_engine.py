@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from engine_runs import run_of
+from engine_runs import RealRuns
 
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.errors import InternalFailure
@@ -115,15 +115,7 @@ class ShellEngine:
         return subprocess.run(command, input=said, capture_output=True, check=False, timeout=60)
 
 
-class TestShellEngine(EngineSuite):
+class TestShellEngine(RealRuns, EngineSuite):
     @pytest.fixture
     def engine(self, tmp_path):
         return ShellEngine(tmp_path / "runs", Resources(4, 16 << 30, 0, 4))
-
-    @pytest.fixture
-    def long_run(self, settings):
-        return lambda host: run_of(settings, host, "echo begun; sleep 600")
-
-    @pytest.fixture
-    def short_run(self, settings):
-        return lambda host: run_of(settings, host, "echo hello")

@@ -23,7 +23,7 @@ class World:
         self.time = itertools.count(10_000, 7)
         self.restart()
 
-    def restart(self, runner_ms=None):
+    def restart(self, runner_ms=None, **more):
         """As after a crash: nothing survives but the store and the engine's runs."""
         self.dispatcher = Dispatcher(
             self.store,
@@ -32,6 +32,7 @@ class World:
             self.make_run,
             lambda: next(self.time),
             right=Alone(runner_ms),
+            **more,
         )
 
     def make_run(self, job, host, hosts, token):

@@ -1,5 +1,7 @@
 """Runs for the conformance suite of engines, whose runners report to nobody."""
 
+import pytest
+
 from penstock.job.run import Run, S3Access
 
 
@@ -29,3 +31,15 @@ def run_of(settings, host, program, kind="ml.t3.medium", **more):
         patience=0,
         **more,
     )
+
+
+class RealRuns:
+    """What the conformance suite asks of an engine that starts Penstock's own runners."""
+
+    @pytest.fixture
+    def long_run(self, settings):
+        return lambda host: run_of(settings, host, "echo begun; sleep 600")
+
+    @pytest.fixture
+    def short_run(self, settings):
+        return lambda host: run_of(settings, host, "echo hello")

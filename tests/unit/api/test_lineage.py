@@ -4,7 +4,6 @@ import pytest
 from jobs_on_record import an_input, an_output, create_part, end, request
 from jobs_on_record import create as create_job
 from sqlalchemy import event
-from wire_client import WireClient
 
 from penstock.api import artifacts, associations, experiments, lineage, processing, tags, trial_components
 from penstock.api.entities import arn_of
@@ -406,13 +405,6 @@ def test_pages_with_edges_are_those_of_a_single_walk(context):
         assert vertices == whole["Vertices"]
         assert len(whole["Edges"]) == 18
         assert sorted(map(str, edges)) == sorted(map(str, whole["Edges"]))
-
-
-@pytest.fixture
-def client(tmp_path):
-    made = WireClient(tmp_path)
-    yield made
-    made.close()
 
 
 def test_an_artifact_may_be_named_as_its_file_or_its_chart_is(client):

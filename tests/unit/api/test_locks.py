@@ -7,7 +7,6 @@ import pytest
 from jobs_on_record import create, request
 from sqlalchemy import text
 from store_upgrades import make
-from wire_client import WireClient
 
 from penstock.api.locks import serve
 from penstock.job.events import Host, HostEvent
@@ -18,13 +17,6 @@ from penstock.store.locks import find
 from penstock.wire.faults import Fault
 
 LOCK = EnvironmentLock("six==1.16.0 \\\n    --hash=sha256:aa\n", "3.11.7", "python==3.11").text
-
-
-@pytest.fixture
-def client(tmp_path):
-    client = WireClient(tmp_path)
-    yield client
-    client.close()
 
 
 @pytest.fixture

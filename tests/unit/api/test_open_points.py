@@ -2,19 +2,12 @@
 
 import pytest
 from jobs_on_record import an_input, an_output, request
-from wire_client import ACCOUNT, REGION, WireClient
+from wire_client import ACCOUNT, REGION
 
 from penstock.job.events import Host
 from penstock.job.life import Failed, Halted, Phase, Reached, Started, StopAsked, Succeeded, advance
 
 PREFIX = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job"
-
-
-@pytest.fixture
-def client(tmp_path):
-    made = WireClient(tmp_path)
-    yield made
-    made.close()
 
 
 def create(client, name="job", **changes):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from botocore.credentials import Credentials
 from jobs_on_record import an_input, an_output, create, end, request
-from wire_client import KEY, WireClient
+from wire_client import KEY
 
 from penstock.api import logs, processing, tags
 from penstock.api.app import LARGEST_BODY
@@ -322,12 +322,6 @@ class TestTags:
 
 
 class TestApplication:
-    @pytest.fixture
-    def client(self, tmp_path):
-        client = WireClient(tmp_path)
-        yield client
-        client.close()
-
     @pytest.fixture
     def context(self, client):
         return client.context

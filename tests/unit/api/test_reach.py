@@ -6,20 +6,13 @@ from dataclasses import replace
 import pytest
 from botocore.credentials import Credentials
 from jobs_on_record import create, create_part, make_parents, request
-from wire_client import LENDER, WireClient
+from wire_client import LENDER
 
 from penstock.api import artifacts, trial_components, trials
 from penstock.api.callers import LIFETIME
 from penstock.api.entities import arn_of
 from penstock.clock import now
 from penstock.job.experiments import Component
-
-
-@pytest.fixture
-def client(tmp_path):
-    made = WireClient(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

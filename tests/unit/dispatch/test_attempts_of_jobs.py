@@ -10,8 +10,6 @@ from dispatch_world import World
 from penstock.api import reports
 from penstock.api.admission import Admission
 from penstock.api.context import Context
-from penstock.dispatch.lease import Alone
-from penstock.dispatch.loop import Dispatcher
 from penstock.engines.base import Life
 from penstock.job.claim import RETRIES, retries_of
 from penstock.job.life import Phase, StopAsked, advance
@@ -23,17 +21,7 @@ class Retrying(World):
 
     def restart(self, runner_ms=None):
         self.elapsed = 0.0
-        self.dispatcher = Dispatcher(
-            self.store,
-            self.logbook,
-            self.engine,
-            self.make_run,
-            lambda: next(self.time),
-            right=Alone(runner_ms),
-            retries=self.retries,
-            choice=self.choice,
-            elapsed=lambda: self.elapsed,
-        )
+        super().restart(runner_ms, retries=self.retries, choice=self.choice, elapsed=lambda: self.elapsed)
 
     def make_run(self, job, host, hosts, token):
         return replace(
