@@ -89,20 +89,17 @@ def artifact_rows(component: Component) -> list[dict[str, Any]]:
 def to_entity(kind: type[Entity], row: Any, without: Collection[str] = ()) -> Entity:
     """The entity of a row that `entities` selects."""
     told = dict(zip(row._fields, row, strict=True))
-    return kind(
-        **{
-            name: _loaded(told[name]) if name in _JSON else told[name]
-            for name in _FIELDS[kind]
-            if name not in without
-        }
-    )
+    return kind(**{name: from_column(name, told[name]) for name in _FIELDS[kind] if name not in without})
 
 
-def _loaded(text: str) -> Any:
+def from_column(name: str, value: Any) -> Any:
+    """The value of a field of which this is in the column of its name."""
+    if name not in _JSON:
+        return value
     try:
-        return orjson.loads(text)
+        return orjson.loads(value)
     except orjson.JSONDecodeError:  # infinite numbers and halves of characters are more than it takes
-        return json.loads(text)
+        return json.loads(value)
 
 
 def entities(kind: type[Any], without: Collection[str] = ()) -> Select[Any]:

@@ -100,6 +100,13 @@ class Experiments:
         with self._dialect.searching() as c:
             return list(finding.every(c, kind, tests, without))
 
+    def columns(
+        self, kind: type[Any], keys: Collection[str], tests: Sequence[Test], names: Sequence[str]
+    ) -> list[list[Any]]:
+        """These columns of those with these keys that fulfil all tests, in no order."""
+        with self._dialect.searching() as c:
+            return finding.columns(c, kind, keys, tests, names)
+
     def places(
         self,
         kind: type[Any],

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_
 
 from penstock.store.conditions import LENDERS, Every, Test, Value, column, holds, of_name
-from penstock.store.entities import TABLES, Entity, entities, to_entity
-from penstock.store.portions import portions
+from penstock.store.entities import TABLES, Entity, entities, from_column, to_entity
+from penstock.store.portions import among, portions
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,17 @@ def every(
     """All that fulfil all tests, in no order, and empty what is named in `without`: to read it is most of the work."""
     for row in c.execute(entities(kind, without).where(holds(kind, Every(tests)))):
         yield to_entity(kind, row, without)
+
+
+def columns(
+    c: Connection, kind: type[Any], keys: Collection[str], tests: Sequence[Test], names: Sequence[str]
+) -> list[list[Any]]:
+    """These columns of those with these keys that fulfil all tests, in no order."""
+    table = TABLES[kind]
+    wanted = select(*(table.c[name] for name in names)).where(
+        among(table.c.key, keys), holds(kind, Every(tests))
+    )
+    return [list(map(from_column, names, row)) for row in c.execute(wanted).all()]
 
 
 def count(c: Connection, kind: type[Any], tests: Sequence[Test], most: int | None) -> int:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, tuple_
 
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment
 from penstock.job.lineage import Artifact, Association
 from penstock.store.dialect import Dialect
 from penstock.store.entities import TABLES, lock, to_row
-from penstock.store.portions import portions
+from penstock.store.portions import FEW, among
 from penstock.store.tables import artifacts, associations
 
 #: In which order rows are locked, so that of two that lock the same ones neither waits for the other in a circle.
@@ -89,18 +89,40 @@ class Lineage:
         last = found[-1]
         return found, [getattr(last, query.sort_by), last.source, last.destination]
 
-    def around(self, arns: Iterable[str], *, ascending: bool, descending: bool) -> list[Association]:
-        """All associations that lead to one of `arns` (ascending), or away from one (descending), some twice."""
-        found: list[Association] = []
-        with self._dialect.reader.connect() as c:
-            for some in portions(arns):
-                either = [
-                    *([associations.c.destination.in_(some)] if ascending else []),
-                    *([associations.c.source.in_(some)] if descending else []),
-                ]
-                statement = select(*_COLUMNS).where(or_(*either)).order_by(*associations.primary_key)
-                found += [_to_association(row) for row in c.execute(statement)]
-        return found
+    def around(
+        self, arns: Collection[str], *, ascending: bool, descending: bool, most: int | None = None
+    ) -> dict[str, str]:
+        """What leads to one of `arns` (ascending), or to what one leads (descending), each with the first of these.
+
+        In the order of their ARNs; `most` of them may be enough.
+        """
+        source, destination = associations.c.source, associations.c.destination
+        found: dict[str, str] = {}
+        with self._dialect.searching() as c:
+            for asked, near, far in (
+                (ascending, destination, source),
+                (descending, source, destination),
+            ):
+                if not asked:
+                    continue
+                statement = select(far, func.min(near)).where(among(near, arns)).group_by(far)
+                # Of many PostgreSQL would look for the first ones among all that there are.
+                if most is not None and len(arns) <= FEW:
+                    statement = statement.order_by(far).limit(most)
+                for arn, first in c.execute(statement).all():
+                    found[arn] = min(first, found.get(arn, first))
+        return {arn: found[arn] for arn in sorted(found)[:most]}
+
+    def between(self, some: Collection[str], others: Collection[str]) -> list[Association]:
+        """All associations, in whichever direction, of one of `some` with one of `others`."""
+        source, destination = associations.c.source, associations.c.destination
+        found: dict[tuple[str, str], Association] = {}
+        with self._dialect.searching() as c:
+            for one, other in ((source, destination), (destination, source)):
+                statement = select(*_COLUMNS).where(among(one, some), among(other, others))
+                for row in c.execute(statement):
+                    found[row.source, row.destination] = _to_association(row)
+        return [found[ends] for ends in sorted(found)]
 
 
 _EQUAL = ("source", "destination", "source_type", "destination_type", "type")

@@ -378,33 +378,88 @@ def test_what_fits_nothing_is_looked_for_in_bounded_steps(context, monkeypatch):
                 context, {"StartArns": [image], "Filters": filters, "MaxResults": 50, **following}
             )
             pages.append([v["Arn"] for v in answer["Vertices"]])
-            assert len(pages[-1]) <= 7
+            assert not filters or len(pages[-1]) <= 7
             following = answer["NextToken"] and {"NextToken": answer["NextToken"]}
         assert [arn for page in pages for arn in page] == wanted
-        assert len(pages) == 4
+        assert len(pages) == (4 if filters else 1)
 
 
-def test_pages_with_edges_are_those_of_a_single_walk(context):
-    """Also where things of the same distance are associated with each other."""
+def paged(context, asked):
+    """The answers to a query, page by page."""
+    pages = [lineage.query(context, asked)]
+    while pages[-1]["NextToken"]:
+        pages.append(lineage.query(context, {**asked, "NextToken": pages[-1]["NextToken"]}))
+    return pages
+
+
+@pytest.fixture
+def net(context):
+    """Two rings of six around a start: where things of the same distance are associated with each other."""
     start = artifact(context, "s3://b/start")
     steps = [component(context, f"c{n}") for n in range(6)]
-    data = [artifact(context, f"s3://b/{n}") for n in range(6)]
+    data = [artifact(context, f"s3://b/{n}", "Model") for n in range(6)]
     for n in range(6):
         associate(context, start, steps[n])
         associate(context, steps[n], data[n])
         associate(context, data[n], steps[(n + 1) % 6])
-    for filters in ({}, {"Types": ["DataSet"]}):
-        asked = {"StartArns": [start], "IncludeEdges": True, "Filters": filters}
-        whole = lineage.query(context, asked)
-        vertices, edges, following = [], [], {}
-        while following is not None:
-            answer = lineage.query(context, {**asked, "MaxResults": 1, **following})
-            vertices += answer["Vertices"]
-            edges += answer["Edges"]
-            following = answer["NextToken"] and {"NextToken": answer["NextToken"]}
-        assert vertices == whole["Vertices"]
-        assert len(whole["Edges"]) == 18
-        assert sorted(map(str, edges)) == sorted(map(str, whole["Edges"]))
+    associate(context, data[0], data[1])
+    return start, steps, data
+
+
+def test_pages_with_edges_are_those_of_a_single_walk(context, net):
+    asked = {"StartArns": [net[0]], "IncludeEdges": True}
+    [whole] = paged(context, asked)
+    assert len(whole["Edges"]) == 19
+    for size in (1, 4):
+        pages = paged(context, {**asked, "MaxResults": size})
+        assert [one for page in pages for one in page["Vertices"]] == whole["Vertices"]
+        edges = [str(one) for page in pages for one in page["Edges"]]
+        assert sorted(edges) == sorted(map(str, whole["Edges"]))
+
+
+def test_with_filters_and_edges_each_page_has_the_ways_to_what_fits(context, net, monkeypatch):
+    """Each thing that fits comes once, however few are looked at; and is led to from the start by edges of the page."""
+    start, steps, data = net
+    asked = {"StartArns": [start], "IncludeEdges": True, "Filters": {"Types": ["Model"]}}
+    [whole] = paged(context, asked)
+    arns = [one["Arn"] for one in whole["Vertices"]]
+    assert arns == [*steps[:5], *sorted(data)]  # of two ways the one by the first
+    assert {(e["SourceArn"], e["DestinationArn"]) for e in whole["Edges"]} >= {
+        (start, steps[0]),
+        (steps[0], data[0]),
+        (data[5], steps[0]),
+        (data[0], data[1]),
+    }
+    for size, looked_at in ((1, 2000), (3, 2000), (50, 5), (2, 1)):
+        monkeypatch.setattr(lineage, "_LOOKED_AT", looked_at)
+        pages = paged(context, {**asked, "MaxResults": size})
+        told = [[one["Arn"] for one in page["Vertices"]] for page in pages]
+        assert [arn for page in told for arn in page if arn in data] == sorted(data)
+        assert len(pages) >= 6 / size
+        for page, of in zip(pages, told, strict=True):
+            assert len(of) <= max(size, 2)
+            ends = [(one["SourceArn"], one["DestinationArn"]) for one in page["Edges"]]
+            assert {end for both in ends for end in both} <= {start, *of}
+            reached = {start}
+            for _ in of:
+                reached |= {end for both in ends for end in both if reached & set(both)}
+            assert reached >= set(of)
+
+
+def test_ways_follow_the_direction_that_was_asked_for(context):
+    """An association the other way is none, though both of its ends are met."""
+    start, near, far = (artifact(context, f"s3://b/{n}") for n in range(3))
+    fits = artifact(context, "s3://b/fits", "Model")
+    first, second = sorted([near, far])
+    associate(context, start, first)
+    associate(context, start, second)
+    associate(context, second, fits)
+    associate(context, fits, first)  # a way back
+    asked = {"StartArns": [start], "IncludeEdges": True, "Filters": {"Types": ["Model"]}}
+    down = lineage.query(context, {**asked, "Direction": "Descendants"})
+    assert [one["Arn"] for one in down["Vertices"]] == [second, fits]
+    both = lineage.query(context, {**asked, "Direction": "Both"})
+    assert [one["Arn"] for one in both["Vertices"]] == [first, fits]
 
 
 def test_an_artifact_may_be_named_as_its_file_or_its_chart_is(client):
