@@ -25,10 +25,11 @@ from penstock.job.life import Phase
 from penstock.job.lineage import Artifact, Association
 from penstock.store.database import open_postgres, open_sqlite
 from penstock.store.entities import TABLES, artifact_rows, parameter_rows, to_entity, to_row
-from penstock.store.rows import job_row
+from penstock.store.rows import job_row, part_rows
 from penstock.store.tables import (
     associations,
     component_artifacts,
+    job_parts,
     jobs,
     members,
     metric_summaries,
@@ -276,6 +277,7 @@ def fill(store):
             jobs,
             (job_row(job(name)) for name in components[1::2]),
         )
+        batch(c, job_parts, (row for name in components[1::2] for row in part_rows(job(name))))
         batch(c, members, (member(number, name, trials) for number, name in enumerate(components)))
         batch(c, metric_summaries, (summary(name, n, drawn) for name in components for n in range(METRICS)))
     print(f"{COUNT:,} components filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)

@@ -5,6 +5,7 @@ Fixtures that a test file gives: context.
 
 import itertools
 import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -47,14 +48,19 @@ SORTABLE = [text for text in ARTIFACTS if "\0" not in text]
 EITHER = [*TEXTS, *NUMBERS, " 1", "2.50", "a, 1 ,2.5", "True", "nan", "x\0", "-0"]
 COMMON = {
     "CreationTime": "time", "LastModifiedTime": "time", "Tags.team": "free", "Tags.none": "text", "DisplayName": "free",
-    "Tags": "whole", "CreatedBy.IamIdentity.Arn": "text",
+    "Tags": "whole", "CreatedBy.IamIdentity.Arn": "by", "LastModifiedBy.IamIdentity.Arn": "by", "CreatedBy.IamIdentity": "whole",
+    "LastModifiedBy": "whole", "CreatedBy.IamIdentity.PrincipalId": "text",
 }  # fmt: skip
 PROPERTIES = {
     Experiment: {**COMMON, "ExperimentName": "text", "Description": "text", "ExperimentArn": "arn"},
     Trial: {
         **COMMON, "TrialName": "text", "ExperimentName": "text", "TrialComponentSummaries.TrialComponentName": "text",
         "TrialComponentSummaries": "whole", "TrialComponentSummaries.CreationTime": "time", "TrialArn": "arn",
-        "MetadataProperties.CommitId": "text",
+        "TrialComponentSummaries.TrialComponentArn": "arn", "TrialComponentSummaries.TrialComponentSource": "whole",
+        "TrialComponentSummaries.TrialComponentSource.SourceArn": "arn",
+        "TrialComponentSummaries.CreatedBy.IamIdentity.Arn": "by", "TrialComponentSummaries.CreatedBy": "whole",
+        "TrialComponentSummaries.TrialComponentSource.SourceType": "text",
+        "MetadataProperties.CommitId": "kept", "metadataproperties.repository": "kept", "MetadataProperties": "whole",
     },
     Component: {
         **COMMON, "trialComponentName": "free", "Source.SourceArn": "text", "Status.PrimaryStatus": "text",
@@ -62,7 +68,7 @@ PROPERTIES = {
         "Metrics.m.Max": "number", "metrics.m.avg": "number", "Metrics.m.Count": "number", "Metrics.none.Last": "number",
         "Parameters.p": "number", "parameters.q": "either", "Parameters.a.b": "either", "Parameters.none": "either",
         "Parameters.p.NumberValue": "number", "Parameters.q.StringValue": "text", "Parents": "whole",
-        "MetadataProperties.CommitId": "text", "Parameters.é\0": "text", "Metrics.Max": "number", "Metrics.MetricName": "text",
+        "MetadataProperties.CommitId": "kept", "metadataproperties.generatedby": "kept", "Parameters.é\0": "text", "Metrics.Max": "number", "Metrics.MetricName": "text",
         "Metrics.m.TimeStamp": "time", "Metrics.TimeStamp": "time", "Metrics": "whole", "Parameters": "whole",
         "Parameters.p.StringValue": "text", "Parameters.": "either", "TrialComponentArn": "arn",
         "InputArtifacts.train": "artifact", "InputArtifacts.train.value": "artifact", "InputArtifacts.": "artifact",
@@ -75,6 +81,14 @@ PROPERTIES = {
         "SourceDetail.ProcessingJob.CreationTime": "time", "SourceDetail.ProcessingJob.ProcessingEndTime": "time",
         "SourceDetail.ProcessingJob.FailureReason": "text", "SourceDetail.ProcessingJob.RoleArn": "arn",
         "SourceDetail.ProcessingJob.ProcessingResources.ClusterConfig.InstanceCount": "number",
+        "SourceDetail.ProcessingJob.ProcessingResources.ClusterConfig.VolumeSizeInGB": "number",
+        "SourceDetail.ProcessingJob.ProcessingResources.ClusterConfig.InstanceType": "requested",
+        "SourceDetail.ProcessingJob.AppSpecification.ImageUri": "requested",
+        "SourceDetail.ProcessingJob.ExperimentConfig.TrialName": "text",
+        "SourceDetail.ProcessingJob.ExperimentConfig.RunName": "text",
+        "SourceDetail.ProcessingJob.StoppingCondition.MaxRuntimeInSeconds": "number",
+        "SourceDetail.ProcessingJob.Environment.NAME": "text",
+        "SourceDetail.ProcessingJob.ProcessingInputs.InputName": "text",
         "LineageGroupArn": "arn",
     },
 }  # fmt: skip
@@ -89,6 +103,9 @@ OPERATORS = {
     ],
     "arn": ["Equals", "NotEquals", "In", "Exists", "NotExists", "Contains"],
     "artifact": ["Equals", "NotEquals", "In", "Exists", "NotExists", "Contains"],
+    "by": ["Equals", "NotEquals", "In", "Exists", "NotExists", "Contains"],
+    "kept": ["Equals", "NotEquals", "In", "Exists", "NotExists", "Contains"],
+    "requested": ["Equals", "NotEquals", "In", "Exists", "NotExists", "Contains"],
     # Only of these there may be more than one Contains.
     "free": ["Equals", "NotEquals", "Contains", "In"],
 }  # fmt: skip
@@ -96,8 +113,15 @@ ARNS = [
     "arn:aws:sagemaker:eu-west-1:111122223333:processing-job/Job1", "ARN:aws:sagemaker:eu-west-1:111122223333:experiment/e",
     "experiment-trial", "arn:aws:iam::111122223333:role/r", "c1",
 ]  # fmt: skip
+#: Also such as JSON writes in other words.
+KEPT = ["", "c-1", "C-1", "é🐟", '"quoted"', "a\\u0000b", "null", "1", "it's %_", "a, b", "{}", "\ue000"]
+WHO = "arn:aws:sts::111122223333:assumed-role/"
+BY = [f"{WHO}a", f"{WHO}a u-1", f"{WHO}B u-2", "assumed-role", f"{WHO}é", f"{WHO}é u-1", "u-1", " ", ""]
 VALUES = {
     "arn": ARNS,
+    "by": BY,
+    "kept": KEPT,
+    "requested": ["python:3.11", "python:3.12", ":3.1", "ml.m5.large", "ml", "PYTHON:3.11", "x,y"],
     "artifact": ARTIFACTS,
     "text": TEXTS,
     "time": TIMES,
@@ -114,7 +138,8 @@ def fill(context):
     for name in ("e", "E2", "A"):
         experiments.create(context, {"ExperimentName": name, "Description": drawn.choice(TEXTS)})
         for number in range(2):
-            trials.create(context, {"TrialName": f"{name}-t{number}", "ExperimentName": name})
+            trial = {"TrialName": f"{name}-t{number}", "ExperimentName": name}
+            trials.create(context, {**trial, "MetadataProperties": kept(drawn)})
     trials.create(context, {"TrialName": "t", "ExperimentName": "e"})
     for number in range(12):
         name = f"{'cC'[number % 2]}{number}"
@@ -148,8 +173,9 @@ def fill(context):
                 if drawn.random() < 0.5:
                     given_[side][one]["MediaType"] = drawn.choice(["text/csv", "Text/csv"])
         if number % 6 == 1:
-            given_["MetadataProperties"] = {"CommitId": drawn.choice(TEXTS)}
             given_.setdefault("Status", {})["Message"] = drawn.choice(["a", "Failed", "é"])
+        if number % 2:
+            given_["MetadataProperties"] = kept(drawn)
         trial_components.create(context, given_)
         for _ in range(number % 3):
             trial = drawn.choice(["t", "e-t0", "E2-t1"])
@@ -170,11 +196,29 @@ def fill(context):
     for number in range(4):
         given_ = {"ProcessingInputs": [an_input(drawn.choice(["train", "model"]))]}
         given_["ProcessingOutputConfig"] = {"Outputs": [an_output("train")]}
-        create_part(context, f"Job{number}", {"ExperimentName": "e", "TrialName": "t"}, **given_)
+        given_["Environment"] = {"EVEN": "x"}
+        if number % 2:
+            large = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": number}
+            given_["ProcessingResources"] = {"ClusterConfig": large}
+            given_["AppSpecification"] = {"ImageUri": "python:3.12", "ContainerEntrypoint": ["true"]}
+            given_["StoppingCondition"] = {"MaxRuntimeInSeconds": 60}
+            given_["Environment"] = {"NAME": "a"}
+        config = {"ExperimentName": "e", "TrialName": "t", **({"RunName": "A"} if number % 2 else {})}
+        create_part(context, f"Job{number}", config, **given_)
         if number > 1:
             end(context, f"Job{number}")
     context.store.delete_job(context.store.job("Job3"))
+    for kind in RESOURCES.values():
+        for one in context.store.experiments.every(kind, []):
+            by = {"created_by": drawn.choice([None, *BY]), "modified_by": drawn.choice([None, *BY])}
+            context.store.experiments.change(kind, one.name, partial(replace, **by))
     return context
+
+
+def kept(drawn):
+    """Some MetadataProperties."""
+    names = [name for name in ("CommitId", "Repository", "GeneratedBy", "ProjectId") if drawn.random() < 0.6]
+    return {name: drawn.choice(KEPT) for name in names}
 
 
 def filters(kind, properties=None):
@@ -186,7 +230,8 @@ def filters(kind, properties=None):
             {
                 "Name": st.just(name),
                 "Operator": st.sampled_from(OPERATORS[type_]),
-                "Value": st.sampled_from(VALUES[type_]),
+                # The service model has no empty ones.
+                "Value": st.sampled_from([value for value in VALUES[type_] if value]),
             }
         )
 
@@ -270,6 +315,11 @@ SORTED = [
     "InputArtifacts.train.MediaType", "OutputArtifacts.model.Value", "Parents.TrialName", "Parents.ExperimentName",
     "Tags.team", "Status.Message", "SourceDetail.ProcessingJob.ProcessingJobName", "TrialComponentArn",
     "SourceDetail.ProcessingJob.ProcessingJobArn", "SourceDetail.ProcessingJob.ProcessingEndTime",
+    "MetadataProperties.CommitId", "MetadataProperties.ProjectId", "CreatedBy.IamIdentity.Arn",
+    "LastModifiedBy.IamIdentity.Arn", "SourceDetail.ProcessingJob.AppSpecification.ImageUri",
+    "SourceDetail.ProcessingJob.ProcessingResources.ClusterConfig.InstanceCount",
+    "SourceDetail.ProcessingJob.ProcessingResources.ClusterConfig.InstanceType", "SourceDetail.ProcessingJob.RoleArn",
+    "SourceDetail.ProcessingJob.ExperimentConfig.RunName",
 ]  # fmt: skip
 
 
@@ -327,21 +377,23 @@ class SearchSuite:
     def test_a_page_has_what_is_found_among_so_many_and_a_place_to_go_on_from(self, filled, monkeypatch):
         monkeypatch.setattr(search, "JUDGED", 6)
         monkeypatch.setattr(search, "_STEP", 4)
-        commit = {"Name": "MetadataProperties.CommitId", "Operator": "Exists"}  # c1 and c7 have one, of 16
+        # Of 16 the last but one and the last but three have it.
+        even = {"Name": "SourceDetail.ProcessingJob.Environment.EVEN", "Operator": "Exists"}
         asked = {
-            "Resource": "ExperimentTrialComponent", "SearchExpression": {"Filters": [commit]},
+            "Resource": "ExperimentTrialComponent", "SearchExpression": {"Filters": [even]},
             "SortBy": "TrialComponentName", "SortOrder": "Ascending", "MaxResults": 2,
         }  # fmt: skip
         assert narrow(Component, asked["SearchExpression"])[1] is not None
         pages = []
-        while len(pages) < 4 and (not pages or asked.get("NextToken")):
+        while len(pages) < 5 and (not pages or asked.get("NextToken")):
             answer = search.search(filled, asked)
             names = [one["TrialComponent"]["TrialComponentName"] for one in answer["Results"]]
             pages.append((names, *answer["TotalHits"].values()))
             asked["NextToken"] = answer["NextToken"]
         assert pages == [
-            (["C1"], 1, "GreaterThanOrEqualTo"),
-            (["C7"], 1, "GreaterThanOrEqualTo"),
+            ([], 0, "GreaterThanOrEqualTo"),
+            ([], 0, "GreaterThanOrEqualTo"),
+            (["job0-aws-processing-job", "job2-aws-processing-job"], 2, "GreaterThanOrEqualTo"),
             ([], 0, "GreaterThanOrEqualTo"),
         ]
         monkeypatch.setattr(search, "JUDGED", 16)

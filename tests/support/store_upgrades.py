@@ -152,6 +152,17 @@ class UpgradeSuite(StoreBase):
             assert store.experiments.count(Component, [two]) == 1
             image = Condition(Value("value", "input", "SageMaker.ImageUri"), "=", "python:3.11")
             assert store.experiments.count(Component, [image]) == 1
+            requested = {"appspecification.imageuri": "python:3.11", "experimentconfig.runname": "r"}
+            for name, wanted in requested.items():
+                assert (
+                    store.experiments.count(Component, [Condition(Value("text", "part", name), "=", wanted)])
+                    == 1
+                )
+            instances = "processingresources.clusterconfig.instancecount"
+            assert (
+                store.experiments.count(Component, [Condition(Value("number", "part", instances), "=", 2.0)])
+                == 1
+            )
             output = Condition(Value("value", "output", "o"), "contains", "s3://")
             assert store.experiments.count(Component, [output]) == 1
             assert store.experiments.parents([_COMPONENT]) == {_COMPONENT: [("T", "E")]}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from penstock.job.experiments import Component, Experiment, Trial
 from penstock.store.conditions import Origin, Value
+from penstock.store.rows import PARTS
 
 #: `name` is a text without regard to case, of which the database has the lower case; `either` a parameter's value, a
 #: number or a text; `whole` is there or not.
@@ -35,6 +36,15 @@ def _metric(name: str | None) -> Mapping[str, Known]:
     }
 
 
+def _user(name: str, kept: Value) -> Mapping[str, Known]:
+    """What there is of who has made or changed something: of a job's program more is kept than is told."""
+    return {
+        name: Known(kept, "whole"),
+        f"{name}.iamidentity": Known(kept, "whole"),
+        f"{name}.iamidentity.arn": Known(replace(kept, first=True), "text"),
+    }
+
+
 #: List -> of what it is made, and what its elements have.
 ELEMENTS: Mapping[str, tuple[Origin, Mapping[str, Known]]] = {
     "parents": (
@@ -51,7 +61,14 @@ ELEMENTS: Mapping[str, tuple[Origin, Mapping[str, Known]]] = {
     ),
     "trialcomponentsummaries": (
         "member",
-        {"trialcomponentname": Known(Value("component", "member"), "name")},
+        {
+            "trialcomponentname": Known(Value("component", "member"), "name"),
+            "trialcomponentarn": Known(Value("arn", "member", lower=True), "name"),
+            "trialcomponentsource": Known(Value("source_key", "member"), "whole"),
+            "trialcomponentsource.sourcearn": Known(Value("source_key", "member"), "name"),
+            "creationtime": Known(Value("created_at", "member"), "time"),
+            **_user("createdby", Value("created_by", "member")),
+        },
     ),
 }
 
@@ -66,8 +83,25 @@ _COMMON = {
     "lastmodifiedtime": Known(Value("modified_at"), "time"),
     "displayname": Known(Value("display_name", lower=True), "name"),
     "tags": Known(Value("key", "tag"), "whole"),
+    **_user("createdby", Value("created_by")),
+    **_user("lastmodifiedby", Value("modified_by")),
 }
+_METADATA = {
+    f"metadataproperties.{name.lower()}": Known(Value("metadata", path=(name,)), "text")
+    for name in ("CommitId", "Repository", "GeneratedBy", "ProjectId")
+}
+#: What of a job's request is a name, and so without letters' case.
+_NAMES = "ExperimentConfig.", "RoleArn"
+
+
+def _requested(path: str, column: Literal["text", "number"]) -> Known:
+    """What a job's request has there."""
+    named = path.startswith(_NAMES)
+    return Known(Value(column, "part", path.lower(), lower=named), "name" if named else column)
+
+
 _JOB = {
+    **{path.lower(): _requested(path, column) for path, column in PARTS.items()},
     "processingjobname": Known(Value("name", "job"), "text"),
     "processingjobarn": Known(Value("arn", "job", lower=True), "name"),
     "processingjobstatus": Known(Value("status", "job"), "text"),
@@ -88,6 +122,7 @@ _KNOWN: Mapping[type[Any], Mapping[str, Known]] = {
     },
     Trial: {
         **_COMMON,
+        **_METADATA,
         **_of_elements("trialcomponentsummaries"),
         "trialname": Known(Value("key"), "name"),
         "trialarn": Known(Value("arn", lower=True), "name"),
@@ -96,6 +131,7 @@ _KNOWN: Mapping[type[Any], Mapping[str, Known]] = {
     },
     Component: {
         **_COMMON,
+        **_METADATA,
         **_of_elements("parents"),
         **_of_elements("metrics"),
         **{f"sourcedetail.processingjob.{name}": known for name, known in _JOB.items()},

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Table, and_, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Table, and_, exists, false, func, or_, select, true
 
 from penstock.store.entities import TABLES
+from penstock.store.functions import first_word, text_at
 from penstock.store.tables import (
     component_artifacts,
+    components,
+    job_parts,
     jobs,
     members,
     metric_summaries,
@@ -21,7 +24,7 @@ from penstock.store.tables import (
 Operator = Literal[
     "=", "!=", ">", ">=", "<", "<=", "in", "not in", "within", "not within", "contains", "exists", "absent"
 ]
-Origin = Literal["row", "metric", "parameter", "input", "output", "tag", "parent", "member", "job"]
+Origin = Literal["row", "metric", "parameter", "input", "output", "tag", "parent", "member", "job", "part"]
 #: The opposites of others: true also of what has no such value.
 _OPPOSITES: Mapping[Operator, Operator] = {
     "!=": "=",
@@ -42,6 +45,10 @@ class Value:
     """Of which of its metrics, parameters, artifacts or tags; None: of any."""
     lower: bool = False
     """What is compared and sorted by is the column in lower case. For texts in ASCII."""
+    path: Sequence[str] = ()
+    """Where in the column, which is JSON, it is. Names of letters, digits and _."""
+    first: bool = False
+    """It is what of the column's text stands before the first blank."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +90,9 @@ Test = Condition | Same | Every | Some
 
 @dataclass(frozen=True)
 class Lender:
-    """A table that has more of a row than the row itself."""
+    """A table, or what is joined of two, that has more of a row than the row itself."""
 
-    table: Table
+    table: FromClause
     owner: str
     """Its column that says whose a row of it is ..."""
     by: str = "key"
@@ -98,6 +105,15 @@ class Lender:
     """Whether it is looked into row by row: where there are as many as rows. Else it says whose they are."""
 
 
+_MEMBERS = select(
+    members.c.trial,
+    members.c.component,
+    components.c.arn,
+    components.c.source_key,
+    components.c.created_at,
+    components.c.created_by,
+).join(components, components.c.key == members.c.component)
+
 LENDERS: Mapping[Origin, Lender] = {
     "metric": Lender(metric_summaries, "component", name="name"),
     "parameter": Lender(parameters, "component", name="name"),
@@ -106,8 +122,9 @@ LENDERS: Mapping[Origin, Lender] = {
     "tag": Lender(tags, "arn", by="arn", name="key", each=False),
     # The trials that a component is in, with their experiments; and the components that are in a trial.
     "parent": Lender(members, "component", each=False),
-    "member": Lender(members, "trial", each=False),
+    "member": Lender(_MEMBERS.subquery(), "trial", each=False),
     "job": Lender(jobs, "uid", by="job_uid"),
+    "part": Lender(job_parts, "job_uid", by="job_uid", name="name"),
 }
 
 
@@ -134,6 +151,10 @@ def holds(kind: type[Any], test: Test) -> ColumnElement[bool]:
 def column(columns: Any, value: Value) -> ColumnElement[Any]:
     """The column of a value among those of its table."""
     found: ColumnElement[Any] = columns[value.column]
+    if value.path:
+        found = text_at(found, value.path)
+    if value.first:
+        found = first_word(found)
     return func.lower(found) if value.lower else found
 
 

@@ -51,7 +51,7 @@ from penstock.store.rows import (
 )
 from penstock.store.statements import Statements
 from penstock.store.stretches import Stretches
-from penstock.store.tables import ACTIVE, QUEUED, hosts, jobs, tags
+from penstock.store.tables import ACTIVE, QUEUED, hosts, job_parts, jobs, tags
 
 
 class Store:
@@ -175,6 +175,7 @@ class Store:
                 raise Conflict(f"Job {job.name} has moved on since it was read.")
             c.execute(delete(hosts).where(hosts.c.job_uid == job.uid))
             c.execute(delete(tags).where(tags.c.arn == job.arn))
+            c.execute(delete(job_parts).where(job_parts.c.job_uid == job.uid))
             uploads.forget(c, job.uid)
 
     def begun_jobs(self) -> list[Job]:

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from penstock.store.conditions import LENDERS, Every, Test, Value, column, holds, of_name
 from penstock.store.entities import TABLES, Entity, entities, from_column, to_entity
-from penstock.store.portions import among, portions
+from penstock.store.functions import among
+from penstock.store.portions import portions
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _sorted_by(kind: type[Any], value: Value) -> tuple[Any, list[ColumnElement[A
     """From where rows with their values come; the columns of these, one of which has it; whether all may be NULL."""
     table = TABLES[kind]
     if value.of == "row":
-        return table, [column(table.c, value)], bool(table.c[value.column].nullable)
+        return table, [column(table.c, value)], bool(value.path or table.c[value.column].nullable)
     lender = LENDERS[value.of]
     lent = lender.table.alias("sorted")
     own = lent.c[lender.owner] == table.c[lender.by]

@@ -19,9 +19,9 @@ from penstock.store import lineage, metrics, tagging
 from penstock.store.dialect import Dialect
 from penstock.store.entities import lock
 from penstock.store.experiments import put, put_into, remove
-from penstock.store.rows import to_job
+from penstock.store.rows import part_rows, to_job
 from penstock.store.statements import Statements
-from penstock.store.tables import components, experiments, jobs, trials
+from penstock.store.tables import components, experiments, job_parts, jobs, trials
 
 
 def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) -> None:
@@ -41,6 +41,8 @@ def enter(c: Connection, dialect: Dialect, job: Job, tags: Mapping[str, str]) ->
     if trial is not None:
         put_into(c, dialect, component.name, trial)
     lineage.enter(c, dialect, lineage_of(job, component))
+    # There may have been a component of the job before, and been deleted.
+    c.execute(dialect.insert(job_parts).on_conflict_do_nothing(), part_rows(job))
 
 
 def follow(cursor: Any, say: Statements, job: Job) -> None:

@@ -13,7 +13,7 @@ from penstock.job.experiments import Component, Experiment
 from penstock.job.lineage import Artifact, Association
 from penstock.store.dialect import Dialect
 from penstock.store.entities import TABLES, lock, to_row
-from penstock.store.portions import FEW, among
+from penstock.store.functions import FEW, among
 from penstock.store.tables import artifacts, associations
 
 #: In which order rows are locked, so that of two that lock the same ones neither waits for the other in a circle.

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import orjson
 
 from penstock.job.claim import Claim, Resources, resources_of
 from penstock.job.events import Host
 from penstock.job.life import Attempt, Carrier, Job, Phase, from_key
+
+#: What of a request is a single value, by which the components of jobs are found, and in which column it is then.
+PARTS: Mapping[str, Literal["text", "number"]] = {
+    "AppSpecification.ImageUri": "text",
+    "ExperimentConfig.ExperimentName": "text",
+    "ExperimentConfig.RunName": "text",
+    "ExperimentConfig.TrialComponentDisplayName": "text",
+    "ExperimentConfig.TrialName": "text",
+    "ProcessingOutputConfig.KmsKeyId": "text",
+    "ProcessingResources.ClusterConfig.InstanceCount": "number",
+    "ProcessingResources.ClusterConfig.InstanceType": "text",
+    "ProcessingResources.ClusterConfig.SelectedInstanceCount": "number",
+    "ProcessingResources.ClusterConfig.SelectedInstanceType": "text",
+    "ProcessingResources.ClusterConfig.VolumeKmsKeyId": "text",
+    "ProcessingResources.ClusterConfig.VolumeSizeInGB": "number",
+    "RoleArn": "text",
+    "StoppingCondition.MaxRuntimeInSeconds": "number",
+}
 
 #: The note by which a runner tells its environment's lock.
 LOCK_NOTE = "lock"
@@ -38,6 +57,19 @@ def job_row(job: Job) -> dict[str, Any]:
         "epoch": job.carrier.epoch,
         "place": job.place,
     }
+
+
+def part_rows(job: Job) -> list[dict[str, Any]]:
+    """The rows of what of a job's request is a single value."""
+    rows = []
+    for path, column in PARTS.items():
+        value: Any = job.request
+        for name in path.split("."):
+            value = (value or {}).get(name)
+        if value is not None:
+            row = {"job_uid": job.uid, "name": path.lower(), "number": None, "text": None}
+            rows.append({**row, column: value})
+    return rows
 
 
 def _text(value: Any) -> str:

@@ -323,6 +323,19 @@ component_artifacts = Table(
     sqlite_with_rowid=False,
 )
 
+# What of the requests of jobs that have components is a single value, by its path in lower case, for who looks for
+# components by it. Either a number or a text.
+job_parts = Table(
+    "job_parts",
+    metadata,
+    Column("job_uid", _key(80), primary_key=True),
+    Column("name", _key(64), primary_key=True),
+    Column("number", Double),
+    Column("text", _key()),
+    Index("job_parts_by_name", "name", "job_uid").ddl_if(dialect="postgresql"),
+    sqlite_with_rowid=False,
+)
+
 artifacts = Table(
     "artifacts",
     metadata,

@@ -33,16 +33,16 @@ def test_what_analytics_asks_needs_no_record_to_be_judged():
 
 
 def test_of_what_is_not_known_nothing_is_implied_by_either():
-    role = {"Name": "SourceDetail.ProcessingJob.RoleArn", "Value": "r"}
+    principal = {"Name": "CreatedBy.IamIdentity.PrincipalId", "Value": "r"}
     name = {"Name": "TrialComponentName", "Value": "C"}
     only = Condition(Value("key"), "=", "c")
-    assert narrow(Component, {"Filters": [role, name]}) == ([only], {"Filters": [role]})
-    either = {"Filters": [role, name], "Operator": "Or"}
+    assert narrow(Component, {"Filters": [principal, name]}) == ([only], {"Filters": [principal]})
+    either = {"Filters": [principal, name], "Operator": "Or"}
     assert narrow(Component, either) == ([], either)
-    within = {"SubExpressions": [{"Filters": [role, name]}], "Filters": [name], "Operator": "Or"}
+    within = {"SubExpressions": [{"Filters": [principal, name]}], "Filters": [name], "Operator": "Or"}
     assert narrow(Component, within) == ([Some([only, only])], within)
-    beside = {"SubExpressions": [{"Filters": [role, name]}], "Filters": [name]}
-    assert narrow(Component, beside) == ([only, only], {"SubExpressions": [{"Filters": [role]}]})
+    beside = {"SubExpressions": [{"Filters": [principal, name]}], "Filters": [name]}
+    assert narrow(Component, beside) == ([only, only], {"SubExpressions": [{"Filters": [principal]}]})
 
 
 @pytest.mark.parametrize(("wanted", "whole"), [("adam", True), ("1e-", False), ("inf", False), ("v1", True)])

@@ -1,0 +1,76 @@
+"""What both databases can do, and say in words of their own: these are found when a statement is written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import JSON, Boolean, ColumnElement, Text, cast, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+#: More texts than that are one parameter: to put each into a statement takes longer than to look for it.
+FEW = 100
+
+#: SQLite has JSON in texts, and PostgreSQL takes them for it.
+_JSON = JSON().with_variant(Text(), "sqlite")
+#: Compared and sorted by its code points, as columns are.
+_SORTED = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def among(column: ColumnElement[str], texts: Collection[str]) -> ColumnElement[bool]:
+    """That a column is one of these texts, of which there may be any number. They hold no character 0."""
+    if len(texts) <= FEW:
+        return column.in_(texts)
+    return _Listed(column, literal(orjson.dumps(list(texts)).decode()))
+
+
+def text_at(column: ColumnElement[str], path: Sequence[str]) -> ColumnElement[str]:
+    """The text that is there in a column's JSON; NULL where there is none."""
+    return cast(cast(column, _JSON)[tuple(path)].as_string(), _SORTED)
+
+
+def first_word(column: ColumnElement[str]) -> ColumnElement[str]:
+    """What of a text stands before its first blank."""
+    return cast(_FirstWord(column), _SORTED)
+
+
+class _Listed(FunctionElement[bool]):
+    """That a text is in a JSON list."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+class _FirstWord(FunctionElement[str]):
+    type = Text()
+    inherit_cache = True
+
+
+def _parts(element: FunctionElement[Any], compiler: Any, more: Any) -> list[str]:
+    return [compiler.process(one, **more) for one in element.clauses]
+
+
+@compiles(_Listed, "sqlite")
+def _listed_in_sqlite(element: _Listed, compiler: Any, **more: Any) -> str:
+    text, listed = _parts(element, compiler, more)
+    return f"{text} IN (SELECT value FROM json_each({listed}))"  # noqa: S608 - a column and a parameter
+
+
+@compiles(_Listed, "postgresql")
+def _listed_in_postgres(element: _Listed, compiler: Any, **more: Any) -> str:
+    text, listed = _parts(element, compiler, more)
+    return f"{text} IN (SELECT json_array_elements_text(CAST({listed} AS json)))"
+
+
+@compiles(_FirstWord, "sqlite")
+def _first_word_in_sqlite(element: _FirstWord, compiler: Any, **more: Any) -> str:
+    [text] = _parts(element, compiler, more)
+    return f"substr({text}, 1, instr({text} || ' ', ' ') - 1)"
+
+
+@compiles(_FirstWord, "postgresql")
+def _first_word_in_postgres(element: _FirstWord, compiler: Any, **more: Any) -> str:
+    [text] = _parts(element, compiler, more)
+    return f"split_part({text}, ' ', 1)"
