@@ -34,13 +34,13 @@ from penstock.store import (
 from penstock.store.bare import Cursors
 from penstock.store.dialect import Dialect
 from penstock.store.experiments import Experiments
+from penstock.store.functions import among
 from penstock.store.host_events import HostEvents
 from penstock.store.job_query import JobQuery
 from penstock.store.lineage import Lineage
 from penstock.store.logbook import DatabaseLogbook, Logbook
 from penstock.store.metrics import Metrics
 from penstock.store.new_jobs import NewJobs
-from penstock.store.portions import portions
 from penstock.store.rows import (
     carrier_row,
     host_row,
@@ -135,11 +135,7 @@ class Store:
     def jobs_of_uids(self, uids: Iterable[str]) -> dict[str, Job]:
         """The jobs with these uids, by them."""
         with self._reading() as c:
-            return {
-                row.uid: to_job(row)
-                for some in portions(uids)
-                for row in c.execute(select(jobs).where(jobs.c.uid.in_(some)))
-            }
+            return {row.uid: to_job(row) for row in c.execute(select(jobs).where(among(jobs.c.uid, uids)))}
 
     def save_job(self, job: Job, by: Carrier | None = None) -> None:
         """Store a job that `advance` has moved by one version.

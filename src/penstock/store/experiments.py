@@ -28,7 +28,7 @@ from penstock.store.entities import (
     to_row,
 )
 from penstock.store.finding import Order
-from penstock.store.portions import portions
+from penstock.store.functions import among
 from penstock.store.tables import (
     associations,
     component_artifacts,
@@ -194,9 +194,8 @@ class Experiments:
         )
         found: dict[str, list[tuple[str, str]]] = {}
         with self._dialect.reader.connect() as c:
-            for some in portions(of):
-                for component, trial, experiment in c.execute(statement.where(members.c.component.in_(some))):
-                    found.setdefault(component, []).append((trial, experiment))
+            for component, trial, experiment in c.execute(statement.where(among(members.c.component, of))):
+                found.setdefault(component, []).append((trial, experiment))
         return found
 
     def members(self, of: Iterable[str]) -> dict[str, list[Member]]:
@@ -208,9 +207,8 @@ class Experiments:
         )
         found: dict[str, list[Member]] = {}
         with self._dialect.reader.connect() as c:
-            for some in portions(of):
-                for trial, *values in c.execute(statement.where(members.c.trial.in_(some))):
-                    found.setdefault(trial, []).append(Member._make(values))
+            for trial, *values in c.execute(statement.where(among(members.c.trial, of))):
+                found.setdefault(trial, []).append(Member._make(values))
         return found
 
     def tags(self, arns: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -218,9 +216,8 @@ class Experiments:
         statement = select(tags).order_by(tags.c.key)
         found: dict[str, dict[str, str]] = {}
         with self._dialect.reader.connect() as c:
-            for some in portions(arns):
-                for row in c.execute(statement.where(tags.c.arn.in_(some))):
-                    found.setdefault(row.arn, {})[row.key] = row.value
+            for row in c.execute(statement.where(among(tags.c.arn, arns))):
+                found.setdefault(row.arn, {})[row.key] = row.value
         return found
 
     def put_tags(

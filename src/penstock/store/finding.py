@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 from penstock.store.conditions import LENDERS, Every, Test, Value, column, holds, of_name
 from penstock.store.entities import TABLES, Entity, entities, from_column, to_entity
 from penstock.store.functions import among
-from penstock.store.portions import portions
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,7 @@ def named(
     """Those with these keys that there are, by them, and empty what of them is named in `without`."""
     return {
         row.key: to_entity(kind, row, without)
-        for some in portions(keys)
-        for row in c.execute(entities(kind, without).where(TABLES[kind].c.key.in_(some)))
+        for row in c.execute(entities(kind, without).where(among(TABLES[kind].c.key, keys)))
     }
 
 

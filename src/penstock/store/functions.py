@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Boolean, ColumnElement, Text, cast, literal
+from sqlalchemy import JSON, ColumnElement, Text, cast, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 #: More texts than that are one parameter: to put each into a statement takes longer than to look for it.
-FEW = 100
+FEW = 20
 
 #: SQLite has JSON in texts, and PostgreSQL takes them for it.
 _JSON = JSON().with_variant(Text(), "sqlite")
@@ -19,11 +20,12 @@ _JSON = JSON().with_variant(Text(), "sqlite")
 _SORTED = Text().with_variant(Text(collation="C"), "postgresql")
 
 
-def among(column: ColumnElement[str], texts: Collection[str]) -> ColumnElement[bool]:
+def among(column: ColumnElement[str], texts: Iterable[str]) -> ColumnElement[bool]:
     """That a column is one of these texts, of which there may be any number. They hold no character 0."""
-    if len(texts) <= FEW:
-        return column.in_(texts)
-    return _Listed(column, literal(orjson.dumps(list(texts)).decode()))
+    listed = list(texts)
+    return (
+        column.in_(listed) if len(listed) <= FEW else _Listed(column, literal(orjson.dumps(listed).decode()))
+    )
 
 
 def text_at(column: ColumnElement[str], path: Sequence[str]) -> ColumnElement[str]:
@@ -39,7 +41,7 @@ def first_word(column: ColumnElement[str]) -> ColumnElement[str]:
 class _Listed(FunctionElement[bool]):
     """That a text is in a JSON list."""
 
-    type = Boolean()
+    type = NullType()  # of a Boolean SQLite would be asked whether it is 1, which no index tells
     inherit_cache = True
 
 

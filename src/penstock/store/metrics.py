@@ -19,7 +19,7 @@ from penstock.job.experiments import key_of
 from penstock.job.metrics import Metric
 from penstock.store.dialect import Dialect
 from penstock.store.entities import lock
-from penstock.store.portions import portions
+from penstock.store.functions import among
 from penstock.store.tables import components, metric_summaries, metrics
 
 
@@ -99,12 +99,12 @@ def _summaries(
     statement = select(table).order_by(table.c.component, table.c.name)
     if names is not None:
         statement = statement.where(table.c.name.in_(names))
-    wanted = [statement] if of is None else [statement.where(table.c.component.in_(p)) for p in portions(of)]
+    if of is not None:
+        statement = statement.where(among(table.c.component, of))
     found: dict[str, dict[str, Summary]] = {}
-    for one in wanted:
-        for component, *values in c.execute(one).all():
-            summary = Summary._make(values)
-            found.setdefault(component, {})[summary.name] = summary
+    for component, *values in c.execute(statement).all():
+        summary = Summary._make(values)
+        found.setdefault(component, {})[summary.name] = summary
     return found
 
 

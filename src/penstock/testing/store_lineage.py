@@ -10,7 +10,7 @@ from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component
 from penstock.job.lineage import Artifact, Association, artifact_key
 from penstock.job.metrics import Metric
-from penstock.store import portions
+from penstock.store import functions
 from penstock.store.conditions import Condition, Value
 from penstock.store.database import Store
 from penstock.store.finding import Order
@@ -125,11 +125,11 @@ class LineageSuite(StoreBase):
         arns = [f"arn:{n}" for n in range(70_000)]
         assert store.lineage.around(arns, ascending=True, descending=True) == {}
 
-    def test_what_is_asked_for_in_portions_is_told_as_a_whole(
+    def test_many_that_are_asked_for_at_once_are_told(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whoever asks for many."""
-        monkeypatch.setattr(portions, "MOST", 2)
+        """As a few are."""
+        monkeypatch.setattr(functions, "FEW", 2)
         keys = [f"c{n}" for n in range(5)]
         fill(store, {"E": {f"t{n}": [keys[n]] for n in range(5)}})
         arns = [a_component(key).arn for key in keys]
