@@ -29,7 +29,7 @@ NOW = 1_700_000_000_000
 RESOURCES = {"Experiment": Experiment, "ExperimentTrial": Trial, "ExperimentTrialComponent": Component}
 MEMBERS = {Experiment: "Experiment", Trial: "Trial", Component: "TrialComponent"}
 
-TEXTS = ["a", "A", "b", "c1", "C2", "e", "E2", "t", "Failed", "failed", "x,y", "1"]
+TEXTS = ["a", "A", "b", "c1", "C2", "e", "E2", "t", "Failed", "failed", "x,y", "1", "_", "%", "/"]
 TIMES = ["2023-11-14T22:13:20", "2023-11-14T22:13:25.5", "2023-11-14T22:13:40Z", "1969-12-31T23:59:59"]
 NUMBERS = [
     "1",
@@ -42,7 +42,18 @@ NUMBERS = [
     "-1e999",
     "3",
 ]
-ARTIFACTS = ["s3://b/a", "s3://b/A", "s3://b", "", "s3://b/é", "x,y", "s3://b/\0", "text/csv", "b/"]
+ARTIFACTS = [
+    "s3://b/a",
+    "s3://b/%_a",
+    "s3://b/A",
+    "s3://b",
+    "",
+    "s3://b/é",
+    "x,y",
+    "s3://b/\0",
+    "text/csv",
+    "b/",
+]
 #: PostgreSQL has another character in the place of a 0, which comes last there.
 SORTABLE = [text for text in ARTIFACTS if "\0" not in text]
 EITHER = [*TEXTS, *NUMBERS, " 1", "2.50", "a, 1 ,2.5", "True", "nan", "x\0", "-0"]

@@ -31,7 +31,7 @@ _PAGE = 10
 #: So many records are made and judged at once: the memory of more would be cleaned up again and again.
 _AT_ONCE = 1000
 #: So many are judged for a page, which is short then, or empty, and has a NextToken.
-JUDGED = 400
+JUDGED = 200
 #: And so many at once, until the page is full; of trials with their components, of which they may have many, these.
 _STEP, _STEP_OF_TRIALS = 100, 10
 #: What trials tell of their components.

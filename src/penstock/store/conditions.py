@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, FromClause, Table, and_, exists, false, func, or_, select, true
 
 from penstock.store.entities import TABLES
-from penstock.store.functions import first_word, text_at
+from penstock.store.functions import contains, first_word, text_at
 from penstock.store.tables import (
     component_artifacts,
     components,
@@ -195,8 +195,7 @@ def _compared(columns: Any, condition: Condition) -> ColumnElement[bool]:
         "not in": lambda: or_(its.is_(None), its.not_in(wanted)),
         "within": lambda: its.between(*wanted),
         "not within": lambda: or_(its.is_(None), ~its.between(*wanted)),
-        # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
-        "contains": lambda: func.replace(its, wanted, "") != its,
+        "contains": lambda: contains(its, wanted),
         "exists": lambda: its.is_not(None),
         "absent": lambda: its.is_(None),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from sqlalchemy.types import NullType
 #: More texts than that are one parameter: to put each into a statement takes longer than to look for it.
 FEW = 20
 
+#: What LIKE does not take as it is.
+_PATTERN = re.compile("[/%_]")
 #: SQLite has JSON in texts, and PostgreSQL takes them for it.
 _JSON = JSON().with_variant(Text(), "sqlite")
 #: Compared and sorted by its code points, as columns are.
@@ -26,6 +29,12 @@ def among(column: ColumnElement[str], texts: Iterable[str]) -> ColumnElement[boo
     return (
         column.in_(listed) if len(listed) <= FEW else _Listed(column, literal(orjson.dumps(listed).decode()))
     )
+
+
+def contains(column: ColumnElement[str], part: str) -> ColumnElement[bool]:
+    """That a text has a part, by its letters as they are."""
+    escaped = _PATTERN.sub(r"/\g<0>", part)
+    return _Contains(column, literal(part), literal(f"%{escaped}%"))
 
 
 def text_at(column: ColumnElement[str], path: Sequence[str]) -> ColumnElement[str]:
@@ -42,6 +51,13 @@ class _Listed(FunctionElement[bool]):
     """That a text is in a JSON list."""
 
     type = NullType()  # of a Boolean SQLite would be asked whether it is 1, which no index tells
+    inherit_cache = True
+
+
+class _Contains(FunctionElement[bool]):
+    """That a text has a part, which is given as it is and as a pattern."""
+
+    type = NullType()
     inherit_cache = True
 
 
@@ -64,6 +80,18 @@ def _listed_in_sqlite(element: _Listed, compiler: Any, **more: Any) -> str:
 def _listed_in_postgres(element: _Listed, compiler: Any, **more: Any) -> str:
     text, listed = _parts(element, compiler, more)
     return f"{text} IN (SELECT json_array_elements_text(CAST({listed} AS json)))"
+
+
+@compiles(_Contains, "sqlite")
+def _contains_in_sqlite(element: _Contains, compiler: Any, **more: Any) -> str:
+    text, part, _ = element.clauses  # LIKE is without regard to case here
+    return f"instr({compiler.process(text, **more)}, {compiler.process(part, **more)}) > 0"
+
+
+@compiles(_Contains, "postgresql")
+def _contains_in_postgres(element: _Contains, compiler: Any, **more: Any) -> str:
+    text, _, pattern = element.clauses  # of LIKE it can tell how many rows will fit
+    return f"{compiler.process(text, **more)} LIKE {compiler.process(pattern, **more)} ESCAPE '/'"
 
 
 @compiles(_FirstWord, "sqlite")

@@ -379,6 +379,7 @@ members = Table(
     Column("trial", _key(120), primary_key=True),
     Column("component", _key(120), primary_key=True),
     Column("experiment", _key(120), nullable=False),
-    Index("members_by_component", "component"),
+    # All of it: the first trial of each is asked for where components are sorted by it.
+    Index("members_by_component", "component", "trial", "experiment"),
     Index("members_by_experiment", "experiment", "component"),
 )

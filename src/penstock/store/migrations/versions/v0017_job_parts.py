@@ -1,5 +1,7 @@
 """What of the requests of jobs is a single value, as rows, by which a search finds the jobs' components.
 
+And the trials of a component in their order, by which it sorts them.
+
 Revision ID: 0017
 """
 
@@ -48,7 +50,7 @@ def _key(length: int | None = None) -> sa.types.TypeEngine[str]:
 
 
 def upgrade() -> None:
-    """Make the table, and in it the parts of the jobs on record that have components."""
+    """Make the table, and in it the parts of the jobs on record that have components; and the index."""
     made = op.create_table(
         "job_parts",
         sa.Column("job_uid", _key(80), primary_key=True),
@@ -57,6 +59,7 @@ def upgrade() -> None:
         sa.Column("text", _key()),
         sqlite_with_rowid=False,
     )
+    _index("component", "trial", "experiment")
     connection = op.get_bind()
     if connection.dialect.name == "postgresql":
         op.create_index("job_parts_by_name", "job_parts", ["name", "job_uid"])
@@ -68,6 +71,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop it again: the jobs have their requests themselves."""
     op.drop_table("job_parts")
+    _index("component")
+
+
+def _index(*columns: str) -> None:
+    op.drop_index("members_by_component", "members")
+    op.create_index("members_by_component", "members", list(columns))
 
 
 def _rows(connection: sa.Connection) -> Iterator[dict[str, Any]]:
