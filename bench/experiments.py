@@ -20,6 +20,7 @@ from sqlalchemy import insert, select, text
 
 from bench.table import cpu_of_children, machine, show
 from bench.wire import one, penstock, request
+from penstock.api.translate import token
 from penstock.job.experiments import Component, Experiment, Trial
 from penstock.job.life import Phase
 from penstock.job.lineage import Artifact, Association
@@ -45,6 +46,7 @@ PORT = 18350
 ARN = "arn:aws:sagemaker:us-east-1:000000000000"
 IMAGE = f"{ARN}:artifact/{'0' * 32}"
 END = 1_790_000_000_000
+_INSTANCES = "ProcessingResources.ClusterConfig.InstanceCount"
 
 
 def main():
@@ -156,31 +158,42 @@ def searches():
     yield "an experiment and the status of its jobs", "Search", {**every, **expression(experiment, status)}
     image = {"Name": "SourceDetail.ProcessingJob.AppSpecification.ImageUri", "Value": "python:3.11"}
     yield (
-        "an experiment and its jobs' image (record by record)",
+        "an experiment and its jobs' image",
         "Search",
         {**every, **expression(experiment, image)},
     )
     none = {"Name": "SourceDetail.ProcessingJob.AppSpecification.ImageUri", "Value": "none"}
     yield (
-        "an experiment and an image that none of its jobs has (record by record)",
+        "an experiment and an image that none of its jobs has",
         "Search",
         {**every, **expression(experiment, none)},
     )
     yield (
-        "an experiment and such an image, by a metric (record by record)",
+        "an experiment and such an image, by a metric",
         "Search",
         {**every, **expression(experiment, none), **by_metric},
     )
     commit = {"Name": "MetadataProperties.CommitId", "Value": "commit-3"}
     yield (
-        "an experiment and a commit (record by record)",
+        "an experiment and a commit",
         "Search",
         {**every, **expression(experiment, commit)},
     )
     yield (
-        "an experiment, by a commit (all, record by record)",
+        "an experiment, by a commit",
         "Search",
         {**every, **expression(experiment), "SortBy": "MetadataProperties.CommitId"},
+    )
+    for what, name in (("image", "AppSpecification.ImageUri"), ("instances", _INSTANCES)):
+        by = {"SortBy": f"SourceDetail.ProcessingJob.{name}"}
+        yield f"an experiment, by its jobs' {what}", "Search", {**every, **expression(experiment), **by}
+    maker = {"Name": "CreatedBy.IamIdentity.Arn", "Operator": "Contains", "Value": "nobody"}
+    yield "an experiment and who made them", "Search", {**every, **expression(experiment, maker)}
+    variable = {"Name": "SourceDetail.ProcessingJob.Environment.VARIABLE_1", "Value": "none"}
+    yield (
+        "an experiment and a variable that none of its jobs has so (record by record)",
+        "Search",
+        {**every, **expression(experiment, variable)},
     )
     digits = {"Name": "Parameters.rate", "Operator": "Contains", "Value": "0.12"}
     yield (
@@ -196,13 +209,13 @@ def searches():
         "Value": "2026-09-21T00:00:00",
     }
     yield (
-        "trials, by times of their components (record by record)",
+        "trials, by times of their components",
         "Search",
         {"Resource": "ExperimentTrial", **expression(when)},
     )
     never = {**when, "Value": "2036-09-21T00:00:00"}
     yield (
-        "trials, and no component of theirs fits (record by record)",
+        "trials, and no component of theirs fits",
         "Search",
         {"Resource": "ExperimentTrial", **expression(never)},
     )
@@ -212,11 +225,16 @@ def searches():
     yield "lineage of what all have used", "QueryLineage", start
     yield "lineage, and nothing fits", "QueryLineage", {**start, "Filters": {"Types": ["none"]}}
     yield "lineage, and no property fits", "QueryLineage", {**start, "Filters": {"Properties": {"a": "b"}}}
-    yield (
-        "lineage with edges, and nothing fits",
-        "QueryLineage",
-        {**start, "IncludeEdges": True, "Filters": {"Types": ["none"]}},
-    )
+    middle = {"NextToken": token([1, f"{ARN}:experiment-trial-component/component-{COUNT // 2:05}"])}
+    yield "lineage, a page in the middle", "QueryLineage", {**start, **middle}
+    edged = {**start, "IncludeEdges": True}
+    yield "lineage with edges", "QueryLineage", edged
+    yield "lineage with edges, and nothing fits", "QueryLineage", {**edged, "Filters": {"Types": ["none"]}}
+    jobs_ = {"Filters": {"Types": ["SageMakerProcessingJob"]}}
+    yield "lineage with edges, and every other fits", "QueryLineage", {**edged, **jobs_}
+    yield "lineage with edges, a page in the middle", "QueryLineage", {**edged, **middle}
+    component = {"StartArns": [f"{ARN}:experiment-trial-component/component-00001"]}
+    yield "lineage of a component with edges", "QueryLineage", {**component, "IncludeEdges": True}
 
 
 def fill(store):

@@ -86,7 +86,9 @@ def search(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     stored, exact = context.store.experiments, True
     if rest is None and asked is not None:
         found, following = stored.find(kind, tests, asked, size, after)
-        return _answer(member, records(context, found), following, stored.count(kind, tests))
+        whole = after is None and following is None
+        total = len(found) if whole else stored.count(kind, tests)
+        return _answer(member, records(context, found), following, total)
     if rest is not None and asked is not None and _are_many(context, kind, tests, rest):
         candidates = _Candidates(kind, tests, asked, _members(rest))
         keys, following = _walked(context, candidates, compiled(rest, shape), size, after)

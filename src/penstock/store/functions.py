@@ -47,14 +47,14 @@ def first_word(column: ColumnElement[str]) -> ColumnElement[str]:
     return cast(_FirstWord(column), _SORTED)
 
 
-class _Listed(FunctionElement[bool]):
+class _Listed(FunctionElement[Any]):
     """That a text is in a JSON list."""
 
     type = NullType()  # of a Boolean SQLite would be asked whether it is 1, which no index tells
     inherit_cache = True
 
 
-class _Contains(FunctionElement[bool]):
+class _Contains(FunctionElement[Any]):
     """That a text has a part, which is given as it is and as a pattern."""
 
     type = NullType()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -105,26 +106,35 @@ class Lineage:
             ):
                 if not asked:
                     continue
-                statement = select(far, func.min(near)).where(among(near, arns)).group_by(far)
+                statement = select(far, near).where(among(near, arns))
+                if len(arns) > 1:
+                    statement = select(far, func.min(near)).where(among(near, arns)).group_by(far)
                 # Of many PostgreSQL would look for the first ones among all that there are.
                 if most is not None and len(arns) <= FEW:
                     statement = statement.order_by(far).limit(most)
                 for arn, first in c.execute(statement).all():
-                    found[arn] = min(first, found.get(arn, first))
+                    if arn not in found or first < found[arn]:
+                        found[arn] = first
         return {arn: found[arn] for arn in sorted(found)[:most]}
 
-    def between(self, some: Collection[str], others: Collection[str]) -> list[Association]:
-        """All associations, in whichever direction, of one of `some` with one of `others`."""
+    def between(self, some: Collection[str], others: AbstractSet[str]) -> list[Association]:
+        """All associations, in whichever direction, of one of `some`, who are fewer, with one of `others`."""
         source, destination = associations.c.source, associations.c.destination
         found: dict[tuple[str, str], Association] = {}
         with self._dialect.searching() as c:
             for one, other in ((source, destination), (destination, source)):
-                statement = select(*_COLUMNS).where(among(one, some), among(other, others))
+                statement = select(*_COLUMNS).where(among(one, some))
+                if len(others) <= _NAMED:
+                    # Not the column itself: an index would have each looked for with each of the others.
+                    statement = statement.where(among(other.concat(""), others))
                 for row in c.execute(statement):
-                    found[row.source, row.destination] = _to_association(row)
+                    if row._mapping[other] in others:
+                        found[row.source, row.destination] = _to_association(row)
         return [found[ends] for ends in sorted(found)]
 
 
+#: So many ends of associations are named to the database: to tell it of more takes longer than to read what it has.
+_NAMED = 1000
 _EQUAL = ("source", "destination", "source_type", "destination_type", "type")
 _COLUMNS = [associations.c[f.name] for f in fields(Association)]
 
