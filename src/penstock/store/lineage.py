@@ -118,7 +118,7 @@ class Lineage:
         return {arn: found[arn] for arn in sorted(found)[:most]}
 
     def between(self, some: Collection[str], others: AbstractSet[str]) -> list[Association]:
-        """All associations, in whichever direction, of one of `some`, who are fewer, with one of `others`."""
+        """All associations, in whichever direction, of one of `some` with one of `others`, among whom these are."""
         source, destination = associations.c.source, associations.c.destination
         found: dict[tuple[str, str], Association] = {}
         with self._dialect.searching() as c:
@@ -128,7 +128,7 @@ class Lineage:
                     # Not the column itself: an index would have each looked for with each of the others.
                     statement = statement.where(among(other.concat(""), others))
                 for row in c.execute(statement):
-                    if row._mapping[other] in others:
+                    if row.source in others and row.destination in others:
                         found[row.source, row.destination] = _to_association(row)
         return [found[ends] for ends in sorted(found)]
 

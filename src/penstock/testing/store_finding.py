@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from penstock.job.experiments import Component, Trial, key_of
+from penstock.job.life import Phase
 from penstock.job.metrics import Metric
 from penstock.store.conditions import Condition, Every, Operator, Same, Some, Test, Value
 from penstock.store.database import Store
 from penstock.store.finding import Order
-from penstock.testing.store_experiments import NEWEST, OLDEST, a_component, fill
+from penstock.testing.store_experiments import NEWEST, OLDEST, a_component, a_part, fill
 from penstock.testing.stores import UNUSUAL, StoreBase
 
 
@@ -208,6 +210,72 @@ class FindingSuite(StoreBase):
         assert told is not None
         assert told.parameters == both
 
+    def test_trials_are_found_and_sorted_by_what_is_in_json(self, store: Store) -> None:
+        """And by a text's first word. What has no such text comes last; pages go on from any place."""
+        fill(store, {"E": {name: [] for name in "abcdef"}})
+        kept = {
+            "a": {"CommitId": UNUSUAL},
+            "b": {"CommitId": "Z"},
+            "c": {"Repository": "Z"},
+            "e": {"CommitId": ""},
+        }
+        kept["f"] = {"CommitId": "\\u0000", "Repository": "x"}  # as JSON would say the character 0
+        for name, metadata in kept.items():
+            by = f"{name} {name}" if name in "ab" else None
+            old = store.experiments.get(Trial, name)
+            assert old is not None
+            changed = replace(old, metadata=metadata, created_by=by)
+            store.experiments.change(Trial, name, partial(_other, changed))
+        commit, maker = Value("metadata", path=("CommitId",)), Value("created_by", first=True)
+        cases: list[tuple[Condition, str]] = [
+            (Condition(commit, "=", UNUSUAL), "a"),
+            (Condition(commit, "!=", "Z"), "acdef"),
+            (Condition(commit, "in", ["Z", "\\u0000"]), "bf"),
+            (Condition(commit, "contains", "%_*?["), "a"),
+            (Condition(commit, "contains", "z"), ""),
+            (Condition(commit, "exists"), "abef"),
+            (Condition(commit, "absent"), "cd"),
+            (Condition(maker, "=", "a"), "a"),
+            (Condition(maker, "contains", " "), ""),
+            (Condition(maker, "absent"), "cdef"),
+        ]
+        for condition, names in cases:
+            found, _ = store.experiments.find(Trial, [condition], Order(Value("key"), descending=False))
+            assert "".join(one.name for one in found) == names, condition
+        for value, descending, names in (
+            (commit, False, "ebfacd"),
+            (commit, True, "afbedc"),
+            (maker, False, "abcdef"),
+            (maker, True, "bafedc"),
+        ):
+            order, after, seen = Order(value, descending), None, ""
+            while len(seen) < len(names):
+                page, after = store.experiments.find(Trial, [], order, 1, after)
+                seen += page[0].name
+            assert (seen, after) == (names, None)
+
+    def test_components_are_found_by_parts_of_their_jobs_requests(self, store: Store) -> None:
+        """As long as the job is on record."""
+        job = a_part("j", {"RunName": "R"}, phase=Phase.COMPLETED)
+        store.add_job(job, {})
+        store.add_job(a_part("k", {"RunName": "r"}), {})
+        parts: list[tuple[str, str, Operator, Any, list[str]]] = [
+            ("text", "appspecification.imageuri", "=", "python:3.11", ["j", "k"]),
+            ("text", "experimentconfig.runname", "in", ["R"], ["j"]),
+            ("text", "experimentconfig.runname", "!=", "R", ["k"]),
+            ("number", "processingresources.clusterconfig.volumesizeingb", "<", 2.0, ["j", "k"]),
+            ("text", "rolearn", "exists", None, []),
+        ]
+        by_key = Order(Value("key"), descending=False)
+
+        def found(column: str, name: str, operator: Operator, wanted: Any) -> list[str]:
+            test = Condition(Value(column, "part", name), operator, wanted)
+            return [c.name[0] for c in store.experiments.find(Component, [test], by_key)[0]]
+
+        assert [found(*asked) for *asked, _ in parts] == [names for *_, names in parts]
+        store.delete_job(job)
+        assert [found(*asked) for *asked, _ in parts] == [["k"], [], ["j", "k"], ["k"], []]
+
     def test_texts_are_compared_and_sorted_in_lower_case_where_that_is_said(self, store: Store) -> None:
         """Names that are shown as they were given."""
         for name, shown in (("a", "Beta"), ("b", "alpha"), ("c", "BETA"), ("d", "gamma")):
@@ -223,6 +291,10 @@ class FindingSuite(StoreBase):
         assert [c.name for c in rest] == ["c", "d"]
         equal, _ = store.experiments.find(Component, [Condition(lower, "=", "beta")], OLDEST)
         assert sorted(c.name for c in equal) == ["a", "c"]
+
+
+def _other(new: Trial, _: Trial) -> Trial:
+    return new
 
 
 def in_order(store: Store, components: Sequence[Component], by: str, *, descending: bool) -> list[str]:

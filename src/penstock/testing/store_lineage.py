@@ -71,6 +71,46 @@ class LineageSuite(StoreBase):
             store.lineage.remove(new.source, new.destination)
         store.experiments.delete(Artifact, key(data))
 
+    @pytest.mark.parametrize("few", [1, 20])
+    @pytest.mark.parametrize("named", [1, 1000])
+    def test_what_is_around_some_and_the_associations_between_them(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, few: int, named: int
+    ) -> None:
+        """However many are asked for: in the order of their ARNs, with the first by which each is reached."""
+        monkeypatch.setattr(functions, "FEW", few)
+        monkeypatch.setattr("penstock.store.lineage.FEW", few)
+        monkeypatch.setattr("penstock.store.lineage._NAMED", named)
+        data = sorted((an_artifact(f"s3://b/{n}") for n in range(2)), key=lambda one: one.arn)
+        steps = [a_component(f"c{n}") for n in range(4)]
+        for artifact in data:
+            store.experiments.add(artifact, {})
+        for step in steps:
+            store.experiments.add(step, {})
+        first, second = (one.arn for one in data)
+        pairs = [(first, step.arn) for step in steps] + [(second, steps[0].arn), (steps[1].arn, second)]
+        for source, destination in pairs:
+            ends: list[tuple[type, str]] = [
+                (Artifact if "artifact" in arn else Component, arn.rpartition("/")[2])
+                for arn in (source, destination)
+            ]
+            store.lineage.add(Association(source, destination, None, 1), ends)
+        around = store.lineage.around
+        down = around([second, first], ascending=False, descending=True)
+        assert list(down.items()) == [(step.arn, first) for step in steps]
+        assert around([second], ascending=True, descending=False) == {steps[1].arn: second}
+        both = around([steps[0].arn, steps[1].arn], ascending=True, descending=True)
+        assert both == {first: steps[0].arn, second: steps[0].arn}
+        for asked in ([first], [second, first]):
+            some = around(asked, ascending=True, descending=True, most=2)
+            assert list(some) == [step.arn for step in steps[:2]]
+        between = store.lineage.between([second], {first, second, steps[1].arn, steps[2].arn})
+        assert [(one.source, one.destination) for one in between] == [(steps[1].arn, second)]
+        between = store.lineage.between([steps[0].arn, second], {first, second, steps[0].arn})
+        assert [(one.source, one.destination) for one in between] == [
+            (first, steps[0].arn),
+            (second, steps[0].arn),
+        ]
+
     def test_nothing_is_associated_with_what_is_removed_at_the_moment(self, store: Store) -> None:
         """Whichever comes first."""
         for turn in range(8):
