@@ -65,7 +65,7 @@ def named(
     """Those with these keys that there are, by them, and empty what of them is named in `without`."""
     return {
         row.key: to_entity(kind, row, without)
-        for row in c.execute(entities(kind, without).where(among(TABLES[kind].c.key, keys)))
+        for row in c.execute(entities(kind, without).where(among(TABLES[kind].c.key, keys))).all()
     }
 
 

@@ -70,7 +70,7 @@ class Metrics:
 
     def summaries(self, of: Sequence[str] | None = None) -> Mapping[str, Sequence[Summary]]:
         """What the values of components (or of all) come to, by their names in lower case; of each by name."""
-        with self._reader.connect() as c:
+        with self._dialect.searching() as c:
             return {component: list(found.values()) for component, found in _summaries(c, of).items()}
 
 

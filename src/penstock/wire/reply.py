@@ -161,12 +161,12 @@ def _structure(service: str, shape: Shape) -> Writer:
         return [(name, _writer(service, member.name)) for name, member in shape.members.items()]
 
     def write(value: Any) -> Any:
-        # In one expression: a page of a search has thousands.
-        return {
-            name: item if write_member is None else write_member(item)
-            for name, write_member in members()
-            if (item := value.get(name)) is not None
-        }
+        written = {}
+        for name, write_member in members():
+            item = value.get(name)
+            if item is not None:
+                written[name] = item if write_member is None else write_member(item)
+        return written
 
     return write
 
