@@ -126,19 +126,20 @@ def test_pages_on_which_nothing_is_found_are_not_the_last(
 ) -> None:
     monkeypatch.setattr(search, "JUDGED", 2)
     trial = Experiment.create("e").create_trial("t")
-    for number in range(9):
-        trial.add_trial_component(TrialComponent.create(f"c-{number}"))
+    for name, value in [*((f"c-{number}", 3) for number in range(9)), ("d", 1.25)]:
+        wired.client("sagemaker").create_trial_component(
+            TrialComponentName=name, Parameters={"rate": {"NumberValue": value}}
+        )
+        if name != "d":
+            trial.add_trial_component(name)
     by_name = {"sort_by": "TrialComponentName", "sort_order": "Ascending"}
-    # Only records tell it, and only of the last one it is so.
-    wanted = "MetadataProperties.CommitId"
-    wired.client("sagemaker").create_trial_component(
-        TrialComponentName="d", MetadataProperties={"CommitId": "1a2b"}
-    )
-    found = TrialComponent.search(SearchExpression([Filter(wanted, value="1a2b")]), **by_name)
+    # How a number is written only records tell, and only of the last one it is so.
+    wanted = Filter("Parameters.rate", Operator.CONTAINS, ".25")
+    found = TrialComponent.search(SearchExpression([wanted]), **by_name)
     assert names(found, "trial_component_name") == ["d"]
     assert wired.count("Search") == 5
     trial.add_trial_component("d")
-    conditions = {"Filters": [{"Name": wanted, "Operator": "Equals", "Value": "1a2b"}]}
+    conditions = {"Filters": [{"Name": "Parameters.rate", "Operator": "Contains", "Value": ".25"}]}
     frame = ExperimentAnalytics("e", search_expression=conditions, **by_name).dataframe()
     assert frame["TrialComponentName"].tolist() == ["d"]
     assert wired.count("Search") == 10
