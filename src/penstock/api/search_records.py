@@ -10,6 +10,7 @@ from penstock.api.context import Context
 from penstock.api.entities import tag_list, user
 from penstock.api.translate import description
 from penstock.job.experiments import Component, Experiment, Trial, key_of
+from penstock.job.life import Job
 from penstock.store.experiments import Member
 
 Record = dict[str, Any]
@@ -38,12 +39,20 @@ def unread(kind: type[Any], members: Collection[str]) -> set[str]:
 def records(context: Context, found: Sequence[Any], parts: Collection[str] = PARTS) -> list[Record]:
     """The records of entities of one kind, with those of their `PARTS` that are named."""
     made = [_plain(one) for one in found]
-    if "tags" in parts:
-        tags = context.store.experiments.tags([one.arn for one in found])
-        for one, record in zip(found, made, strict=True):
-            record["Tags"] = tag_list(tags.get(one.arn, {}))
     if not found:
         return made
+    jobs: Mapping[str, Job] = {}
+    if isinstance(found[0], Component) and "sourcedetail" in parts:
+        jobs = context.store.jobs_of_uids([one.job_uid for one in found if one.job_uid is not None])
+    tagged = [*(one.arn for one in found if "tags" in parts), *(job.arn for job in jobs.values())]
+    tags = context.store.experiments.tags(tagged) if tagged else {}
+    for one, record in zip(found, made, strict=True):
+        if "tags" in parts:
+            record["Tags"] = tag_list(tags.get(one.arn, {}))
+        if isinstance(one, Component) and "sourcedetail" in parts:
+            job = None if one.job_uid is None else jobs.get(one.job_uid)
+            detail = job and {**description(job), "Tags": tag_list(tags.get(job.arn, {}))}
+            record["SourceDetail"] = one.source and {"SourceArn": one.source, "ProcessingJob": detail}
     if isinstance(found[0], Component):
         _complete_components(context, found, made, parts)
     if isinstance(found[0], Trial) and "trialcomponentsummaries" in parts:
@@ -76,13 +85,6 @@ def _complete_components(
         metrics = context.store.metrics.summaries(keys)
         for key, one, record in zip(keys, found, made, strict=True):
             record["Metrics"] = trial_components.summaries(one, metrics.get(key, ()))
-    if "sourcedetail" in parts:
-        jobs = context.store.jobs_of_uids([one.job_uid for one in found if one.job_uid is not None])
-        tags = context.store.experiments.tags([job.arn for job in jobs.values()])
-        for one, record in zip(found, made, strict=True):
-            job = None if one.job_uid is None else jobs.get(one.job_uid)
-            detail = job and {**description(job), "Tags": tag_list(tags.get(job.arn, {}))}
-            record["SourceDetail"] = one.source and {"SourceArn": one.source, "ProcessingJob": detail}
 
 
 def _simple(one: Member) -> Record:
