@@ -138,7 +138,10 @@ def test_an_engine_that_does_not_listen_leaves_no_socket_open(tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "told"),
-    [(125, r'does not work. It says: Error: could not find "netavark"$'), (0, r"does not answer: .*No such file")],
+    [
+        (125, r'does not work. It says: Error: could not find "netavark"$'),
+        (0, r"does not answer: .*No such file"),
+    ],
 )
 def test_a_podman_that_does_not_work_says_why(monkeypatch, tmp_path, status, told):
     podman = tmp_path / "podman"

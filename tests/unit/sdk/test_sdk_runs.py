@@ -132,7 +132,10 @@ def test_a_block_that_fails_leaves_a_failed_component() -> None:
 
 
 def test_an_error_of_several_lines_is_told_as_one_of_what_the_service_takes() -> None:
-    error = "Error for Processing job a: Failed.\nThe last lines of its log:\n  [penstock] x\u2028y\n" + "z" * 2000
+    error = (
+        "Error for Processing job a: Failed.\nThe last lines of its log:\n  [penstock] x\u2028y\n"
+        + "z" * 2000
+    )
     with pytest.raises(ValueError, match="The last lines"), Run("e", "of-a-failed-job"):
         raise ValueError(error)
     status = TrialComponent.load("e-of-a-failed-job").status

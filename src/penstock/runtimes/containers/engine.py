@@ -148,8 +148,9 @@ def serve() -> str:
 def _hindrance() -> str | None:
     """Why this machine's Podman does not work, in its own words; None when it says that it does."""
     asked = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    words = asked.stderr.splitlines()[-1:] if asked.returncode else []
-    return f"Podman is installed here but does not work. It says: {' '.join(words)[:600]}" if words else None
+    lines = asked.stderr.splitlines() if asked.returncode else []
+    words = " ".join(lines[-1].split())[:600] if lines else ""
+    return f"Podman is installed here but does not work. It says: {words}" if words else None
 
 
 def brief(error: BaseException) -> str:
