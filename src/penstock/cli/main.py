@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from penstock._version import __version__
-from penstock.cli import cache, envs, jobs, prune, running, serving, show
+from penstock.cli import cache, envs, experiments, jobs, prune, running, serving, show
 from penstock.errors import PenstockError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command(rich_help_panel=_JOBS)(jobs.describe)
 app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)
 app.command(rich_help_panel=_JOBS)(jobs.stop)
+app.command(rich_help_panel=_JOBS)(experiments.experiments)
 app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON, cls=serving.PythonCommand)(serving.python)
 app.command(rich_help_panel=_SERVER)(serving.up)
 app.command(rich_help_panel=_SERVER)(serving.down)
