@@ -56,10 +56,15 @@ def ls(json: Json = False) -> None:
 @app.command("prune")
 def prune(
     to: Annotated[str, typer.Option("--to", help="Bytes that may be left, such as 500M or 2G.")] = "0",
+    json: Json = False,
 ) -> None:
     """Remove what was used least recently; what running jobs use stays."""
     folder = Home(Settings.read().home).cache
-    show.note(f"{units.size(pruning.prune(folder, read_bytes(to)))} are left in {folder}.")
+    left = pruning.prune(folder, read_bytes(to))
+    if json:
+        show.as_json({"bytes": left})
+    else:
+        show.note(f"{units.size(left)} are left in {folder}.")
 
 
 @app.command("verify")
@@ -73,6 +78,7 @@ def verify(json: Json = False) -> None:
             f"{units.count(verdict.objects, 'object')} verified, {len(verdict.damaged)} damaged and removed."
         )
         if verdict.trees_in_use:
-            show.note(f"{verdict.trees_in_use} damaged input(s) are in use by running jobs: run those again.")
+            damaged = units.count(verdict.trees_in_use, "damaged input")
+            show.note(f"In use by running jobs: {damaged}. Run those jobs again.")
     if verdict.damaged or verdict.trees_removed or verdict.trees_in_use:
         raise typer.Exit(1)
