@@ -84,7 +84,7 @@ def down() -> None:
             raise typer.Exit(1)
         time.sleep(0.02)
     show.note("Penstock is down.")
-    if active := status.get("active_jobs"):
+    if isinstance(active := status.get("active_jobs"), int) and active:
         show.note(f"Going on without it, to report when it is up again: {units.count(active, 'job')}.")
 
 
