@@ -11,7 +11,6 @@ from penstock import units
 from penstock.amounts import read_bytes
 from penstock.cli import show
 from penstock.config import Settings
-from penstock.data import pruning
 from penstock.home import Home
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -22,6 +21,8 @@ app = typer.Typer(help="Inputs that are kept for later jobs: list, remove, verif
 @app.command("ls")
 def ls(json: Json = False) -> None:
     """List the inputs that are kept, the one used last first."""
+    from penstock.data import pruning  # noqa: PLC0415 - what it loads comes with the server
+
     settings = Settings.read()
     folder = Home(settings.home).cache
     kept, used = pruning.listing(folder), pruning.room(folder)
@@ -59,6 +60,8 @@ def prune(
     json: Json = False,
 ) -> None:
     """Remove what was used least recently; what running jobs use stays."""
+    from penstock.data import pruning  # noqa: PLC0415 - what it loads comes with the server
+
     folder = Home(Settings.read().home).cache
     left = pruning.prune(folder, read_bytes(to))
     if json:
@@ -70,6 +73,8 @@ def prune(
 @app.command("verify")
 def verify(json: Json = False) -> None:
     """Read all that is kept, and remove what is not as it was downloaded; the exit code is 1 if there was any."""
+    from penstock.data import pruning  # noqa: PLC0415 - what it loads comes with the server
+
     verdict = pruning.verify(Home(Settings.read().home).cache)
     if json:
         show.as_json(vars(verdict))
