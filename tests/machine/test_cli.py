@@ -192,8 +192,8 @@ def test_experiments_and_their_runs(penstock, session, monkeypatch):
     assert job.split()[:2] == ["cli-experiment-job", "Completed"]
     told = json.loads(penstock("experiments", "cli-experiment", "--json").stdout)
     assert [one["Status"]["PrimaryStatus"] for one in told] == ["Completed", "Completed"]
-    done = penstock("experiments", "cli-experimnt", code=1)
-    assert done.stderr == "error: There is no experiment cli-experimnt. Did you mean cli-experiment?\n"
+    done = penstock("experiments", "cli-experiments", code=1)
+    assert done.stderr == "error: There is no experiment cli-experiments. Did you mean cli-experiment?\n"
 
 
 def test_a_local_folder_without_waiting(penstock, script, tmp_path):
