@@ -301,11 +301,10 @@ class RayEngine:
         many = len({one.node for one in seats})
         # On one node they have addresses of its loopback, as on a server's own machine.
         run = replace(run, addresses=at if many > 1 else {}, gpus=tuple(seat.gpus))
-        before = handle in self._unsure
         try:
             refused = self._call("ask", seat, "start", run.to_json(), patient=True)
         except Unanswered as error:
-            if not before:
+            if handle not in self._unsure:
                 # It may live. Its node tells whoever probes it, and as long as that can't be asked its lease runs.
                 self._unsure.add(handle)
                 _log.warning(
@@ -313,7 +312,7 @@ class RayEngine:
                 )
                 return
             refused = f"Ray says of its node {seat.address}: {error}"
-        if refused is not None and not (before and self.probe(handle) is Life.ALIVE):
+        if refused is not None:
             raise InternalFailure(f"The runner of {host} could not be started: {refused.rstrip('.')}.")
 
     def probe(self, handle: str) -> Life:
