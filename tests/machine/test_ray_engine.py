@@ -58,12 +58,12 @@ class TestRayEngine(RealRuns, EngineSuite):
     @pytest.fixture
     def engine(self, connected):
         yield connected
-        for handle in connected._handles():
+        for handle in connected._kept.handles():
             connected.stop(handle)
             if connected.probe(handle) is Life.ALIVE:
                 until_dead(connected, handle)
         connected.sweep(set())
-        until(lambda: not connected._call("jobs"))
+        until(lambda: not connected._link.call("jobs"))
 
     def test_a_server_that_is_no_node_of_the_cluster_joins_by_its_client_server(
         self, engine, connect, node, short_run

@@ -12,7 +12,7 @@ from patience import until
 
 from penstock.config import Settings
 from penstock.engines.base import Life
-from penstock.engines.ray import engine as module
+from penstock.engines.ray import link
 from penstock.engines.ray.engine import RayEngine
 from penstock.engines.ray.helper import Helper
 from penstock.errors import InternalFailure
@@ -57,7 +57,7 @@ def begun(tmp_path, monkeypatch):
     """Makes an engine with a run that may be started; `starts` tells how each start goes."""
     (tmp_path / "late_driver.py").write_text(textwrap.dedent(_DRIVER))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
-    monkeypatch.setattr(module, "Helper", lambda _, *arguments: Helper("late_driver", *arguments))
+    monkeypatch.setattr(link, "Helper", lambda _, *arguments: Helper("late_driver", *arguments))
     made = []
 
     def begin(starts):
