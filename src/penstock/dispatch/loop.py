@@ -326,7 +326,7 @@ class Dispatcher:
             return False
         now = self._clock()
         job = catch_up(job, hosts, now)
-        event = again(job, event, self._retries_of(job) if isinstance(event, Failed) else 0, now)
+        event = again(job, hosts, event, self._retries_of(job) if isinstance(event, Failed) else 0, now)
         if isinstance(event, Retried):
             if self._elapsed() - self._quiet_since.setdefault(job.key, self._elapsed()) < self._quiet:
                 return False
@@ -340,6 +340,7 @@ class Dispatcher:
             _log.warning("job %s: attempt %d is lost: %s", job.name, job.attempt, event.reason)
             self.wake()
         if moved.phase.final:
+            self._quiet_since.pop(job.key, None)
             self._tell(job.uid)
             _log.info(
                 "job %s: %s%s",

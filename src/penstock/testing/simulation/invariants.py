@@ -50,6 +50,8 @@ class Watch:
         self._hosts: dict[str, Host] = {}
         self._seen: dict[str, _Seen] = {}
         """What each server has seen of the queue."""
+        self._stopped_in_between: set[str] = set()
+        """The jobs whose stop was put on record when their attempt was lost, and might have been followed."""
 
     # What is seen
 
@@ -207,12 +209,19 @@ class Watch:
             self._need("AlgorithmError" not in job.lost[-1].reason, "attempts follow losses", move)
             self._check_reason(replace(before, failure_reason=job.lost[-1].reason))
         self.jobs[uid] = job
+        if job.phase is Phase.STOPPING and job.attempt <= self._world.plan.retries:
+            self._see_stop(job)
         self._check_times(job)
         self._check_capacity()
         if before.phase is Phase.QUEUED and job.phase is Phase.PREPARING:
             self._check_turn(job, self._seen[server])
         if job.phase.final:
             self._check_end(job)
+
+    def _see_stop(self, job: Job) -> None:
+        failed = [host.outcome or {} for host in self._of(job) if host.phase is Phase.FAILED]
+        if failed and all(outcome.get("lost") for outcome in failed):
+            self._stopped_in_between.add(job.uid)
 
     def _check_times(self, job: Job) -> None:
         told = f"{job.uid}: {dict(job.phases)}, started {job.started_at}, ended {job.ended_at}"
@@ -263,6 +272,15 @@ class Watch:
             self._need(true, "ends have true reasons", f"nobody wanted {job.uid} to stop")
         else:
             self._check_reason(job)
+            # A clock that jumps leaves open what came first.
+            steady = all(fault.kind != "clock jumps" for fault in self._world.plan.faults)
+            if steady and job.uid in self._stopped_in_between:
+                all_lost = all((h.outcome or {}).get("lost") for h in hosts if h.phase is Phase.FAILED)
+                self._need(
+                    not all_lost,
+                    "a stop is the end of what was lost before",
+                    f"{job.uid} failed all the same",
+                )
 
     def _check_success(self, job: Job, hosts: Sequence[Host]) -> None:
         told = f"{job.uid} is completed"
