@@ -209,8 +209,9 @@ class Watch:
             self._need("AlgorithmError" not in job.lost[-1].reason, "attempts follow losses", move)
             self._check_reason(replace(before, failure_reason=job.lost[-1].reason))
         self.jobs[uid] = job
-        if job.phase is Phase.STOPPING and job.attempt <= self._world.plan.retries:
-            self._see_stop(job)
+        may_follow = job.attempt <= self._world.plan.retries
+        if job.phase is Phase.STOPPING and may_follow and self._is_lost(job):
+            self._stopped_in_between.add(job.uid)
         self._check_times(job)
         self._check_capacity()
         if before.phase is Phase.QUEUED and job.phase is Phase.PREPARING:
@@ -218,10 +219,10 @@ class Watch:
         if job.phase.final:
             self._check_end(job)
 
-    def _see_stop(self, job: Job) -> None:
+    def _is_lost(self, job: Job) -> bool:
+        """Whether all that has failed of its attempt was lost."""
         failed = [host.outcome or {} for host in self._of(job) if host.phase is Phase.FAILED]
-        if failed and all(outcome.get("lost") for outcome in failed):
-            self._stopped_in_between.add(job.uid)
+        return bool(failed) and all(outcome.get("lost") for outcome in failed)
 
     def _check_times(self, job: Job) -> None:
         told = f"{job.uid}: {dict(job.phases)}, started {job.started_at}, ended {job.ended_at}"
@@ -274,13 +275,8 @@ class Watch:
             self._check_reason(job)
             # A clock that jumps leaves open what came first.
             steady = all(fault.kind != "clock jumps" for fault in self._world.plan.faults)
-            if steady and job.uid in self._stopped_in_between:
-                all_lost = all((h.outcome or {}).get("lost") for h in hosts if h.phase is Phase.FAILED)
-                self._need(
-                    not all_lost,
-                    "a stop is the end of what was lost before",
-                    f"{job.uid} failed all the same",
-                )
+            stopped = steady and job.uid in self._stopped_in_between and self._is_lost(job)
+            self._need(not stopped, "a stop is the end of what was lost before", f"{job.uid} failed")
 
     def _check_success(self, job: Job, hosts: Sequence[Host]) -> None:
         told = f"{job.uid} is completed"
