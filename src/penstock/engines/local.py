@@ -111,13 +111,15 @@ class LocalEngine:
             raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if any(event.kind == "ended" for event in _events(folder)):
+                return  # so has one that has done its work since
             if not (self._nursery and self._nursery.fork(folder, lock)):
                 _spawn(folder, lock)
                 if self._nursery:  # it has died: the next run is forked from another one
                     self.close()
                     self.warm_up()
         except BlockingIOError:
-            return  # it lives: this is a start whose answer was lost
+            return  # it lives: the answer to an earlier start was lost
         except OSError as error:
             raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         finally:
@@ -155,10 +157,6 @@ class LocalEngine:
         folder = self._folder / handle
         words = _read(folder / "runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
         return Remains(_events(folder), _read(folder / "log", log_from, _CHUNK), words)
-
-    def is_done(self, handle: str) -> bool:
-        """Whether a runner has written its end into the journal: there is nothing left to start."""
-        return any(event.kind == "ended" for event in _events(self._folder / handle))
 
     def manifest(self, handle: str, start: int) -> bytes:
         """Read on in the upload manifest of a dead runner."""

@@ -59,6 +59,18 @@ class EngineSuite:
         ends = [event for event in engine.remains(handle, 0).events if event.kind == "ended"]
         assert len(ends) <= 1, "two runners worked on it"
 
+    def test_what_has_come_to_its_end_is_not_started_again(
+        self, engine: Engine, short_run: Callable[[str], Run]
+    ) -> None:
+        """Who was held up before a start may ask for it when somebody else has, and all is done."""
+        handle = prepared(engine, short_run("algo-1"))
+        engine.start(handle)
+        until_dead(engine, handle)
+        left = engine.remains(handle, 0)
+        engine.start(handle)
+        assert engine.probe(handle) is Life.DEAD
+        assert engine.remains(handle, 0) == left
+
     def test_what_a_dead_runner_left_behind_can_be_read(
         self, engine: Engine, short_run: Callable[[str], Run]
     ) -> None:

@@ -61,8 +61,8 @@ class Door:
         It may have been started by a door that died before it said so: then it is left as it is.
         """
         settings, given = self._settings, Run.from_json(text)
-        if self._engine.probe(given.handle) is Life.ALIVE or self._engine.is_done(given.handle):
-            return None
+        if self._engine.probe(given.handle) is Life.ALIVE:
+            return None  # it may just read what `prepare` would write anew
         run = replace(
             given,
             home=str(settings.home),
