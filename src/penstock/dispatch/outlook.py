@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from penstock.dispatch.schedule import Wait, left, plan
-from penstock.engines.base import Engine, part_of
+from penstock.engines.base import Engine, Machine, part_of
 from penstock.job.claim import Claim, Resources, claim_of, counted, gib, resources_of
 from penstock.job.life import ALONE, Job, from_key
 from penstock.store.database import Store
@@ -118,7 +118,7 @@ def _nodes(engine: Engine, begun: Sequence[Job], here: str) -> Iterator[dict[str
         there = [
             (jobs[uid], _names(keys, jobs[uid])) for uid, keys in sorted(one.jobs.items()) if uid in jobs
         ]
-        ours = sum((_part(job, len(names), one.total) for job, names in there), Resources())
+        ours = sum((_part(job, len(names), one) for job, names in there), Resources())
         others = Resources() if one.free is None else one.total - one.free
         # What is free on a node is known with a delay, and of others' jobs nothing else is.
         taken = Resources(*map(max, ours.amounts, others.amounts))
@@ -138,11 +138,14 @@ def _names(keys: Sequence[str], job: Job) -> list[str]:
     return [name for name, attempt in map(from_key, keys) if attempt == job.attempt]
 
 
-def _part(job: Job, instances: int, most: Resources) -> Resources:
+def _part(job: Job, instances: int, machine: Machine) -> Resources:
     """What so many instances of a job take of a machine: all of it at the most."""
     wanted = resources_of(job.request)
-    each = Resources(*(amount // max(1, wanted.instances) for amount in wanted.amounts))
-    return (each * instances).least(most) if most != Resources() else each * instances
+    together = Resources(*(amount // max(1, wanted.instances) for amount in wanted.amounts)) * instances
+    if machine.total == Resources():
+        return together
+    # Where the queue alone gives out, what is larger has it all to itself.
+    return together.of(machine.total) if machine.free is None else together.least(machine.total)
 
 
 def _servers(others: Sequence[Entered], begun: Sequence[Job]) -> Iterator[dict[str, Any]]:

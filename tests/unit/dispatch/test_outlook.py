@@ -4,6 +4,7 @@ import pytest
 
 from penstock.dispatch.outlook import outlook
 from penstock.dispatch.schedule import PATIENCE_MS
+from penstock.engines.base import Machine
 from penstock.job.claim import Resources
 from penstock.job.life import Carrier, Job, Started, advance
 from penstock.store.servers import Entered, Server
@@ -120,3 +121,19 @@ def test_another_server_that_has_room_begins_them(store):
     told = reasons(store, servers=servers, held_up="needs 1 GiB of free disk")
     assert told["a"] == "is about to start"
     assert told["b"].startswith("needs 8 CPUs")
+
+
+def test_what_is_larger_than_the_machine_takes_all_of_it_where_machines_are_told_too(store):
+    put(store, "wide", "ml.m5.4xlarge", begun=True)  # 16 CPUs, 64 GiB
+    room = Resources(8, 128 * GIB, 1, 10)
+    engine = FakeEngine(room)
+    there = {"wide-u": ["algo-1"]}
+    engine.machines = lambda: [Machine("m", "", "fake", room, free, there)]
+    free = None
+    told = outlook(store, engine, 1)
+    (node,) = told["nodes"]
+    assert node["taken"] == node["total"] == told["capacity"]
+    assert set(told["free"].values()) == {0}
+    free = Resources(0, 64 * GIB, 1, 9)  # as a cluster tells, whose machines others may use beside
+    (node,) = outlook(store, engine, 1)["nodes"]
+    assert node["taken"]["memory_bytes"] == 64 * GIB
