@@ -244,6 +244,10 @@ def test_below_its_floor_a_server_makes_room_refuses_jobs_and_takes_them_again(t
     assert "disk that Penstock's home lies on is full" in told["refused"]
     assert "PENSTOCK_DISK_FLOOR" in told["refused"]
     assert told["of the refused"] == 0
+    # Nor does one begin that was taken before, and it tells why.
+    assert list(told["waits"]) == ["waits"]
+    assert told["waits"]["waits"].startswith("needs 100.0 MiB of free disk (PENSTOCK_DISK_FLOOR), and ")
+    assert told["waited"] == "Completed"
     assert told["while full"] == "Completed"  # the record is read all the same
     assert told["with room again"] == "Completed"
     assert "has room again" in told["log"]
