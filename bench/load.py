@@ -1,7 +1,8 @@
 """Many trivial jobs at once, through the wire, by 8 clients: all acknowledged on disk, none lost, in what time.
 
-BENCH_JOBS says how many (default 10,000). Compared with a plain loop that starts the same program as often, as many at
-once as there are processors. First, without a server: a pass of the dispatcher with as many jobs in the queue.
+BENCH_JOBS says how many (default 10,000). Compared with two plain loops, as many at once as there are processors: of
+the bare program, and of the same subprocesses that a job starts, which is bubblewrap and by it the program. First,
+without a server: a pass of the dispatcher with as many jobs in the queue.
 """
 
 import contextlib
@@ -21,19 +22,32 @@ from pathlib import Path
 from botocore.credentials import Credentials
 
 from bench import wire
+from bench.effort import efforts
 from bench.table import machine, median, show
 from penstock.client import local_server, record
+from penstock.data.meter import Meter
 from penstock.dispatch.loop import Dispatcher
 from penstock.dispatch.outlook import outlook
+from penstock.environments import Uses
 from penstock.job.claim import Resources
 from penstock.job.life import Job
 from penstock.job.run import Run, S3Access
+from penstock.runner.folder import RunFolder
+from penstock.runner.journal import Journal
+from penstock.runner.limits import allotted
+from penstock.runner.logs import LogWriter
+from penstock.runner.manifest import Manifest
+from penstock.runner.records import Records
+from penstock.runner.sandboxed import Sandboxed
+from penstock.runtimes.tree import Channels
 from penstock.store.database import open_sqlite
 from penstock.store.logbook import FileLogbook
 from penstock.testing.fake_engine import FakeEngine
 
 JOBS = int(os.environ.get("BENCH_JOBS") or 10_000)
 CLIENTS = 8
+PROGRAM = ["python3", "-c", "pass"]
+LOOP = 1000
 PORT = 17950
 PASSES = 20
 
@@ -96,29 +110,81 @@ def timed(what):
 
 
 def load():
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "home") as (process, address):
+    with (
+        efforts("clients", "server", "runners", "loop") as spent,
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder) / "home") as (process, address),
+    ):
+        spent["clients"].admit(0)
+        spent["server"].admit(process.pid)
+        spent["runners"].admit(nursery_of(process.pid))
         keys = Credentials(address.access_key_id, address.secret_access_key)
         submit(keys, ["warm-up"])  # makes the environment
         wait_all(keys, 1)
+        before = {name: one.spent() for name, one in spent.items()}
         began = time.perf_counter()
         submit(keys, [f"job-{n:06}" for n in range(JOBS)])
         acknowledged = time.perf_counter() - began
         wait_all(keys, JOBS + 1)
         took = time.perf_counter() - began
+        used = {name: (one.spent() - before[name]) / JOBS * 1000 for name, one in spent.items()}
         most = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
         python = record.fetch(address, "warm-up")["hosts"][0]["environment"]["interpreter"]
-        plain = loop(python, min(JOBS, 1000))
+        run = run_of_a_job(keys, Path(folder) / "home")
+        spent["loop"].admit(0)
+        count = min(JOBS, LOOP)
+        bare = Loop(lambda: BareProgram(python), count, spent["loop"])
+        same = Loop(lambda: SameSubprocesses(run, Path(folder) / "same"), count, spent["loop"])
+        spent["clients"].admit(0)
     show(
         f"{JOBS:,} trivial jobs by {CLIENTS} clients ({machine()})",
         ("", "all", "a job"),
         [
             ("acknowledged, on disk", f"{acknowledged:.1f} s", f"{acknowledged / JOBS * 1000:.1f} ms"),
             ("all completed, none lost", f"{took:.1f} s", f"{took / JOBS * 1000:.1f} ms"),
-            ("the same program in a plain loop", "", f"{plain * 1000:.1f} ms"),
-            ("ratio", "", f"{took / JOBS / plain:.1f}"),
+            ("the bare program in a plain loop", "", f"{bare.seconds * 1000:.1f} ms"),
+            ("the same subprocesses in a plain loop", "", f"{same.seconds * 1000:.1f} ms"),
+            ("ratio to the same subprocesses", "", f"{took / JOBS / same.seconds:.2f}"),
+            ("ratio to the bare program", "", f"{took / JOBS / bare.seconds:.2f}"),
             ("the server's memory at most", f"{int(most[1]) / 1024:.0f} MiB", ""),
         ],
     )
+    total = sum(used[name] for name in ("clients", "server", "runners"))
+    show(
+        "Processors (ms a job)",
+        ("", "ms", "of it"),
+        [
+            ("clients", f"{used['clients']:.1f}", ""),
+            ("server and store", f"{used['server']:.1f}", ""),
+            ("all below the nursery", f"{used['runners']:.1f}", ""),
+            ("  runners", "", f"{used['runners'] - same.spent * 1000:.1f}"),
+            ("  walls (the two loops' difference)", "", f"{(same.spent - bare.spent) * 1000:.1f}"),
+            ("  programs (the bare loop)", "", f"{bare.spent * 1000:.1f}"),
+            ("all", f"{total:.1f}", ""),
+            ("ratio to the same subprocesses", f"{total / same.spent / 1000:.2f}", ""),
+            ("ratio to the bare program", f"{total / bare.spent / 1000:.2f}", ""),
+        ],
+    )
+
+
+def nursery_of(server):
+    """The process from which a server's runners are forked."""
+    for path in Path(f"/proc/{server}/task").glob("*/children"):
+        for child in path.read_text().split():
+            if b"penstock.runner.nursery" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    raise LookupError(f"server {server} has no nursery")
+
+
+def run_of_a_job(keys, home):
+    """What the runner of a trivial job was told."""
+    submit(keys, ["told"], ["sleep", "600"])
+    while not (found := list(home.glob("runs/*/algo-1/ml"))):
+        time.sleep(0.05)
+    run = Run.from_json((found[0].parent / "run.json").read_text())
+    wire.one(PORT, wire.request(PORT, keys, "StopProcessingJob", {"ProcessingJobName": "told"}))
+    specification = {**run.request["AppSpecification"], "ContainerEntrypoint": PROGRAM}
+    return replace(run, request={**run.request, "AppSpecification": specification})
 
 
 @contextlib.contextmanager
@@ -142,22 +208,76 @@ def server(home):
         process.wait()
 
 
-def loop(python, count):
-    """Seconds for each of so many runs of the jobs' program, as many at once as there are processors."""
-    began = time.perf_counter()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda _: subprocess.run([python, "-c", "pass"], check=True), range(count)))
-    return (time.perf_counter() - began) / count
+class Loop:
+    """So many turns of what `make` returns, as many at once as there are processors; seconds for each."""
+
+    def __init__(self, make, count, effort):
+        before, began = effort.spent(), time.perf_counter()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            workers = [pool.submit(self._work, make, count // os.cpu_count()) for _ in range(os.cpu_count())]
+            turns = sum(worker.result() for worker in workers)
+        self.seconds = (time.perf_counter() - began) / turns
+        self.spent = (effort.spent() - before) / turns
+
+    def _work(self, make, turns):
+        turn = make()
+        for _ in range(turns):
+            turn()
+        return turns
 
 
-def submit(keys, names):
+class BareProgram:
+    """The jobs' program, by the interpreter of their environment."""
+
+    def __init__(self, python):
+        self._argv = [python, *PROGRAM[1:]]
+
+    def __call__(self):
+        subprocess.run(self._argv, check=True)
+
+
+class SameSubprocesses:
+    """bubblewrap with the command line that a runner would call it by, and by that the program.
+
+    What a runner does around it is left out: all is composed once, and only read again by each turn.
+    """
+
+    def __init__(self, run, folder):
+        self._kept = contextlib.ExitStack()
+        place = RunFolder(Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent)))
+        log = LogWriter(place.log, lambda: 0, lambda: None)
+        journal = Journal(place.journal.open("a+b", buffering=0), lambda: 0, lambda: None)
+        records = Records(journal, log, Manifest(place.manifest, lambda: 0, lambda: None), Meter())
+        ground = Sandboxed.prepare(run, place, records, lambda: False, self._kept.enter_context(Uses()))
+        with allotted(run, place, records) as share:
+            program = ground.program(share.variables, share.limits)
+        self._channels = Channels(self._kept, self._kept)
+        self._argv = ground.runtime(overlays=False).composer(program)(self._channels)
+
+    def __call__(self):
+        for descriptor in self._channels.passed:
+            with contextlib.suppress(OSError):  # a pipe
+                os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(self._channels.gate, b"1")
+        subprocess.run(
+            self._argv,
+            stdin=subprocess.DEVNULL,
+            pass_fds=self._channels.passed,
+            env={},
+            start_new_session=True,
+            check=True,
+        )
+        os.read(self._channels.told, 4096)
+
+
+def submit(keys, names, program=PROGRAM):
     """Create all, `CLIENTS` at once, each on a connection of its own. What isn't answered with 200 ends it."""
 
     def send(part):
         connection = HTTPConnection("127.0.0.1", PORT, timeout=60)
         for name in part:
             job = wire.new_job(name)
-            job["AppSpecification"] |= {"ContainerEntrypoint": ["python3", "-c", "pass"]}
+            job["AppSpecification"] |= {"ContainerEntrypoint": program}
             head, _, body = wire.request(PORT, keys, "CreateProcessingJob", job).partition(b"\r\n\r\n")
             lines = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
             connection.request("POST", "/", body, dict(lines))

@@ -40,6 +40,16 @@ class Bubblewrap:
 
     def start(self, program: Program, output: int) -> tree.Tree:
         """See `Runtime.start`. A program that can't be executed ends with 127 or 126 and a line on its output."""
+        # Without new privileges, which a scope needs, a bwrap of the old kind could not do its work.
+        set_user_id = bool(Path(self.path).stat().st_mode & stat.S_ISUID)
+        return tree.start(self.composer(program), output, program, self.limits, scoped=not set_user_id)
+
+    def composer(self, program: Program) -> tree.Compose:
+        """What makes the command line that starts `program`.
+
+        Raises:
+            ClientFailure, InternalFailure: As `system.view` does.
+        """
         steps = view(program)
 
         def compose(channels: tree.Channels) -> Sequence[str]:
@@ -65,9 +75,7 @@ class Bubblewrap:
             arguments = channels.data(os.fsencode("\0".join((*options, ""))))
             return [executable, "--args", str(arguments), "--", *_exec(program)]
 
-        # Without new privileges, which a scope needs, a bwrap of the old kind could not do its work.
-        set_user_id = bool(Path(self.path).stat().st_mode & stat.S_ISUID)
-        return tree.start(compose, output, program, self.limits, scoped=not set_user_id)
+        return compose
 
 
 def nesting_can_be_refused(path: str) -> bool:
