@@ -123,12 +123,26 @@ class LocalEngine:
         return Life.DEAD
 
     def stop(self, handle: str) -> None:
-        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives."""
-        if self.probe(handle) is not Life.ALIVE:
+        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives.
+
+        A runner that goes on to another run empties the file of its pid first, and waits for this lock to do so. By
+        the mark it then knows that it was asked, and does no other run, which a late signal could meet.
+        """
+        folder = self._folder / handle
+        with contextlib.suppress(FileNotFoundError), (folder / "pid").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            if self._mark(handle):
+                with contextlib.suppress(ValueError, ProcessLookupError):
+                    os.kill(int(file.read()), signal.SIGTERM)
             return
-        (self._folder / handle / "stop").touch()
-        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            os.kill(int((self._folder / handle / "pid").read_text()), signal.SIGTERM)
+        self._mark(handle)
+
+    def _mark(self, handle: str) -> bool:
+        """Let a living runner see that it is to stop; False where none lives."""
+        alive = self.probe(handle) is Life.ALIVE
+        if alive:
+            (self._folder / handle / "stop").touch()
+        return alive
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal, the log and the error output of a dead runner."""
