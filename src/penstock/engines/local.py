@@ -125,12 +125,14 @@ class LocalEngine:
     def stop(self, handle: str) -> None:
         """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives.
 
-        A runner that goes on to another run empties the file of its pid first, and waits for this lock to do so. By
-        the mark it then knows that it was asked, and does no other run, which a late signal could meet.
+        A runner locks the file of its pid when its run is over, and empties it. By the mark it knows then whether a
+        signal was sent, and does no other run, which that could meet.
         """
-        folder = self._folder / handle
-        with contextlib.suppress(FileNotFoundError), (folder / "pid").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError), (self._folder / handle / "pid").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # it is over just now
             if self._mark(handle):
                 with contextlib.suppress(ValueError, ProcessLookupError):
                     os.kill(int(file.read()), signal.SIGTERM)
