@@ -81,7 +81,7 @@ class Environment:
 
     def record(self) -> dict[str, Any]:
         """The form kept on a job's record: all but the lock, which is long and kept once for many jobs."""
-        return {**{k: v for k, v in asdict(self).items() if k != "lock"}, "prefix": str(self.prefix)}
+        return {**{k: v for k, v in vars(self).items() if k != "lock"}, "prefix": str(self.prefix)}
 
     @classmethod
     def from_json(cls, text: str) -> Environment:

@@ -29,9 +29,7 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _ML = PurePosixPath("/opt/ml")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 #: Where the walls have files of their own, or the program puts some.
-_OPEN = tuple(
-    PurePosixPath(f"/{name}") for name in ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var")
-)
+_OPEN = ("/dev", "/etc", "/proc", "/root", "/run", "/sys", "/tmp", "/var")  # noqa: S108 - the job's own
 _NOWHERE = Path("/nonexistent")
 _HEAD = 256
 #: e_machine of ELF files, as elf.h numbers them.
@@ -55,23 +53,29 @@ class View:
 
     def machine(self, path: PurePosixPath) -> Path | None:
         """Where `path` of the program lies; None where that can't be told."""
-        if ".." in path.parts:
+        # Strings and not paths: every run looks for its program, twice.
+        text = str(path)
+        if ".." in text.split("/"):
             return None
         for place, source in self._mounts:
-            if path.is_relative_to(place):
-                return source / path.relative_to(place)
-        unknown = path.is_relative_to(_ML) or any(path.is_relative_to(place) for place in _OPEN)
-        return None if unknown else _NOWHERE / path.relative_to("/")
+            if _within(text, place):
+                return Path(f"{source}{text[len(place) :]}")
+        unknown = _within(text, str(_ML)) or any(_within(text, place) for place in _OPEN)
+        return None if unknown else Path(f"{_NOWHERE}{text}")
 
     @cached_property
-    def _mounts(self) -> list[tuple[PurePosixPath, Path]]:
-        mounts = [(PurePosixPath(one.local_path), Path(one.mount)) for one in self.fetched if one.mount]
-        mounts.sort(key=lambda one: -len(one[0].parts))
-        mounts += [(PurePosixPath(place), self.environment.prefix) for place in (LAYER, BASE)]
-        mounts += [(PurePosixPath(place), Path(place)) for place in (*self.environment.visible, *_SYSTEM)]
+    def _mounts(self) -> list[tuple[str, str]]:
+        mounts = [(str(PurePosixPath(one.local_path)), one.mount) for one in self.fetched if one.mount]
+        mounts.sort(key=lambda one: -one[0].count("/"))
+        mounts += [(place, str(self.environment.prefix)) for place in (LAYER, BASE)]
+        mounts += [(place, place) for place in (*self.environment.visible, *_SYSTEM)]
         if self.ml is not None:
-            mounts.append((_ML, self.ml))
+            mounts.append((str(_ML), str(self.ml)))
         return mounts
+
+
+def _within(path: str, place: str) -> bool:
+    return path == place or path.startswith(f"{place}/")
 
 
 def check_early(run: Run, environment: Environment) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -166,7 +166,7 @@ def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
         InternalFailure: A mount has a source that doesn't exist or a target that isn't an absolute path.
     """
     check(program)
-    return (
+    steps = (
         *_system(machine),
         *_devices(machine / "dev", program.limits),
         *_etc(machine / "etc"),
@@ -175,6 +175,21 @@ def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
         *_mounts(program),
         Folder(program.working_directory),
     )
+    return tuple(_each_folder_once(steps))
+
+
+def _each_folder_once(steps: Iterable[Step]) -> Iterator[Step]:
+    """Leave out the folders that are there by an earlier step, and that nothing has been mounted over since."""
+    there: set[str] = set()
+    for step in steps:
+        if isinstance(step, Folder):
+            if step.path in there:
+                continue
+            there.add(step.path)
+        elif isinstance(step, Bind | Tmpfs | Overlay):
+            below = f"{step.path.rstrip('/')}/"
+            there = {path for path in there if not path.startswith(below)}
+        yield step
 
 
 def check(program: Program) -> None:
@@ -244,9 +259,14 @@ def _etc(etc: Path) -> Iterator[Step]:
             if link and real.startswith("/usr/"):
                 yield Link(inside, real)  # the time zone's name is read off the link
             elif stat.S_ISREG(found.st_mode) and found.st_size <= _COPIED:
-                yield File(inside, Path(real).read_bytes())
+                yield File(inside, _content(real))
             else:
                 yield Bind(real, inside)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        return file.read()
 
 
 def hosts_file(program: Program) -> bytes:
@@ -279,18 +299,18 @@ def _empty_folders() -> Iterator[Step]:
 
 def _mounts(program: Program) -> Iterator[Step]:
     for mount in program.mounts:
-        source = mount.source.resolve()
-        if not source.exists():
+        source = os.path.realpath(mount.source)
+        if not os.path.exists(source):  # noqa: PTH110 - as above
             raise InternalFailure(
                 f"{mount.source}, which the program is to see at {mount.target}, does not exist or can't be reached "
                 f"by user {os.geteuid()}."
             )
-        yield Folder(str(PurePosixPath(mount.target).parent))
+        yield Folder(mount.target.rstrip("/").rpartition("/")[0] or "/")
         if mount.upper is None:
-            yield Bind(str(source), mount.target, writable=mount.writable)
+            yield Bind(source, mount.target, writable=mount.writable)
         else:
             _make_upper(mount.upper)
-            yield Overlay(str(source), mount.target, str(mount.upper.resolve()))
+            yield Overlay(source, mount.target, str(mount.upper.resolve()))
 
 
 def _make_upper(upper: Path) -> None:
