@@ -60,13 +60,20 @@ def job_layer(environment: Environment, target: Path) -> Layer:
         "utf-8",
     )
     (scripts / "python").symlink_to(environment.interpreter)
+    # Further names of one file each: to make a file is what costs, the more of them have just been removed.
     for name in ("python3", f"python{environment.minor}"):
-        (scripts / name).symlink_to("python")
+        os.link(scripts / "python", scripts / name, follow_symlinks=False)
+    made: dict[bytes, str] = {}
     with os.scandir(environment.prefix / "bin") as entries:
         for script in entries:
             # Copies, for a hard link would let the job write into the cache.
-            if not script.is_symlink() and _relocatable(script.path):
-                shutil.copy(script.path, scripts / script.name)
+            if not script.is_symlink() and (content := _relocatable(script.path)):
+                own = f"{scripts}/{script.name}"
+                if content in made:
+                    os.link(made[content], own)
+                else:
+                    shutil.copy(script.path, own)
+                    made[content] = own
     # addsitedir reads the .pth files there as well, which a plain path line would not.
     (site / "penstock.pth").write_text(f"import site; site.addsitedir({f'{BASE}/{packages}'!r})\n", "utf-8")
     return Layer(
@@ -80,6 +87,8 @@ def job_layer(environment: Environment, target: Path) -> Layer:
     )
 
 
-def _relocatable(script: str) -> bool:
+def _relocatable(script: str) -> bytes:
+    """The whole of a script that finds its python beside itself; nothing for any other."""
     with open(script, "rb") as file:  # noqa: PTH123 - many a time
-        return file.read(len(_RELOCATABLE)) == _RELOCATABLE
+        head = file.read(len(_RELOCATABLE))
+        return head + file.read() if head == _RELOCATABLE else b""
