@@ -294,6 +294,23 @@ def test_a_layer_has_its_own_python_pip_and_place_to_write(environment, tmp_path
     )
 
 
+def test_scripts_with_one_content_are_one_file_in_a_layer_and_none_of_the_caches(environment, tmp_path):
+    scripts = environment.prefix / "bin"
+    head = """#!/bin/sh\n'''exec' "$(dirname -- "$(realpath -- "$0")")"/'python' "$0" "$@"\n' '''\n"""
+    for name, more in {"pip": "", "pip3": "", "wheel": "import wheel\n"}.items():
+        (scripts / name).write_text(head + more)
+        (scripts / name).chmod(0o755)
+    job_layer(environment, tmp_path / "layer")
+    own = tmp_path / "layer/bin"
+    assert (own / "pip").samefile(own / "pip3")
+    assert not (own / "pip").samefile(own / "wheel")
+    for name in ("pip", "pip3", "wheel"):
+        assert not (own / name).samefile(scripts / name)
+        assert (own / name).read_bytes() == (scripts / name).read_bytes()
+        assert os.access(own / name, os.X_OK)
+    assert (own / "python3").readlink() == (own / "python").readlink()
+
+
 def test_strict_versions_refuse_before_anything_is_installed(tmp_path, monkeypatch):
     python = Interpreter("/usr/bin/python3.11", "3.11.2", "/usr")
     differs = Resolution(python, "x==1\n", ("torch 1.10.2 has no wheel for Python 3.11; 1.13.0 is used",))

@@ -95,6 +95,14 @@ def test_mounts_keep_their_order_and_come_after_all_else(machine):
     assert steps[-1] == Folder("/opt/ml/a")
 
 
+def test_a_folder_is_made_once_and_again_where_a_mount_has_hidden_it(machine):
+    source = machine / "usr"
+    targets = ("/opt/a/b/c", "/opt/a/b/d", "/opt/a", "/opt/a/b/e", "/opt/ab")
+    steps = view(Program(("x",), {}, tuple(Mount(source, one) for one in targets)), machine)
+    made = [one.path for one in steps if isinstance(one, Folder | Bind) and one.path.startswith("/opt")]
+    assert made == ["/opt", "/opt/a/b", *targets[:3], "/opt/a/b", *targets[3:]]
+
+
 def test_the_source_of_a_mount_is_shown_without_links(machine):
     (machine / "link").symlink_to(machine / "usr")
     steps = view(_program(mounts=(Mount(machine / "link", "/opt/ml"),)), machine)
