@@ -17,7 +17,7 @@ demo: install  ## run the main job end to end and leave the server up
 test: install check  ## everything that a change must pass
 	@tools/install_podman.sh
 	$(BIN)/pytest tests/unit -n auto
-	$(BIN)/pytest tests/machine
+	$(BIN)/pytest tests/machine -n 2 --dist loadfile
 
 test-clients: install  ## the official clients, unmodified, each in its own environment
 	$(BIN)/pytest tests/clients

@@ -61,6 +61,7 @@ class Settings:
     strict_resources: bool
     environments: Path
     aws_limits: str
+    job_experiments: str
     cache_bytes: int
     local_inputs: tuple[str, ...]
     keep_jobs: int | None
@@ -126,6 +127,7 @@ class Settings:
             .expanduser()
             .absolute(),
             aws_limits=_choice(env, "PENSTOCK_AWS_LIMITS", ("strict", "relaxed")),
+            job_experiments=_choice(env, "PENSTOCK_JOB_EXPERIMENTS", ("own", "all")),
             cache_bytes=_integer(env, "PENSTOCK_CACHE_BYTES", DEFAULT_CACHE_BYTES, 0, 1 << 60),
             local_inputs=_folders(env, "PENSTOCK_LOCAL_INPUTS"),
             keep_jobs=_age(env, "PENSTOCK_KEEP_JOBS", "ever"),
@@ -183,6 +185,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_STRICT_RESOURCES": "`1`: a job larger than the machine is refused; else it runs alone on all of it",
     "PENSTOCK_ENVIRONMENTS": "where built environments are kept (default `$PENSTOCK_HOME/environments`)",
     "PENSTOCK_AWS_LIMITS": "`strict`, or `relaxed` for longer arguments, more variables, inputs and the like",
+    "PENSTOCK_JOB_EXPERIMENTS": "experiments that a job's program may use: `own` (of its ExperimentConfig) or `all`",
     "PENSTOCK_CACHE_BYTES": "how much of downloaded inputs is kept for later jobs (default 20 GiB; 0: nothing)",
     "PENSTOCK_LOCAL_INPUTS": "folders joined by `:` whose `file://` inputs are mounted, not uploaded (default none)",
     "PENSTOCK_KEEP_JOBS": "how long an ended job stays on record, as `90d`, or `ever` (default `ever`)",

@@ -154,6 +154,7 @@ class _Server:
             runtime=settings.runtime,
             no_engine=sockets.lacking,
             no_room=self._keeper.lacking,
+            all_experiments=settings.job_experiments == "all",
             retention=(policy, records),
         )
         self._lender = Lender(self._keys.secret_access_key)

@@ -32,7 +32,8 @@ CASES = {
     "trackers": "A tracker: parameters, files, tables, the lineage",
     "searches": "Experiments found and removed",
     "runs": "Runs: metrics, files, jobs that belong to one; their DataFrame",
-    "run_in_job": "The run of a job, loaded by the job's own script",
+    "charts": "Charts of a run, by scikit-learn: what is stored",
+    "run_in_job": "The run of a job, loaded by the job's own script, and another that the script makes",
     "identity": "get_execution_role, roles by name, the account's number",
 }
 

@@ -98,7 +98,7 @@ told = {
         "put_bucket_acl": code(s3.put_bucket_acl, Bucket=bucket, ACL="public-read"),
         "list": code(sagemaker.list_processing_jobs),
         "stop": code(sagemaker.stop_processing_job, ProcessingJobName="another"),
-        "metrics": code(metrics.batch_put_metrics, TrialComponentName="another", MetricData=loss),
+        "metrics": code(metrics.batch_put_metrics, TrialComponentName="another-aws-processing-job", MetricData=loss),
     },
     "environment": dict(os.environ),
 }

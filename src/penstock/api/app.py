@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from penstock import disk
-from penstock.api import callers, own, permissions, reports
+from penstock.api import artifacts, callers, own, permissions, reports
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request, until_gone
 from penstock.api.operations import OPERATIONS
@@ -132,9 +132,13 @@ class Application:
             call = _parse(service, scope, claimed, body)
             # A server that takes local inputs knows one form of S3Uri more than AWS's model does.
             known = replace(call, params=as_s3(call.params)) if context.local_inputs else call
+            if call.operation in {"CreateArtifact", "UpdateArtifact"}:
+                known = replace(call, params=artifacts.as_modelled(call.params))
             validate.check(known, relaxed=self._relaxed_limits)
             if who.job is not None:
-                permissions.check(context.account, who.job, call.service, call.operation, call.params)
+                # The database may be asked.
+                asked_for = call.service, call.operation, call.params
+                await run_in_threadpool(permissions.check, context, who.job, *asked_for)
             if call.operation == "CreateProcessingJob" and (invocation := _invocation(scope)) is not None:
                 context = replace(context, invocation=invocation)
             result = await _carry_out(context, call)

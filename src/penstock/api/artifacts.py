@@ -13,6 +13,21 @@ from penstock.errors import InUse
 from penstock.job.lineage import Artifact, artifact_key, uri_key
 from penstock.store.finding import Condition, Value
 
+#: As long as AWS's names in experiments may be.
+_LONGEST_NAME = 120
+
+
+def as_modelled(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parameters with a name that the service model takes, where ours is one that only we take.
+
+    The model wants letters, digits and single `-`, and yet smexperiments names an artifact as its file is named
+    (`made.csv`), and SageMaker's SDK as a chart is titled.
+    """
+    name = params.get("ArtifactName")
+    if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable():
+        return {**params, "ArtifactName": "fits"}
+    return params
+
 
 def create(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """Put an artifact on record. The same source makes the same artifact, which is there once."""
@@ -51,8 +66,13 @@ def describe(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_artifacts(context: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of artifacts, of a source or a type if such is named; the newest first unless told otherwise."""
+    """A page of artifacts, of a source or a type if such is named; the newest first unless told otherwise.
+
+    A job's program is told of its own alone: whatever else has the same source is somebody else's.
+    """
     conditions = []
+    if context.caller is not None:
+        conditions.append(Condition(Value("created_by"), "=", entities.who(context)))
     if "SourceUri" in params:
         conditions.append(Condition(Value("uri_key"), "=", uri_key(params["SourceUri"])))
     if "ArtifactType" in params:

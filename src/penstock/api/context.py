@@ -59,6 +59,8 @@ class Context:
     """Why no container can be run here and what to do; None: one can. It answers at once."""
     no_room: Callable[[], str | None] = lambda: None
     """Why no new job is taken for want of room, and what to do; None: there is. It answers at once."""
+    all_experiments: bool = False
+    """Whether programs of jobs may use all experiments, and not only that of their job."""
     retention: tuple[Policy, Records] | None = None
     """The rules of how long ended jobs and logs are kept, and what carries them out."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from penstock.api.checks import broken_tags
 from penstock.api.context import Context
 from penstock.api.identity import caller, user_id
+from penstock.api.permissions import maker
 from penstock.api.translate import invalid, place, token
 from penstock.errors import InUse, Missing
 from penstock.job.experiments import Component, Experiment, Trial, entity_arn
@@ -129,8 +130,9 @@ def tags_of(params: Mapping[str, Any]) -> dict[str, str]:
 
 def who(context: Context) -> str:
     """Who calls, to be kept: an ARN, and of a job's program, whose ARN others have as well, the job's uid after it."""
-    arn = str(caller(context, {})["Arn"])
-    return arn if context.caller is None else f"{arn} {context.caller.uid}"
+    if context.caller is not None:
+        return maker(context.account, context.caller)
+    return str(caller(context, {})["Arn"])
 
 
 def user(by: str | None) -> dict[str, Any] | None:

@@ -62,7 +62,7 @@ async def serve(
     name, _, part = path.removeprefix(_JOBS).partition("/")
     if context.caller is not None:
         wanted = {"ProcessingJobName": name}
-        permissions.check(context.account, context.caller, "sagemaker", "DescribeProcessingJob", wanted)
+        permissions.check(context, context.caller, "sagemaker", "DescribeProcessingJob", wanted)
     if part == "news":
         return await _news(context, name, asked, leaves)
     if part == "outputs":

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from penstock.api.logs import GROUP
+from penstock.api.reach import PARTS, Reach
 from penstock.job.experiments import Component, Experiment, Trial, entity_arn, key_of, trial_of
 from penstock.job.life import Job
 from penstock.wire.faults import Fault, access_denied
+
+if TYPE_CHECKING:
+    from penstock.api.context import Context
 
 #: (service, operation) -> the members that must each name what is the job's own; none when it is about nobody.
 OPERATIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -22,7 +26,7 @@ OPERATIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("sagemaker", "StopProcessingJob"): ("ProcessingJobName",),
     ("sagemaker", "AddTags"): ("ResourceArn",),
     ("sagemaker", "ListTags"): ("ResourceArn",),
-    # What its job is part of, and the run that its ExperimentConfig names. Search finds nothing else for it.
+    # What its job is part of, and the run that its ExperimentConfig names: Search finds nothing else. And `Reach`.
     ("sagemaker", "Search"): (),
     ("sagemaker", "CreateExperiment"): ("ExperimentName",),
     ("sagemaker", "DescribeExperiment"): ("ExperimentName",),
@@ -35,6 +39,8 @@ OPERATIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("sagemaker", "AssociateTrialComponent"): ("TrialComponentName", "TrialName"),
     ("sagemaker", "ListTrialComponents"): ("SourceArn",),
     ("sagemaker", "CreateArtifact"): (),
+    # Of a source that it names, and of its own making, see `artifacts.list_artifacts`.
+    ("sagemaker", "ListArtifacts"): ("SourceUri",),
     # The artifact at the other end must be of its own making, see `associations.add`.
     ("sagemaker", "AddAssociation"): ("DestinationArn",),
     ("sagemaker-metrics", "BatchPutMetrics"): ("TrialComponentName",),
@@ -82,14 +88,9 @@ _REFINING = re.compile(
     |X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature|Security-Token|Content-Sha256)""",
     re.VERBOSE,
 )
-#: The member that names a part of experiments -> what it is, the most particular first.
-_PARTS: Mapping[str, type[Any]] = {
-    "TrialComponentName": Component,
-    "TrialName": Trial,
-    "ExperimentName": Experiment,
-}
 _HINT = (
-    " (The job has no ExperimentConfig: its program may use the experiment, trial and run that one names.)"
+    " (The job's ExperimentConfig names no experiment: its program may use the one that is named there, and make "
+    "runs in it. On the server PENSTOCK_JOB_EXPERIMENTS=all allows all.)"
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 #: Access lists that give nobody else a right.
@@ -103,25 +104,36 @@ def session_arn(account: str, job: Job) -> str:
     return f"arn:aws:sts::{account}:assumed-role/{role}/SageMaker"
 
 
-def check(account: str, job: Job, service: str, operation: str, params: Mapping[str, Any]) -> None:
+def maker(account: str, job: Job) -> str:
+    """Who is on record as the maker of what a job's program makes: its ARN, which others have as well, and the uid."""
+    return f"{session_arn(account, job)} {job.uid}"
+
+
+def check(context: Context, job: Job, service: str, operation: str, params: Mapping[str, Any]) -> None:
     """Let an AWS operation of a job's program pass.
 
     Raises:
         Fault: AccessDeniedException.
     """
-    members = OPERATIONS.get((service, operation))
-    others = _PARTS if members is None else [m for m in members if not _is_its_own(job, m, params)]
+    members, account = OPERATIONS.get((service, operation)), context.account
+    reach = Reach(job, maker(account, job), context.store.experiments, everywhere=context.all_experiments)
+    if members is None:
+        others: Sequence[str] = list(PARTS)
+    else:  # what is named besides is looked at as well: a filter tells of what it names
+        asked = {*members, *(member for member in PARTS if params.get(member))}
+        others = [m for m in sorted(asked) if not _may_be_named(job, operation, m, params, reach)]
     if members is not None and not others:
         return
     named, hint = params.get("ProcessingJobName"), ""
     resource = params.get("ResourceArn") or "*"
     if named:
         resource = f"{job.arn.rpartition('/')[0]}/{str(named).lower()}"
-    elif part := next((member for member in others if member in _PARTS and params.get(member)), None):
-        resource = entity_arn(job.arn, _PARTS[part], params[part])
-        hint = _HINT if members is not None and not job.request.get("ExperimentConfig") else ""
-    elif service == "sagemaker-metrics":
-        resource = next(arn for arn in _queried(params) if not _is_of_it(job, arn))
+    elif part := next((member for member in PARTS if member in others and params.get(member)), None):
+        resource = entity_arn(job.arn, PARTS[part], params[part])
+        config = job.request.get("ExperimentConfig") or {}
+        hint = _HINT if members is not None and not config.keys() & {"ExperimentName", "TrialName"} else ""
+    elif params.get("MetricQueries"):
+        resource = next(arn for arn in _queried(params) if not _may_be_used(job, arn, reach))
     elif service == "logs":
         resource = (
             f"{job.arn.replace(':sagemaker:', ':logs:').partition(':processing-job')[0]}:log-group:{GROUP}"
@@ -171,18 +183,22 @@ def _default_bucket(job: Job) -> str:
     return f"sagemaker-{region}-{account}"
 
 
-def _is_its_own(job: Job, member: str, params: Mapping[str, Any]) -> bool:
+def _may_be_named(job: Job, operation: str, member: str, params: Mapping[str, Any], reach: Reach) -> bool:
     if member == "ProcessingJobName":
         return bool(params[member] == job.name)
     if member in {"ResourceArn", "SourceArn"}:
         return str(params.get(member, "")).lower() == job.arn.lower()
     if member == "DestinationArn":
-        return any(_is_of_it(job, key_of(params[end])) for end in ("SourceArn", "DestinationArn"))
-    if (kind := _PARTS.get(member)) is not None:
+        return any(_may_be_used(job, key_of(params[end]), reach) for end in ("SourceArn", "DestinationArn"))
+    if member == "SourceUri":
+        return member in params
+    if (kind := PARTS.get(member)) is not None:
         own = own_names(job, kind)
-        return key_of(str(params.get(member, ""))) in {*own, *(entity_arn(job.arn, kind, n) for n in own)}
+        named = key_of(str(params.get(member, "")))
+        is_own = named in {*own, *(entity_arn(job.arn, kind, n) for n in own)}
+        return is_own or reach.may(operation, member, params)
     if member == "MetricQueries":
-        return all(_is_of_it(job, arn) for arn in _queried(params))
+        return all(_may_be_used(job, arn, reach) for arn in _queried(params))
     given = [params[m] for m in ("logStreamName", "logStreamNamePrefix") if params.get(m) is not None]
     given += params.get("logStreamNames") or []
     return bool(given) and all(str(stream).startswith(f"{job.name}/") for stream in given)
@@ -192,11 +208,10 @@ def _queried(params: Mapping[str, Any]) -> list[str]:
     return [query["ResourceArn"] for query in params["MetricQueries"]]
 
 
-def _is_of_it(job: Job, arn: str) -> bool:
-    """Whether an ARN names the job, its trial component, or that of its run."""
-    return arn == job.arn or any(
-        arn == entity_arn(job.arn, Component, name) for name in own_names(job, Component)
-    )
+def _may_be_used(job: Job, arn: str, reach: Reach) -> bool:
+    """Whether an ARN names the job, its trial component, or that of its run; or a component within reach."""
+    own = (entity_arn(job.arn, Component, name) for name in own_names(job, Component))
+    return arn in {job.arn, *own} or reach.may_at(arn)
 
 
 def own_names(job: Job, kind: type[Any]) -> set[str]:

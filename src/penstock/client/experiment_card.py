@@ -12,6 +12,9 @@ from penstock.client.html import badge, card, grid, plain, row, table
 _COLUMNS = 6
 #: How much of a parameter is shown in a column, in characters.
 _LONGEST = 24
+#: So many parameters and so many metrics of a component are shown, and so much of each: a card is stored with its
+#: notebook, and there may be 300 of 2,500 characters, and metrics without end.
+_ROWS, _TEXT = 60, 300
 
 
 def group(view: Group) -> str:
@@ -48,7 +51,9 @@ def component(view: Component) -> str:
     parameters = {name: text for name, text in view.parameters.items() if not name.startswith(VARIABLES)}
     metrics = {name: f"{value:g}" for name, value in view.metrics.items()}
     for kind, told in (("parameter", parameters), ("metric", metrics)):
-        parts.append(table(row(kind, f"{name} = {told[name]}") for name in sorted(told)))
+        parts.append(table(row(kind, _cut(f"{name} = {told[name]}")) for name in sorted(told)[:_ROWS]))
+        if (more := len(told) - _ROWS) > 0:
+            parts.append(f'<div class="soft">and {more:,} more {kind}s</div>')
     for kind, places in (("input", view.inputs), ("output", view.outputs)):
         parts.append(table(_artifact(kind, name, places[name]) for name in sorted(places)))
     return card(parts)
@@ -96,10 +101,14 @@ def _components(view: Group) -> str:
     return shown
 
 
+def _cut(text: str, longest: int = _TEXT) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _cell(text: str, longest: int = 120) -> str:
     text = plain(text)
-    short = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    title = f' title="{escape(text)}"' if short != text else ""
+    short = _cut(text, longest)
+    title = f' title="{escape(_cut(text))}"' if short != text else ""
     return f'<td class="first"{title}>{escape(short)}</td>'
 
 

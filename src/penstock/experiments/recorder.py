@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import mimetypes
-import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +12,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.client.entity import client_of, is_there_already, unique_name
+from penstock.client.entity import client_of, is_there_already, pages, unique_name
 from penstock.client.names import s3_path_join
 from penstock.errors import PenstockError
 from penstock.experiments.api_types import TrialComponentArtifact
@@ -32,6 +31,8 @@ _BATCH = 10
 _OLDEST, _NEWEST = 14 * 86400, 2 * 3600
 #: How many artifacts of either direction SageMaker's SDKs put into one component.
 _ARTIFACTS = 30
+#: How long an artifact's name may be in the lineage.
+_LONGEST_NAME = 120
 
 
 class Recorder:
@@ -183,9 +184,7 @@ class Recorder:
         session = self.component.sagemaker_session
         client = session.s3_client or session.boto_session.client("s3")
         head = client.head_object(Bucket=bucket, Key=key)
-        # Names of the lineage are of letters, digits and single `-`.
-        fitting = re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[:120] or "artifact"
-        self._made.append((fitting, uri, head.get("ETag"), kind, is_output))
+        self._made.append((name[:_LONGEST_NAME], uri, head.get("ETag"), kind, is_output))
 
     def _make_artifact(self, name: str, uri: str, etag: str | None, kind: str, is_output: bool) -> None:
         from botocore.exceptions import ClientError  # noqa: PLC0415 - comes with boto3
@@ -200,7 +199,14 @@ class Recorder:
         except ClientError as error:
             if not is_there_already(error):
                 raise
-            artifact = client.list_artifacts(SourceUri=uri)["ArtifactSummaries"][0]["ArtifactArn"]
+            found = self._made_before(uri, etag)
+            if found is None:  # by somebody else, of whom a job's program is not told
+                logger.warning(
+                    "%s is an artifact of somebody else's already, and %s is not associated with it: %s",
+                    uri, component, error,
+                )  # fmt: skip
+                return
+            artifact = found
         source, destination, how = (
             (component, artifact, "Produced") if is_output else (artifact, component, "ContributedTo")
         )
@@ -209,6 +215,19 @@ class Recorder:
         except ClientError as error:
             if not is_there_already(error):
                 raise
+
+    def _made_before(self, uri: str, etag: str | None) -> str | None:
+        """The ARN of the artifact of that file, with that content; None: there is none that we are told of."""
+        client = client_of(self.component.sagemaker_session)
+        listed = pages(client.list_artifacts, "ArtifactSummaries", SourceUri=uri, MaxResults=100)
+        return next((one["ArtifactArn"] for one in listed if _is_of(one, etag)), None)
+
+
+def _is_of(artifact: Mapping[str, Any], etag: str | None) -> bool:
+    """Whether an artifact is of that content of its file: there is one for each that was logged."""
+    return {one["Value"] for one in artifact["Source"].get("SourceTypes") or ()} == (
+        {etag} if etag else set()
+    )
 
 
 def _is_valid(kind: str, name: str, value: Any) -> bool:

@@ -113,11 +113,13 @@ def enter(c: Connection, dialect: Dialect, made: Iterable[tuple[Artifact, Associ
     by_arn = {artifact.arn: artifact for artifact, _ in pairs}
     if not by_arn:
         return
-    rows = [to_row(by_arn[arn]) for arn in sorted(by_arn)]
-    c.execute(dialect.insert(artifacts).on_conflict_do_nothing(), rows)
-    # So that nobody removes one that was there.
-    keys = select(artifacts.c.key).where(artifacts.c.key.in_([row["key"] for row in rows]))
-    c.execute(keys.order_by(artifacts.c.key).with_for_update())
+    missing = [to_row(by_arn[arn]) for arn in sorted(by_arn)]
+    keys = select(artifacts.c.key).where(artifacts.c.key.in_([row["key"] for row in missing]))
+    while missing:
+        c.execute(dialect.insert(artifacts).on_conflict_do_nothing(), missing)
+        # So that nobody removes one that was there; who has done so in between has it made once more.
+        held = set(c.execute(keys.order_by(artifacts.c.key).with_for_update()).scalars())
+        missing = [row for row in missing if row["key"] not in held]
     for _, association in pairs:
         _insert(c, dialect, association)
 

@@ -1,6 +1,7 @@
 """SageMaker's SDK v2, and Penstock's own, which has the same names: runs, inside of jobs and outside."""
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from case import main, raised, unique
 from sagemaker.analytics import ExperimentAnalytics
 from sagemaker.experiments import Experiment, Run, SortByType, SortOrderType, list_runs, load_run
 from sagemaker.processing import FrameworkProcessor, Processor
+from sagemaker.s3 import S3Downloader
+from sagemaker.session import Session
 from sagemaker.sklearn.estimator import SKLearn
 
 ROLE = "arn:aws:iam::000000000000:role/any"
@@ -54,11 +57,82 @@ def _fail(experiment):
         _ = 1 / 0
 
 
+def charts():
+    """Charts by scikit-learn: what is stored, to the last digit, and where the lineage has it"""
+    true, scores = [0, 0, 1, 1, 1, 0], [0.1, 0.4, 0.35, 0.8, 0.9, 0.4]
+    with Run(experiment_name=unique("charts"), run_name="r") as run:
+        run.log_confusion_matrix([0, 1, 2, 2], [0, 2, 2, 1], title="Matrix")
+        run.log_confusion_matrix(["a", "b"], ["a", "a"], title="Labels", is_output=False)
+        run.log_roc_curve(true, scores, title="Curve")
+        run.log_precision_recall(true, scores, title="Recall", no_skill=0.5)
+        run.log_precision_recall(["y", "n"], [0.2, 0.1], positive_label="y", title="Named")
+        error = raised(ValueError, lambda: run.log_roc_curve([0, 1], [0.5]))
+        assert "1" in str(error)
+    session = Session()
+    folder = f"s3://{session.default_bucket()}/trial-component-artifacts/{unique('charts')}-r"
+    told = {
+        name: json.loads(S3Downloader.read_file(f"{folder}/{name}.json"))
+        for name in ("Matrix", "Labels", "Curve", "Recall", "Named")
+    }
+    assert told == {
+        "Matrix": {
+            "type": "ConfusionMatrix",
+            "version": 0,
+            "title": "Matrix",
+            "confusionMatrix": [[1, 0, 0], [0, 0, 1], [0, 1, 1]],
+        },
+        "Labels": {
+            "type": "ConfusionMatrix",
+            "version": 0,
+            "title": "Labels",
+            "confusionMatrix": [[1, 0], [1, 0]],
+        },
+        "Curve": {
+            "type": "ROCCurve",
+            "version": 0,
+            "title": "Curve",
+            "falsePositiveRate": [0.0, 0.0, 0.0, 2 / 3, 2 / 3, 1.0],
+            "truePositiveRate": [0.0, 1 / 3, 2 / 3, 2 / 3, 1.0, 1.0],
+            "areaUnderCurve": 7 / 9,
+        },
+        "Recall": {
+            "type": "PrecisionRecallCurve",
+            "version": 0,
+            "title": "Recall",
+            "precision": [0.5, 0.6, 0.5, 1.0, 1.0, 1.0],
+            "recall": [1.0, 1.0, 2 / 3, 2 / 3, 1 / 3, 0.0],
+            "averagePrecisionScore": 0.8666666666666667,
+            "noSkill": 0.5,
+        },
+        "Named": {
+            "type": "PrecisionRecallCurve",
+            "version": 0,
+            "title": "Named",
+            "precision": [0.5, 1.0, 1.0],
+            "recall": [1.0, 1.0, 0.0],
+            "averagePrecisionScore": 1.0,
+            "noSkill": None,
+        },
+    }
+    client = session.sagemaker_client
+    arn = client.describe_trial_component(TrialComponentName=f"{unique('charts')}-r")["TrialComponentArn"]
+    made = client.list_associations(SourceArn=arn)["AssociationSummaries"]
+    used = client.list_associations(DestinationArn=arn)["AssociationSummaries"]
+    assert {one["DestinationName"]: one["DestinationType"] for one in made} == {
+        "Matrix": "ConfusionMatrix",
+        "Curve": "ROCCurve",
+        "Recall": "PrecisionRecallCurve",
+        "Named": "PrecisionRecallCurve",
+    }
+    assert [one["SourceName"] for one in used] == ["Labels"]
+
+
 def run_in_job():
-    """load_run in a job's script, which has this SDK by its requirements.txt: metrics and parameters"""
+    """load_run in a job's script, which has this SDK by its requirements.txt; Run of another name"""
     source = Path("source")
     source.mkdir()
-    (source / "train.py").write_text(_IN_JOB)
+    # SageMaker's own SDK asks STS for the default bucket's name, past any endpoint.
+    (source / "train.py").write_text(_IN_JOB.replace("BUCKET", Session().default_bucket()))
     _require_this_sdk(source)
     made = FrameworkProcessor(
         estimator_cls=SKLearn,
@@ -75,16 +149,32 @@ def run_in_job():
     found = ExperimentAnalytics(unique("in")).dataframe()
     row = found.set_index("TrialComponentName").loc[f"{unique('in')}-job"]
     assert (row["outside"], row["inside"], row["score - Last"]) == (1.0, "yes", 0.5)
+    row = found.set_index("TrialComponentName").loc[f"{unique('in')}-new"]
+    assert (row["made"], row["score - Last"], row["told.txt - MediaType"]) == ("there", 0.25, "text/plain")
+    assert row["Trials"] == [f"Default-Run-Group-{unique('in')}"]
 
 
 _IN_JOB = """
 try:
-    from sagemaker.experiments import load_run
+    from sagemaker.experiments import Run, load_run
 except ImportError:
-    from penstock.experiments import load_run
+    from penstock.experiments import Run, load_run
 with load_run() as run:
     run.log_parameter("inside", "yes")
     run.log_metric("score", 0.5)
+for _ in range(2):  # the second goes on with the first
+    with Run(experiment_name=run.experiment_name, run_name="new", artifact_bucket="BUCKET") as other:
+        other.log_parameter("made", "there")
+        other.log_metric("score", 0.25)
+        with open("/tmp/told.txt", "w") as file:
+            file.write("the same")
+        other.log_file("/tmp/told.txt")
+try:
+    Run(experiment_name="of-somebody-else", run_name="new")
+except Exception as error:
+    assert "AccessDenied" in str(error), error
+else:
+    raise AssertionError("a run of another experiment was made")
 """
 
 

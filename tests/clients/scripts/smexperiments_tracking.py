@@ -46,11 +46,13 @@ def trackers():
     """Tracker.create: parameters, inputs, outputs, files, tables; the trial that it is put into"""
     trial = Experiment.create(experiment_name=unique("tracked")).create_trial(trial_name=unique("tracked"))
     Path("made.csv").write_text("1,2\n")
+    Path("used.csv").write_text("3,4\n")
     with Tracker.create(base_trial_component_name=unique("step"), display_name="A-step") as told:
         told.log_parameters({"rate": 0.1, "text": "a"})
         told.log_input("in", "s3://bucket/in", media_type="text/csv")
         told.log_output("out", "s3://bucket/out")
         told.log_artifact("made.csv", name="made")
+        told.log_input_artifact("used.csv")
         told.log_table("Table", {"x": [1, 2]})
         trial.add_trial_component(told)
     found = TrialComponent.load(told.trial_component.trial_component_name)
@@ -61,6 +63,9 @@ def trackers():
     assert found.start_time <= found.end_time
     made = boto3.client("sagemaker").list_associations(SourceArn=found.trial_component_arn)
     assert {one["DestinationName"] for one in made["AssociationSummaries"]} == {"made", "Table"}
+    used = boto3.client("sagemaker").list_associations(DestinationArn=found.trial_component_arn)
+    assert found.input_artifacts["used.csv"].media_type == "text/csv"
+    assert [one["SourceName"] for one in used["AssociationSummaries"]] == ["used.csv"]
     assert [one.trial_name for one in found.list_trials()] == [trial.trial_name]
     error = raised(ZeroDivisionError, _fail)
     assert str(error) == "division by zero"

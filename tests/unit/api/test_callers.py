@@ -5,10 +5,10 @@ from datetime import datetime
 
 import pytest
 from botocore.credentials import Credentials
-from jobs_on_record import create, create_part, request
+from jobs_on_record import create, create_part, make_parents, request
 from wire_client import KEY, LENDER, REGION, WireClient
 
-from penstock.api import artifacts, experiments, logs
+from penstock.api import artifacts, logs, trial_components
 from penstock.api.callers import LIFETIME, Lender
 from penstock.api.entities import arn_of
 from penstock.clock import now
@@ -297,27 +297,27 @@ def test_a_job_uses_what_it_is_part_of_and_its_run_and_no_other(call, lent, cont
     image = artifacts.list_artifacts(context, {"ArtifactType": "Image"})["ArtifactSummaries"][0][
         "ArtifactArn"
     ]
-    experiments.create(context, {"ExperimentName": "f"})
+    make_parents(context, {"ExperimentName": "f", "TrialName": "elsewhere"})
+    trial_components.create(context, {"TrialComponentName": "by-hand"})
     for operation, given in (
         ("AddAssociation", {"SourceArn": made_by_another, "DestinationArn": its_own["TrialComponentArn"]}),
         ("AddAssociation", {"SourceArn": image, "DestinationArn": its_own["TrialComponentArn"]}),
-        ("AssociateTrialComponent", {"TrialComponentName": "run-of-job", "TrialName": "other"}),
-        ("AssociateTrialComponent", {"TrialComponentName": "run-of-other", "TrialName": "job"}),
+        ("AssociateTrialComponent", {"TrialComponentName": "run-of-job", "TrialName": "elsewhere"}),
+        ("AssociateTrialComponent", {"TrialComponentName": "by-hand", "TrialName": "job"}),
         ("CreateTrial", {"TrialName": "job", "ExperimentName": "f"}),
-        ("CreateTrial", {"TrialName": "new", "ExperimentName": "e"}),
+        ("CreateTrial", {"TrialName": "new", "ExperimentName": "f"}),
         ("AddAssociation", {"SourceArn": others, "DestinationArn": made}),
         ("DeleteAssociation", {"SourceArn": its_own["TrialComponentArn"], "DestinationArn": made}),
         ("QueryLineage", {"StartArns": [made]}),
         ("DeleteArtifact", {"ArtifactArn": made}),
-        ("DescribeTrial", {"TrialName": "other"}),
+        ("DescribeTrial", {"TrialName": "elsewhere"}),
         ("DescribeTrialComponent", {"TrialComponentName": "other-aws-processing-job"}),
         (
             "DescribeTrialComponent",
             {"TrialComponentName": its_own["TrialComponentArn"].replace("job-aws", "other-aws")},
         ),
-        ("CreateTrialComponent", {"TrialComponentName": "new"}),
         ("CreateExperiment", {"ExperimentName": "new"}),
-        ("UpdateTrialComponent", {"TrialComponentName": "run-of-other"}),
+        ("UpdateTrialComponent", {"TrialComponentName": "by-hand"}),
         ("ListTrialComponents", {"SourceArn": arn.replace("/job", "/other")}),
         ("ListTrialComponents", {"ExperimentName": "e"}),
         ("ListTrialComponents", {}),
@@ -337,7 +337,7 @@ def keys_of(context, name):
 def test_a_job_without_a_trial_of_its_own_choice_uses_the_one_that_was_made_for_it(call, context):
     component = create_part(context, "job", {"ExperimentName": "e"})
     trial = f"{context.store.job('job').uid}-aws-trial"
-    create_part(context, "other", {"ExperimentName": "e"})
+    create_part(context, "other", {"ExperimentName": "f"})
     body = json.dumps({"TrialComponentName": component, "TrialName": trial}).encode()
 
     def associate(name):
@@ -355,7 +355,8 @@ def test_a_job_without_an_experiment_makes_none_and_is_told_how(call, context):
     told = json.loads(content)
     assert (status, told["__type"]) == (400, "AccessDeniedException")
     assert told["message"].endswith(
-        "(The job has no ExperimentConfig: its program may use the experiment, trial and run that one names.)"
+        "(The job's ExperimentConfig names no experiment: its program may use the one that is named there, and make "
+        "runs in it. On the server PENSTOCK_JOB_EXPERIMENTS=all allows all.)"
     )
 
 

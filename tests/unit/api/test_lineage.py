@@ -4,6 +4,7 @@ import pytest
 from jobs_on_record import an_input, an_output, create_part, end, request
 from jobs_on_record import create as create_job
 from sqlalchemy import event
+from wire_client import WireClient
 
 from penstock.api import artifacts, associations, experiments, lineage, processing, tags, trial_components
 from penstock.api.entities import arn_of
@@ -377,3 +378,26 @@ def test_pages_with_edges_are_those_of_a_single_walk(context):
         assert vertices == whole["Vertices"]
         assert len(whole["Edges"]) == 18
         assert sorted(map(str, edges)) == sorted(map(str, whole["Edges"]))
+
+
+@pytest.fixture
+def client(tmp_path):
+    made = WireClient(tmp_path)
+    yield made
+    made.close()
+
+
+def test_an_artifact_may_be_named_as_its_file_or_its_chart_is(client):
+    """smexperiments and SageMaker's SDK name it so, which the service model refuses."""
+    for name in ("made.csv", "Confusion Matrix", "Ä" * 120):
+        source = {"SourceUri": f"s3://b/{name}"}
+        made = client.call("CreateArtifact", {"ArtifactName": name, "Source": source, "ArtifactType": "t"})
+        assert made.status == 200, made.text
+        told = client.call("DescribeArtifact", {"ArtifactArn": made.json["ArtifactArn"]}).json
+        assert told["ArtifactName"] == name
+        other = {"ArtifactArn": made.json["ArtifactArn"], "ArtifactName": f"{name[:9]}_2"}
+        assert client.call("UpdateArtifact", other).status == 200
+    for name in ("", "x" * 121, "a\nb", "a\0b"):
+        source = {"SourceUri": "s3://b/refused"}
+        made = client.call("CreateArtifact", {"ArtifactName": name, "Source": source, "ArtifactType": "t"})
+        assert made.json["__type"] == "ValidationException", name

@@ -88,6 +88,19 @@ def test_a_component_shows_all_but_the_variables_of_its_job() -> None:
     assert "secret" not in html
 
 
+def test_a_card_stays_small_whatever_was_logged() -> None:
+    huge = component(
+        Parameters={f"p{n:03}": {"StringValue": "x" * 2500} for n in range(300)},
+        Metrics=[{"MetricName": f"m{n:04}", "Last": 1.0} for n in range(2000)],
+    )
+    html = experiment_card.component(huge)
+    assert len(html) < 40_000
+    for said in ("p059 = xx", "and 240 more parameters", "m0059 = 1", "and 1,940 more metrics"):
+        assert said in html, said
+    assert "p060" not in html
+    assert len(group(*[huge] * 20)) < 80_000
+
+
 def test_nothing_becomes_markup() -> None:
     evil = component(
         EVIL,

@@ -6,18 +6,22 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from jobs_on_record import create_part
-from wire_client import WireClient
+from wire_client import LENDER, WireClient, signed
 from wired_boto import WiredBoto
 
+from penstock.api.callers import LIFETIME
 from penstock.client import current_run, own_job
+from penstock.clock import now
 from penstock.errors import PenstockError
 from penstock.experiments import (
     Experiment,
@@ -53,6 +57,24 @@ def in_job(wire: WireClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def names(found: Iterator[Any], member: str) -> list[str]:
     return [getattr(one, member) for one in found]
+
+
+@contextmanager
+def as_program(wired: WiredBoto, wire: WireClient, job: str) -> Iterator[None]:
+    """What is asked meanwhile is asked with the credentials of a job."""
+    lent = LENDER.lend(wire.store.job(job).uid, now() // 1000 + LIFETIME).key
+    key = Credentials(lent.access_key_id, lent.secret, lent.token)
+    own = wire.deliver
+
+    def deliver(method: str, path: str, headers: Any, body: bytes) -> Any:
+        named = {name.decode().lower(): value.decode() for name, value in headers}
+        kept = {name: named[name] for name in ("content-type", "x-amz-target") if name in named}
+        target = kept.pop("x-amz-target", "")
+        return own(*signed(method, path, body, target, key=key, headers=kept))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "deliver", deliver)
+        yield
 
 
 # Trackers
@@ -94,7 +116,7 @@ def test_a_tracker_tells_of_a_component(wired: WiredBoto, tmp_path: Path) -> Non
     client = wired.client("sagemaker")
     made = client.list_associations(SourceArn=found.trial_component_arn)["AssociationSummaries"]
     assert {(one["DestinationName"], one["AssociationType"]) for one in made} == {
-        ("made-csv", "Produced"),
+        ("made.csv", "Produced"),
         ("Table", "Produced"),
     }
 
@@ -178,6 +200,54 @@ def test_a_job_without_a_component_is_told_what_it_lacks(in_job: Any) -> None:
         Tracker.load()
     with pytest.raises(RuntimeError, match="belongs to no run"):
         load_run()
+
+
+def test_a_file_that_is_logged_again_is_the_artifact_of_its_content(
+    wired: WiredBoto, wired_session: Session, tmp_path: Path
+) -> None:
+    """One URI has an artifact for each content; the same content again is the one that is there, of however many."""
+    client = wired.client("sagemaker")
+    first = Tracker.create()
+    (tmp_path / "f.csv").write_text("1")
+    first.log_artifact(str(tmp_path / "f.csv"))
+    first.close()
+    arn = first.trial_component.trial_component_arn
+    [made] = client.list_associations(SourceArn=arn)["AssociationSummaries"]
+    assert made["DestinationName"] == "f.csv"
+    uri = (first.trial_component.output_artifacts or {})["f.csv"].value
+    for number in range(101):  # later contents, which are listed before it
+        types = [{"SourceIdType": "S3ETag", "Value": f"{number}"}]
+        source = {"SourceUri": uri, "SourceTypes": types}
+        client.create_artifact(ArtifactType="t", Source=source)
+    first.log_input_artifact(str(tmp_path / "f.csv"))
+    first.close()
+    [used] = client.list_associations(DestinationArn=arn)["AssociationSummaries"]
+    assert used["SourceArn"] == made["DestinationArn"]
+
+
+def test_a_program_logs_its_file_again_and_passes_by_what_another_has_logged(
+    wired: WiredBoto, wire: WireClient, in_job: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_job("job", ExperimentName="e", TrialName="t")
+    (tmp_path / "f.csv").write_text("1")
+    with as_program(wired, wire, "job"):
+        for _ in range(2):
+            with Tracker.load() as told:
+                told.log_artifact(str(tmp_path / "f.csv"))
+    arn = told.trial_component.trial_component_arn
+    client = wired.client("sagemaker")
+    [made] = client.list_associations(SourceArn=arn)["AssociationSummaries"]
+    client.delete_association(SourceArn=arn, DestinationArn=made["DestinationArn"])
+    client.delete_artifact(ArtifactArn=made["DestinationArn"])
+    with Tracker.load() as told:  # by whoever has the home's keys
+        told.log_artifact(str(tmp_path / "f.csv"))
+    client.delete_association(SourceArn=arn, DestinationArn=made["DestinationArn"])
+    with as_program(wired, wire, "job"), caplog.at_level(logging.WARNING, "penstock"), Tracker.load() as told:
+        told.log_artifact(str(tmp_path / "f.csv"))
+        told.log_parameter("kept", 1)
+    assert "an artifact of somebody else's already" in caplog.text
+    assert client.list_associations(SourceArn=arn)["AssociationSummaries"] == []
+    assert (TrialComponent.load(told.trial_component.trial_component_name).parameters or {})["kept"] == 1.0
 
 
 # Runs
