@@ -143,12 +143,28 @@ class LocalEngine:
         return Life.DEAD
 
     def stop(self, handle: str) -> None:
-        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives."""
-        if self.probe(handle) is not Life.ALIVE:
+        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives.
+
+        A runner locks the file of its pid when its run is over, and empties it. By the mark it knows then whether a
+        signal was sent, and does no other run, which that could meet.
+        """
+        with contextlib.suppress(FileNotFoundError), (self._folder / handle / "pid").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # it is over just now
+            if self._mark(handle):
+                with contextlib.suppress(ValueError, ProcessLookupError):
+                    os.kill(int(file.read()), signal.SIGTERM)
             return
-        (self._folder / handle / "stop").touch()
-        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            os.kill(int((self._folder / handle / "pid").read_text()), signal.SIGTERM)
+        self._mark(handle)
+
+    def _mark(self, handle: str) -> bool:
+        """Let a living runner see that it is to stop; False where none lives."""
+        alive = self.probe(handle) is Life.ALIVE
+        if alive:
+            (self._folder / handle / "stop").touch()
+        return alive
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal, the log and the error output of a dead runner."""

@@ -14,6 +14,8 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
+        self._stirred = threading.Event()
+        self._resting = False
         self.deadline = math.inf
         """By the monotonic clock; set when the run's time begins to count."""
         self.failure: JobFailure | None = None
@@ -23,6 +25,7 @@ class Stop:
     def ask(self) -> None:
         """Somebody wants the run to stop, or its server knows it no more."""
         self._asked.set()
+        self._stirred.set()
 
     def lose(self, failure: JobFailure, left: float) -> None:
         """The run must end because it may not go on without its servers.
@@ -34,7 +37,12 @@ class Stop:
         if self.failure is None and not self._asked.is_set():
             self.failure = failure
             self._lost_at = time.monotonic() + left
-            self._asked.set()
+            self.ask()
+
+    def rest(self) -> None:
+        """The program has ended: nobody is to `wait` any longer."""
+        self._resting = True
+        self._stirred.set()
 
     def grace(self, usual: float) -> float:
         """How many seconds a program has between SIGTERM and its end: half of what is left, the rest is for outputs."""
@@ -51,7 +59,10 @@ class Stop:
         """Whether the run must end now."""
         return self._asked.is_set() or time.monotonic() >= self.deadline
 
-    def wait(self) -> None:
-        """Return when the run must end."""
+    def wait(self) -> bool:
+        """Return when the run must end, or when its program has ended by itself: False."""
         while not self.due():
-            self._asked.wait(min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX))
+            if self._resting:
+                return False
+            self._stirred.wait(min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX))
+        return True
