@@ -15,6 +15,7 @@ from patience import until
 from penstock.engines.base import Life
 from penstock.engines.local import LocalEngine
 from penstock.job.claim import Resources
+from penstock.job.run import S3Access
 from penstock.testing.engines import EngineSuite, until_dead
 
 pytestmark = pytest.mark.machine
@@ -119,6 +120,37 @@ class TestRunnersThatGoOn:
         assert not any(before in name.split("/") for name in names)
         assert (told.folder(second) / "runner.err").read_text() == ""
 
+    def test_one_that_has_talked_to_an_object_store_does_the_next(self, told, address, session, s3):
+        s3.put_object(Bucket=session.default_bucket(), Key="go-on/x.csv", Body=b"1,2")
+        there = f"s3://{session.default_bucket()}/go-on"
+        told.s3 = S3Access(address.endpoint, "us-east-1", address.access_key_id, address.secret_access_key)
+        told.asked = {
+            "ProcessingInputs": [
+                {
+                    "InputName": "x",
+                    "S3Input": {
+                        "S3Uri": there,
+                        "LocalPath": "/opt/ml/processing/x",
+                        "S3DataType": "S3Prefix",
+                    },
+                }
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "y",
+                        "S3Output": {"S3Uri": f"{there}-out", "LocalPath": "/opt/ml/processing/x"},
+                    }
+                ]
+            },
+        }
+        _, second, _ = told.second_run()
+        told.go(second)
+        told.over(second)
+        assert {told.outcome(job) for job in told.jobs} == {"succeeded"}
+        brought = [(told.folder(job) / "ml/processing/x/x.csv").read_text() for job in told.jobs]
+        assert set(brought) == {"1,2"}
+
     def test_those_that_wait_end_with_their_nursery(self, told):
         pids = {told.done(f"j-{n}") for n in range(3)}
         told.engine.close()
@@ -141,6 +173,8 @@ class Told:
     def __init__(self, engine, settings):
         self.engine = engine
         self.jobs = []
+        self.asked = {}
+        self.s3 = None
         self._settings = settings
 
     def folder(self, job):
@@ -150,9 +184,11 @@ class Told:
         """Begin a run; the process that does it."""
         self.jobs.append(job)
         program = f"touch /opt/ml/begun; until [ -e /opt/ml/go ]; do sleep 0.05; done; {end}"
-        self.engine.start(
-            self.engine.prepare(replace(run_of(self._settings, "algo-1", program), job_uid=job))
+        run = run_of(self._settings, "algo-1", program)
+        run = replace(
+            run, job_uid=job, hosts=("algo-1",), request={**run.request, **self.asked}, s3=self.s3 or run.s3
         )
+        self.engine.start(self.engine.prepare(run))
         until((self.folder(job) / "ml/begun").exists)
         return int((self.folder(job) / "pid").read_text())
 

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 from penstock.clock import now
@@ -35,18 +34,6 @@ def main(path: Path) -> bool:
         and nobody has asked for a stop. Another run in this process would find it as this one did.
     """
     folder = RunFolder(path)
-    with folder.pid.open("w") as pid:
-        pid.write(str(os.getpid()))
-        pid.flush()
-        plain, asked = _do(folder)
-        # Whoever is about to stop this run holds the file's lock, and sets a mark before it sends a signal.
-        fcntl.flock(pid, fcntl.LOCK_EX)
-        pid.truncate(0)
-        return plain and not (asked() or folder.stop.exists())
-
-
-def _do(folder: RunFolder) -> tuple[bool, Callable[[], bool]]:
-    """The run; whether it was an ordinary one, and what tells whether a stop is asked for by now."""
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.ask())
@@ -56,6 +43,18 @@ def _do(folder: RunFolder) -> tuple[bool, Callable[[], bool]]:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
+    with folder.pid.open("w") as pid:
+        pid.write(str(os.getpid()))
+        pid.flush()
+        plain = _do(folder, stop)
+        # Whoever is about to stop this run holds the file's lock, and sets a mark before it sends a signal.
+        fcntl.flock(pid, fcntl.LOCK_EX)
+        pid.truncate(0)
+        return plain and not (stop.asked or folder.stop.exists())
+
+
+def _do(folder: RunFolder, stop: Stop) -> bool:
+    """The run; whether it was an ordinary one."""
     if folder.stop.exists():
         stop.ask()
     run = Run.from_json(folder.run.read_text())
@@ -85,4 +84,4 @@ def _do(folder: RunFolder) -> tuple[bool, Callable[[], bool]]:
         journal.close()
         records.manifest.close()
         log.close()
-    return plain and lease is None and not in_container(run.request, run.runtime), lambda: stop.asked
+    return plain and lease is None and not in_container(run.request, run.runtime)

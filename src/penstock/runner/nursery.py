@@ -24,7 +24,7 @@ from penstock.runner.traces import Traces
 
 _LONGEST_PATH = 4096
 #: So many runners may wait for a run, for as long as there was one in so many milliseconds.
-_MOST_IDLE, _LONGEST_IDLE = 16, 5000
+_MOST_IDLE, _LONGEST_IDLE = 16, 60_000
 _READY = b"ready"
 
 
