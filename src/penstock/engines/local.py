@@ -145,26 +145,18 @@ class LocalEngine:
     def stop(self, handle: str) -> None:
         """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives.
 
-        A runner locks the file of its pid when its run is over, and empties it. By the mark it knows then whether a
-        signal was sent, and does no other run, which that could meet.
+        The mark comes first: a runner that has not told its pid yet looks for it then. When its run is over it locks the
+        file of its pid, empties it, and does no other run if the mark is there, which the signal could meet.
         """
-        with contextlib.suppress(FileNotFoundError), (self._folder / handle / "pid").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return  # it is over just now
-            if self._mark(handle):
-                with contextlib.suppress(ValueError, ProcessLookupError):
-                    os.kill(int(file.read()), signal.SIGTERM)
+        if self.probe(handle) is not Life.ALIVE:
             return
-        self._mark(handle)
-
-    def _mark(self, handle: str) -> bool:
-        """Let a living runner see that it is to stop; False where none lives."""
-        alive = self.probe(handle) is Life.ALIVE
-        if alive:
-            (self._folder / handle / "stop").touch()
-        return alive
+        folder = self._folder / handle
+        (folder / "stop").touch()
+        # Held by the runner: its run is over just now.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), (folder / "pid").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with contextlib.suppress(ValueError, ProcessLookupError):
+                os.kill(int(file.read()), signal.SIGTERM)
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal, the log and the error output of a dead runner."""

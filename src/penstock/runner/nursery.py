@@ -25,6 +25,8 @@ from penstock.runner.traces import Traces
 _LONGEST_PATH = 4096
 #: So many runners may wait for a run, for as long as there was one in so many milliseconds.
 _MOST_IDLE, _LONGEST_IDLE = 16, 60_000
+#: Whoever is forked beside so many has one run: a process may have few files open.
+_MOST_LINES = 256
 _READY = b"ready"
 
 
@@ -72,8 +74,11 @@ def nurse(requests: socket.socket) -> None:
                     one.close()
                 _become_runner(Path(os.fsdecode(message)), locks, theirs)
             theirs.close()
-            lines[ours.fileno()] = ours
-            poll.register(ours, select.POLLIN)
+            if len(lines) < _MOST_LINES:
+                lines[ours.fileno()] = ours
+                poll.register(ours, select.POLLIN)
+            else:
+                ours.close()
         _close(locks)
 
 
@@ -95,7 +100,8 @@ def _handed_on(line: socket.socket, message: bytes, locks: list[int]) -> bool:
 def _received(line: socket.socket) -> tuple[bytes, list[int]]:
     # Not for what a runner starts.
     message, locks, _, _ = socket.recv_fds(line, _LONGEST_PATH, 1, socket.MSG_CMSG_CLOEXEC)
-    return message, locks
+    # Where no more files may be open the kernel drops the lock: that run is found dead, and is not to be done unseen.
+    return (message, locks) if locks else (b"", [])
 
 
 def _close(locks: list[int]) -> None:
@@ -121,16 +127,22 @@ def _become_runner(folder: Path, locks: list[int], line: socket.socket) -> None:
                 break
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)  # nothing is to be stopped but this process
-            line.send(_READY)
-            message, locks = _received(line)
+            message, locks = _next(line)
         code = 0
-    except BrokenPipeError:
-        code = 0  # the nursery has ended meanwhile
     except BaseException:  # noqa: BLE001 - a forked child must never return into its parent's code
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _next(line: socket.socket) -> tuple[bytes, list[int]]:
+    """Say that this runner is ready, and wait for what it is to do; nothing when it is of no more use."""
+    try:
+        line.send(_READY)
+        return _received(line)
+    except OSError:  # the nursery has ended meanwhile
+        return b"", []
 
 
 def _write_errors_to(path: Path) -> None:
