@@ -156,6 +156,15 @@ class TestRunnersThatGoOn:
         told.engine.close()
         until(lambda: not any(map(alive, pids)))
 
+    def test_no_run_is_done_without_its_lock(self, told):
+        told.done("j-1")  # its runner waits, unless it has ended
+        nursery = told.engine._nursery
+        handle = told.engine.prepare(told.run("unseen"))
+        nursery._requests.send(os.fsencode(told.engine._folder / handle))
+        assert nursery._process.wait(60) == 0
+        told.done("j-2")  # by another nursery
+        assert not (told.folder("unseen") / "pid").exists()
+
     @pytest.fixture
     def told(self, tmp_path, settings):
         made = Told(LocalEngine(tmp_path / "runs"), settings)
@@ -180,15 +189,17 @@ class Told:
     def folder(self, job):
         return self.engine._folder / job / "algo-1"
 
+    def run(self, job, end="true"):
+        program = f"touch /opt/ml/begun; until [ -e /opt/ml/go ]; do sleep 0.05; done; {end}"
+        run = run_of(self._settings, "algo-1", program)
+        return replace(
+            run, job_uid=job, hosts=("algo-1",), request={**run.request, **self.asked}, s3=self.s3 or run.s3
+        )
+
     def begun(self, job, end="true"):
         """Begin a run; the process that does it."""
         self.jobs.append(job)
-        program = f"touch /opt/ml/begun; until [ -e /opt/ml/go ]; do sleep 0.05; done; {end}"
-        run = run_of(self._settings, "algo-1", program)
-        run = replace(
-            run, job_uid=job, hosts=("algo-1",), request={**run.request, **self.asked}, s3=self.s3 or run.s3
-        )
-        self.engine.start(self.engine.prepare(run))
+        self.engine.start(self.engine.prepare(self.run(job, end)))
         until((self.folder(job) / "ml/begun").exists)
         return int((self.folder(job) / "pid").read_text())
 

@@ -145,8 +145,8 @@ class LocalEngine:
     def stop(self, handle: str) -> None:
         """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives.
 
-        The mark comes first: a runner that has not told its pid yet looks for it then. When its run is over it locks the
-        file of its pid, empties it, and does no other run if the mark is there, which the signal could meet.
+        The mark comes first: a runner looks for it when it has told its pid. When its run is over it locks the file of
+        its pid, empties it, and looks once more: it does no other run, which the signal could meet.
         """
         if self.probe(handle) is not Life.ALIVE:
             return

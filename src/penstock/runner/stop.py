@@ -68,5 +68,7 @@ class Stop:
             if self._resting:
                 return False
             with contextlib.suppress(queue.Empty):
-                self._stirred.get(timeout=max(0.0, min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX)))
+                self._stirred.get(
+                    timeout=max(0.0, min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX))
+                )
         return True
