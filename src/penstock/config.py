@@ -207,7 +207,7 @@ SETTINGS: Mapping[str, str] = {
     "PENSTOCK_KEEP_ENVIRONMENTS": "how long an environment is kept that no job uses (default `90d`)",
     "PENSTOCK_LOGS_BYTES": "how much of ended jobs' logs is kept, as `20G` (default however much)",
     "PENSTOCK_ENVIRONMENTS_BYTES": "how much of environments is kept (default however much)",
-    "PENSTOCK_DISK_FLOOR": "with less left on the home's disk no job is taken (default 1 GiB, or 1 % of a small disk)",
+    "PENSTOCK_DISK_FLOOR": "with less on the home's disk no job is taken or begun (default 1 GiB, of a small one 1 %)",
     "PENSTOCK_DATABASE_URL": "a PostgreSQL database, `postgresql://...` (default: SQLite in the home)",
     "PENSTOCK_REPORT_URL": "where runners of other servers reach this one (default its own address)",
     "PENSTOCK_SERVER_LEASE": "seconds until other servers of the database take over from a silent one (default 6)",

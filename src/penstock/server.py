@@ -136,6 +136,7 @@ class _Server:
             now,
             right=self._shared.lease or Alone(settings.runner_lease * 1000 if self._far else None),
             tell=self._news.tell,
+            hindrance=self._keeper.hindrance,
             retries=settings.retries,
             choice=self._choice,
         )
@@ -282,7 +283,8 @@ class _Server:
                 _log.info("Removed on %s: %s", address, ", ".join(gone))
 
     def _outlook(self) -> Mapping[str, Any]:
-        return outlook(self._store, self._engine, now(), self._shared.known(), self._dispatcher.hindrance)
+        servers, held_up = self._shared.known(), self._keeper.hindrance()
+        return outlook(self._store, self._engine, now(), servers, self._dispatcher.hindrance, held_up)
 
     def _most(self, engine: str) -> Resources:
         """What there is for jobs that wait for an engine."""

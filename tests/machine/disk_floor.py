@@ -6,6 +6,7 @@ Run as `python disk_floor.py HOME WORK`, HOME a disk of 400 MiB, with PENSTOCK_D
 import contextlib
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -51,7 +52,7 @@ def main(home, work):
     script.write_text("print('well')")
     code = session.upload_data(str(script), key_prefix="code")
 
-    def job(name, *uris):
+    def create(name, *uris, kind="ml.m5.large", program=("python3", "/opt/ml/processing/in0/script.py")):
         s3 = {"S3DataType": "S3Prefix", "S3InputMode": "File"}
         inputs = [
             {"InputName": f"in{n}", "S3Input": {"S3Uri": uri, "LocalPath": f"/opt/ml/processing/in{n}", **s3}}
@@ -61,14 +62,21 @@ def main(home, work):
             ProcessingJobName=name,
             ProcessingInputs=inputs,
             ProcessingResources={
-                "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+                "ClusterConfig": {"InstanceCount": 1, "InstanceType": kind, "VolumeSizeInGB": 1}
             },
-            AppSpecification={
-                "ImageUri": "python:3.11",
-                "ContainerEntrypoint": ["python3", "/opt/ml/processing/in0/script.py"],
-            },
+            AppSpecification={"ImageUri": "python:3.11", "ContainerEntrypoint": list(program)},
             RoleArn="arn:aws:iam::000000000000:role/r",
         )
+
+    def queue():
+        """The phases of the jobs that run, and why the others wait."""
+        command = [sys.executable, "-m", "penstock.cli.main", "queue", "--json"]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        running = {one["name"]: one["phase"] for one in told["running"]}
+        return running, {one["name"]: one["reason"] for one in told["waiting"]}
+
+    def job(name, *uris):
+        create(name, *uris)
         return session.wait_for_processing_job(name)["ProcessingJobStatus"]
 
     try:
@@ -88,7 +96,13 @@ def main(home, work):
             seen["after room was made"] = job("second")
             (home / "ballast").unlink()
             until(lambda: free(home) > 150 * MIB)
+            create("all", kind="ml.c5.18xlarge", program=["sleep", "600"])
+            until(lambda: queue()[0].get("all") == "running")
+            create("waits")
             leave(home, 60 * MIB)
+            client.stop_processing_job(ProcessingJobName="all")
+            until(lambda: not queue()[0])
+            seen["waits"] = queue()[1]
             try:
                 seen["refused"] = job("third")
             except ClientError as error:
@@ -99,6 +113,7 @@ def main(home, work):
             told = client.describe_processing_job(ProcessingJobName="first")
             seen["while full"] = told["ProcessingJobStatus"]
             (home / "ballast").unlink()
+            seen["waited"] = session.wait_for_processing_job("waits")["ProcessingJobStatus"]
             seen["with room again"] = job("fourth")
             logs = until(lambda: [p for p in home.glob("*.log") if "has room again" in p.read_text()], 20)
             seen["log"] = logs[0].read_text()

@@ -11,6 +11,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from penstock.cli import main
+from penstock.experiments import Run
+from penstock.processing import Processor
 
 pytestmark = pytest.mark.machine
 
@@ -169,6 +171,29 @@ def test_jobs_in_a_pipe_are_a_line_each(penstock, script):
 def test_jobs_that_are_not_there(penstock):
     none = penstock("jobs", "--contains", "no-such-name")
     assert (none.stdout, none.stderr) == ("", "No job matches.\n")
+
+
+def test_experiments_and_their_runs(penstock, session, monkeypatch):
+    with Run("cli-experiment", "first", sagemaker_session=session) as run:
+        run.log_parameter("depth", 3)
+        run.log_metric("mse", 0.25)
+    config = {"ExperimentName": "cli-experiment"}
+    image = {"image_uri": "python:3.11", "instance_count": 1, "instance_type": "ml.t3.medium"}
+    Processor(entrypoint=["true"], sagemaker_session=session, **image).run(
+        job_name="cli-experiment-job", experiment_config=config
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    listed = [line.split() for line in penstock("experiments").stdout.splitlines()]
+    assert listed[0] == ["NAME", "TRIALS", "RUNS", "CHANGED"]
+    assert ["cli-experiment", "2", "2"] in [line[:3] for line in listed]
+    heads, first, job = penstock("experiments", "cli-experiment", "--sort", "mse").stdout.splitlines()
+    assert heads.split() == ["NAME", "STATUS", "CREATED", "mse", "depth"]
+    assert first.split()[:2] + first.split()[-2:] == ["first", "Completed", "0.25", "3"]
+    assert job.split()[:2] == ["cli-experiment-job", "Completed"]
+    told = json.loads(penstock("experiments", "cli-experiment", "--json").stdout)
+    assert [one["Status"]["PrimaryStatus"] for one in told] == ["Completed", "Completed"]
+    done = penstock("experiments", "cli-experiments", code=1)
+    assert done.stderr == "error: There is no experiment cli-experiments. Did you mean cli-experiment?\n"
 
 
 def test_a_local_folder_without_waiting(penstock, script, tmp_path):

@@ -58,12 +58,12 @@ class TestRayEngine(RealRuns, EngineSuite):
     @pytest.fixture
     def engine(self, connected):
         yield connected
-        for handle in connected._handles():
+        for handle in connected._kept.handles():
             connected.stop(handle)
             if connected.probe(handle) is Life.ALIVE:
                 until_dead(connected, handle)
         connected.sweep(set())
-        until(lambda: not connected._call("jobs"))
+        until(lambda: not connected._link.call("jobs"))
 
     def test_a_server_that_is_no_node_of_the_cluster_joins_by_its_client_server(
         self, engine, connect, node, short_run
@@ -83,13 +83,33 @@ class TestRayEngine(RealRuns, EngineSuite):
         runs = [run_of(settings, host, "env; sleep 600", "ml.g4dn.xlarge") for host in ("algo-1", "algo-2")]
         first, second = (prepared(engine, run) for run in runs)
         engine.start(first)
-        doors = node.processes(b"ray::Door")
-        assert doors
-        for pid in doors:
-            os.kill(pid, signal.SIGKILL)
+        kill_doors(node)
         engine.start(second)
         given = [
             json.loads((node.home / "ray/server" / one / "run.json").read_text())["gpus"]
             for one in (first, second)
         ]
         assert sorted(given) == [[0], [1]]
+
+    def test_a_start_may_be_asked_for_again_of_the_door_that_follows_one_that_died(
+        self, engine, node, long_run, short_run
+    ):
+        living, ended = prepared(engine, long_run("algo-1")), prepared(engine, short_run("algo-2"))
+        for handle in (living, ended):
+            engine.start(handle)
+        until_dead(engine, ended)
+        runner = node.home / "ray/server" / living / "pid"
+        until(runner.exists)
+        before = runner.read_text(), engine.remains(ended, 0)
+        kill_doors(node)
+        for handle in (living, ended):
+            engine.start(handle)
+        assert engine.probe(living) is Life.ALIVE
+        assert (runner.read_text(), engine.remains(ended, 0)) == before
+
+
+def kill_doors(node):
+    doors = node.processes(b"ray::Door")
+    assert doors
+    for pid in doors:
+        os.kill(pid, signal.SIGKILL)

@@ -191,7 +191,7 @@ def test_nodes_remove_inputs_that_nobody_uses_and_the_command_tells_what_each_wo
 
     until(lambda: "s3://b/stale" not in inputs_of(node.home / "cache"))  # by the server itself
     assert inputs_of(node.home / "cache") == ["s3://b/old", "s3://kept/in"]
-    assert ": 1 cached input(s) would go, and free 1.0 MiB." in prune("--older-than", "5d", "--dry-run")
+    assert ": 1 cached input would go, and free 1.0 MiB." in prune("--older-than", "5d", "--dry-run")
     (told,) = json.loads(prune("--older-than", "0s", "--json"))["nodes"].values()
     assert [one["of"] for one in told["inputs"]] == ["s3://b/old"]
     client.stop_processing_job(ProcessingJobName="uses")

@@ -86,7 +86,7 @@ def test_logs_and_jobs_go_when_asked_and_what_runs_stays(on_either, tmp_path):
     assert "said by the program" in penstock("run", "--name", "ended", str(script))
     penstock("run", "--name", "works", "--no-wait", str(waits))
     shown = penstock("prune", "--older-than", "0s", "--logs", "--dry-run")
-    assert "1 log(s) would go" in shown
+    assert "1 log would go" in shown
     assert "said by" in penstock("logs", "ended")
     assert penstock.asked("prune", "--older-than", "0s", "--logs")["bytes"] > 0
     said = penstock("logs", "ended")
@@ -244,6 +244,10 @@ def test_below_its_floor_a_server_makes_room_refuses_jobs_and_takes_them_again(t
     assert "disk that Penstock's home lies on is full" in told["refused"]
     assert "PENSTOCK_DISK_FLOOR" in told["refused"]
     assert told["of the refused"] == 0
+    # Nor does one begin that was taken before, and it tells why.
+    assert list(told["waits"]) == ["waits"]
+    assert told["waits"]["waits"].startswith("needs 100.0 MiB of free disk (PENSTOCK_DISK_FLOOR), and ")
+    assert told["waited"] == "Completed"
     assert told["while full"] == "Completed"  # the record is read all the same
     assert told["with room again"] == "Completed"
     assert "has room again" in told["log"]

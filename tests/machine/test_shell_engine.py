@@ -17,7 +17,9 @@ from penstock.testing.engines import EngineSuite
 pytestmark = pytest.mark.machine
 
 _START = """
-cd "$1" && exec 9>lock && flock --nonblock 9 || exit 1
+cd "$1" && exec 9>lock || exit 1
+flock --nonblock 9 || exit 0
+[ -e journal ] && grep -q '"kind": "ended"' journal && exit 0
 setsid "$2" -P -m penstock.runner "$1" </dev/null >>runner.err 2>&1 &
 """
 #: The kernel's word: the lock is held as long as a runner lives.
@@ -75,7 +77,7 @@ class ShellEngine:
 
     def start(self, handle):
         if self._shell(_START, handle, sys.executable).returncode:
-            raise InternalFailure(f"{handle} is alive already, or has no folder.")
+            raise InternalFailure(f"{handle} has no folder.")
 
     def probe(self, handle):
         return {0: Life.DEAD, 1: Life.ALIVE, 2: Life.NEVER_STARTED}[self._shell(_PROBE, handle).returncode]

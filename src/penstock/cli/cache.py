@@ -11,7 +11,6 @@ from penstock import units
 from penstock.amounts import read_bytes
 from penstock.cli import show
 from penstock.config import Settings
-from penstock.data import pruning
 from penstock.home import Home
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -22,6 +21,8 @@ app = typer.Typer(help="Inputs that are kept for later jobs: list, remove, verif
 @app.command("ls")
 def ls(json: Json = False) -> None:
     """List the inputs that are kept, the one used last first."""
+    from penstock.data import pruning  # noqa: PLC0415 - what it loads comes with the server
+
     settings = Settings.read()
     folder = Home(settings.home).cache
     kept, used = pruning.listing(folder), pruning.room(folder)
@@ -56,15 +57,24 @@ def ls(json: Json = False) -> None:
 @app.command("prune")
 def prune(
     to: Annotated[str, typer.Option("--to", help="Bytes that may be left, such as 500M or 2G.")] = "0",
+    json: Json = False,
 ) -> None:
     """Remove what was used least recently; what running jobs use stays."""
+    from penstock.data import pruning  # noqa: PLC0415 - what it loads comes with the server
+
     folder = Home(Settings.read().home).cache
-    show.note(f"{units.size(pruning.prune(folder, read_bytes(to)))} are left in {folder}.")
+    left = pruning.prune(folder, read_bytes(to))
+    if json:
+        show.as_json({"bytes": left})
+    else:
+        show.note(f"{units.size(left)} are left in {folder}.")
 
 
 @app.command("verify")
 def verify(json: Json = False) -> None:
     """Read all that is kept, and remove what is not as it was downloaded; the exit code is 1 if there was any."""
+    from penstock.data import pruning  # noqa: PLC0415 - what it loads comes with the server
+
     verdict = pruning.verify(Home(Settings.read().home).cache)
     if json:
         show.as_json(vars(verdict))
@@ -73,6 +83,7 @@ def verify(json: Json = False) -> None:
             f"{units.count(verdict.objects, 'object')} verified, {len(verdict.damaged)} damaged and removed."
         )
         if verdict.trees_in_use:
-            show.note(f"{verdict.trees_in_use} damaged input(s) are in use by running jobs: run those again.")
+            damaged = units.count(verdict.trees_in_use, "damaged input")
+            show.note(f"In use by running jobs: {damaged}. Run those jobs again.")
     if verdict.damaged or verdict.trees_removed or verdict.trees_in_use:
         raise typer.Exit(1)

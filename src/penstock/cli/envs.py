@@ -118,6 +118,7 @@ def build(
 @app.command("rm")
 def rm(
     digests: Annotated[list[str], typer.Argument(help="IDs, or how they begin.", metavar="ID...")],
+    json: Json = False,
 ) -> None:
     """Remove environments. One that a running job uses stays, and the exit code is 1."""
     from penstock.environments.inventory import find, remove  # noqa: PLC0415 - not for --help
@@ -127,7 +128,10 @@ def rm(
     kept = [one for one in found if not remove(folder, one.digest)]
     for one in kept:
         show.fail(f"{one.digest} ({one.name or 'no name'}) is in use by a running job.")
-    show.note(f"{len(found) - len(kept)} environment(s) removed.")
+    if json:
+        show.as_json({"removed": [one.digest for one in found if one not in kept]})
+    else:
+        show.note(f"{units.count(len(found) - len(kept), 'environment')} removed.")
     if kept:
         raise typer.Exit(1)
 
@@ -163,7 +167,9 @@ def _notes(kept: Kept) -> str:
     notes = {
         "in use": kept.in_use,
         "with requirements": bool(environment.requirements),
-        f"{len(environment.deviations)} deviation(s) from its image": bool(environment.deviations),
+        f"{units.count(len(environment.deviations), 'deviation')} from its image": bool(
+            environment.deviations
+        ),
     }
     return ", ".join(note for note, said in notes.items() if said)
 

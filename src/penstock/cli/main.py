@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from penstock._version import __version__
-from penstock.cli import cache, envs, jobs, prune, running, serving, show
+from penstock.cli import cache, envs, experiments, jobs, prune, running, serving, show
+from penstock.client import local_server
 from penstock.errors import PenstockError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command(rich_help_panel=_JOBS)(jobs.describe)
 app.command(rich_help_panel=_JOBS)(jobs.outputs)
 app.command(rich_help_panel=_JOBS)(jobs.logs)
 app.command(rich_help_panel=_JOBS)(jobs.stop)
+app.command(rich_help_panel=_JOBS)(experiments.experiments)
 app.command(rich_help_panel=_JOBS, context_settings=_PASSED_ON, cls=serving.PythonCommand)(serving.python)
 app.command(rich_help_panel=_SERVER)(serving.up)
 app.command(rich_help_panel=_SERVER)(serving.down)
@@ -68,7 +70,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        text = _aws_error(error)
+        text = _in_words(error)
         if text is None:
             raise
         show.fail(_or_where_to_look(text))
@@ -87,11 +89,18 @@ def _shorter(values: re.Match[str]) -> str:
     return f"[{', '.join(names[:3])} and {len(names) - 3} more]"
 
 
-def _aws_error(error: Exception) -> str | None:
-    """The server's own words, when it has refused a call; or a wrong argument that the SDK has found."""
+def _in_words(error: Exception) -> str | None:
+    """The server's own words, when it has refused a call; or what the SDK has found: a wrong argument, no server."""
     response = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
         return _LONG_LIST.sub(_shorter, str(response["Error"].get("Message") or error))
+    if isinstance(error, ImportError):
+        lacking = local_server.missing_packages()
+        return (
+            f"{error}: it comes with the server. Install that: {local_server.INSTALL_SERVER}"
+            if lacking
+            else None
+        )
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - 0.1 s, and only for an error
 
     return str(error) if isinstance(error, (ValueError, OSError, BotoCoreError)) else None

@@ -17,12 +17,12 @@ from penstock.home import Home
 
 #: So many of each kind are shown; `--json` has all.
 _SHOWN = 20
-#: Kind -> what several are called.
+#: Kind -> what one is called.
 _KINDS = {
-    "jobs": "ended job(s)",
-    "logs": "log(s)",
-    "inputs": "cached input(s)",
-    "environments": "environment(s)",
+    "jobs": "ended job",
+    "logs": "log",
+    "inputs": "cached input",
+    "environments": "environment",
 }
 
 
@@ -90,9 +90,9 @@ def _show(gone: dict[str, list[dict[str, Any]]], freed: int, *, dry_run: bool) -
             rows.append((kind, show.lately(at) if at else "-", units.size(one["bytes"]), name))
     if rows and dry_run:
         show.table(("KIND", "LAST USED", "SIZE", "NAME"), rows)
-    for kind, many in _KINDS.items():
+    for kind, word in _KINDS.items():
         if dry_run and len(gone[kind]) > _SHOWN:
-            show.note(f"{len(gone[kind]) - _SHOWN} more {many}; --json prints all.")
+            show.note(f"{units.count(len(gone[kind]) - _SHOWN, f'more {word}')}; --json prints all.")
     show.note(_told({**gone, "bytes": freed}, dry_run=dry_run))
 
 
@@ -100,7 +100,7 @@ def _told(gone: Mapping[str, Any], *, dry_run: bool) -> str:
     """What goes on one machine, in a sentence."""
     if "failed" in gone:
         return f"nothing is known: {gone['failed']}"
-    counts = ", ".join(f"{len(gone[kind])} {many}" for kind, many in _KINDS.items() if gone.get(kind))
+    counts = ", ".join(units.count(len(gone[kind]), word) for kind, word in _KINDS.items() if gone.get(kind))
     if not counts:
         return "Nothing is old enough, or too much, to go."
     if dry_run:

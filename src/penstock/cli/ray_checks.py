@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock import units
 from penstock._version import __version__
 from penstock.cli.finding import Finding
 from penstock.config import Settings
@@ -76,7 +77,9 @@ def _remedy(problem: str, address: str) -> str | None:
 def _reached(where: str, nodes: Sequence[Mapping[str, Any]]) -> Finding:
     here = [node["address"] for node in nodes if node["here"]]
     return Finding(
-        where, "ok", f"{len(nodes)} node(s), spoken to by {', '.join(here) or 'its client server'}"
+        where,
+        "ok",
+        f"{units.count(len(nodes), 'node')}, spoken to by {', '.join(here) or 'its client server'}",
     )
 
 

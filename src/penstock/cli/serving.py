@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from penstock import units
 from penstock.cli import show
 from penstock.client import alias, local_server
 from penstock.config import Settings, home_folder
@@ -83,8 +84,8 @@ def down() -> None:
             raise typer.Exit(1)
         time.sleep(0.02)
     show.note("Penstock is down.")
-    if active := status.get("active_jobs"):
-        show.note(f"{active} job(s) go on without it and report when it is up again.")
+    if isinstance(active := status.get("active_jobs"), int) and active:
+        show.note(f"Going on without it, to report when it is up again: {units.count(active, 'job')}.")
 
 
 def status(json: Json = False) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from penstock.client import record, view
+from penstock.client.html import plain
 from penstock.clock import now
 from penstock.units import count, duration, size
 
@@ -52,11 +53,12 @@ def fail(message: str) -> None:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, crop: bool = False) -> None:
     """Print a table on stdout: to a program one line per row; to people with colours for status words.
 
+    What only terminals understand is left out: names and reasons are anybody's.
     Nothing is broken into pieces, so that names and URIs can be copied. The columns that a terminal has no room for
     stand in a line of their own beneath each row: so the last should be the longest. With `crop` that line is cut to
     the terminal's width.
     """
-    lines = [columns, *([" ".join(cell.split()) for cell in row] for row in rows)]
+    lines = [[" ".join(plain(cell).split()) for cell in row] for row in (columns, *rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     if not out.file.isatty():
         for line in lines:
@@ -82,7 +84,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, crop: bool =
 def facts(rows: Sequence[tuple[str, str]]) -> None:
     """Print names and their values on stdout, without a heading."""
     width = max(len(name) for name, _ in rows)
-    for name, value in rows:
+    for name, value in ((name, plain(value)) for name, value in rows):
         if out.file.isatty():
             shown = value.replace("\n", "\n" + " " * (width + 2))
             out.print(Text.assemble(f"{name:<{width}}  ", _styled(shown)))

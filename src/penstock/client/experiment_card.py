@@ -6,11 +6,9 @@ from datetime import datetime
 from html import escape
 
 from penstock import units
-from penstock.client.experiment_view import OF_THE_JOB, VARIABLES, Component, Group, names
+from penstock.client.experiment_view import OF_JOBS, OF_THE_JOB, VARIABLES, Component, Group, names
 from penstock.client.html import badge, card, grid, plain, row, table
 
-#: The component of a job is named so after it.
-_OF_JOBS = "-aws-processing-job"
 #: So many parameters and so many metrics get columns.
 _COLUMNS = 6
 #: How much of a parameter is shown in a column, in characters.
@@ -91,7 +89,7 @@ def _components(view: Group) -> str:
         before = trials
         begun = f"{one.started.astimezone():%m-%d %H:%M:%S}" if one.started else ""
         # What all jobs' names end in would push what was measured out of sight.
-        cells = [_cell(text) for text in (*first, one.name.removesuffix(_OF_JOBS))]
+        cells = [_cell(text) for text in (*first, one.name.removesuffix(OF_JOBS))]
         cells.append(f'<td class="first">{badge(one.status) if one.status else ""}</td>')
         cells += [_cell(begun), _number(one.took)]
         cells += [_number(f"{one.metrics[name]:g}" if name in one.metrics else "") for name in metrics]

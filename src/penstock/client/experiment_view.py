@@ -13,6 +13,8 @@ from penstock import units
 OF_THE_JOB = "SageMaker."
 #: And the variables among these so.
 VARIABLES = "SageMaker.Environment."
+#: What the names of jobs' components end in, after the job's.
+OF_JOBS = "-aws-processing-job"
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,15 @@ def follow(connection: Connection, job: str, *, wait: bool, poll: float) -> None
 
 
 def _tell_no_log(connection: Connection, job: str) -> None:
-    """Say so where a log is empty because it was removed."""
+    """Say why where a log is empty: it was removed, or the job waits."""
     try:
-        gone = record.no_log(record.fetch(connection.address, job))
+        told = record.fetch(connection.address, job)
     except PenstockError:
         return  # that there are no lines is true in any case
-    if gone is not None:
+    if gone := record.no_log(told):
         logger.warning(gone)
+    elif place := record.place(told):
+        logger.warning("%s has no log yet. It is %s.", job, place)
 
 
 class _Polls:

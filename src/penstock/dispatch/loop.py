@@ -60,12 +60,14 @@ class Dispatcher:
         patience: int = PATIENCE_MS,
         tell: Callable[[str], None] = lambda _: None,
         right: Right | None = None,
+        hindrance: Callable[[], str | None] = lambda: None,
         retries: int = 0,
         choice: Choice | None = None,
         elapsed: Callable[[], float] = elapsed,
     ) -> None:
         """`right` is how this server may write; None: it has a database of its own.
 
+        `hindrance` tells why no job may begin at present, whatever room there is for it; None: they may.
         `retries` is how many attempts may follow a job's first one when its tags say nothing.
         `choice` is for which engine a job waits that begins anew; None: for that which it had.
         `elapsed` are seconds by a clock that nobody sets.
@@ -77,6 +79,7 @@ class Dispatcher:
         self._patience = patience
         self._tell = tell
         self._right: Right = right or Alone()
+        self._held_up = hindrance
         self._care = Care(store, logbook, self._right, clock, self.wake)
         self._retries = retries
         self._choice = choice
@@ -166,6 +169,8 @@ class Dispatcher:
             if job is None or job.phase is not Phase.QUEUED or part is None or part.name != engine:
                 self._engine.cancel(uid)  # it was stopped, is another server's, or waits for another engine
                 del self._hindered[uid]
+        if self._held_up() is not None:
+            return  # it passes without news, and each pass asks
         for part in self._engine.parts():
             self._fill(part, [one for one in holding if part_of(self._engine, one.engine) is part], by)
 
@@ -326,7 +331,7 @@ class Dispatcher:
             return False
         now = self._clock()
         job = catch_up(job, hosts, now)
-        event = again(job, event, self._retries_of(job) if isinstance(event, Failed) else 0, now)
+        event = again(job, hosts, event, self._retries_of(job) if isinstance(event, Failed) else 0, now)
         if isinstance(event, Retried):
             if self._elapsed() - self._quiet_since.setdefault(job.key, self._elapsed()) < self._quiet:
                 return False
@@ -340,6 +345,7 @@ class Dispatcher:
             _log.warning("job %s: attempt %d is lost: %s", job.name, job.attempt, event.reason)
             self.wake()
         if moved.phase.final:
+            self._quiet_since.pop(job.key, None)
             self._tell(job.uid)
             _log.info(
                 "job %s: %s%s",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from penstock.dispatch.schedule import Wait, left, plan
-from penstock.engines.base import Engine, part_of
+from penstock.engines.base import Engine, Machine, part_of
 from penstock.job.claim import Claim, Resources, claim_of, counted, gib, resources_of
 from penstock.job.life import ALONE, Job, from_key
 from penstock.store.database import Store
@@ -22,6 +22,7 @@ def outlook(
     now: int,
     servers: Sequence[Entered] = (),
     hindrance: Callable[[Claim], str | None] = lambda _: None,
+    held_up: str | None = None,
 ) -> dict[str, Any]:
     """The whole queue as it is at this moment. JSON.
 
@@ -32,7 +33,7 @@ def outlook(
     Where servers share the database (`servers`, the one that is asked first), capacity and free are those of all
     machines together, whoever runs is told with the ``server`` that carries it on, and the reasons are those of the
     machine that is asked. `hindrance` is what its engine says (`Dispatcher.hindrance`): what can't begin whoever else
-    ran comes last.
+    ran comes last. `held_up` is why nothing begins here at present: then it is the reason of those who are next.
     """
     begun = store.begun_jobs()
     here = servers[0].server.id if servers else ALONE.server
@@ -48,28 +49,30 @@ def outlook(
         else:
             lines.setdefault(line, []).append(claim)
     capacity, free, takes, waiting = Resources(), Resources(), dict[str, str](), list[dict[str, Any]]()
-    due, waits, reasons = dict[str, list[Claim]](), dict[str, list[Wait]](), dict[str, _Reasons]()
+    due, waits = dict[str, list[Claim]](), dict[str, list[tuple[Claim, str]]]()
     for part in engine.parts():
         there = part.capacity()
         holding = [one for one in _at(begun, here) if part_of(engine, one.engine) is part]
         made = plan(there, holding, lines.pop(part.name, []), now, explain=True)
-        due[part.name], waits[part.name] = made.start, made.waits
-        reasons[part.name] = _Reasons(there, [*holding, *made.start])
+        reasons = _Reasons(there, [*holding, *made.start])
+        due[part.name] = [] if held_up else made.start
+        waits[part.name] = [(claim, held_up) for claim in made.start] if held_up else []
+        waits[part.name] += [(wait.claim, reasons.of(wait)) for wait in made.waits]
         capacity, free = capacity + there, free + left(there, holding)
         takes |= {one.uid: str(one.resources.of(there)) for one in holding}
     for place, there in others.items():
         holding = _at(begun, place)
-        made = plan(there, holding, [wait.claim for of in waits.values() for wait in of], now, explain=True)
+        made = plan(there, holding, [claim for of in waits.values() for claim, _ in of], now, explain=True)
         elsewhere = {one.uid for one in made.start}
         for name, of in waits.items():
-            due[name] += [wait.claim for wait in of if wait.claim.uid in elsewhere]
-            waits[name] = [wait for wait in of if wait.claim.uid not in elsewhere]
+            due[name] += [claim for claim, _ in of if claim.uid in elsewhere]
+            waits[name] = [one for one in of if one[0].uid not in elsewhere]
         capacity, free = capacity + there, free + left(there, holding)
         takes |= {one.uid: str(one.resources.of(there)) for one in holding}
     for name in [*due, *(name for name in hindered if name not in due)]:
         told = [
             *((claim, "is about to start") for claim in due.get(name, ())),
-            *((wait.claim, reasons[name].of(wait)) for wait in waits.get(name, ())),
+            *waits.get(name, ()),
             *hindered.get(name, ()),
         ]
         waiting += [
@@ -115,7 +118,7 @@ def _nodes(engine: Engine, begun: Sequence[Job], here: str) -> Iterator[dict[str
         there = [
             (jobs[uid], _names(keys, jobs[uid])) for uid, keys in sorted(one.jobs.items()) if uid in jobs
         ]
-        ours = sum((_part(job, len(names), one.total) for job, names in there), Resources())
+        ours = sum((_part(job, len(names), one) for job, names in there), Resources())
         others = Resources() if one.free is None else one.total - one.free
         # What is free on a node is known with a delay, and of others' jobs nothing else is.
         taken = Resources(*map(max, ours.amounts, others.amounts))
@@ -135,11 +138,14 @@ def _names(keys: Sequence[str], job: Job) -> list[str]:
     return [name for name, attempt in map(from_key, keys) if attempt == job.attempt]
 
 
-def _part(job: Job, instances: int, most: Resources) -> Resources:
+def _part(job: Job, instances: int, machine: Machine) -> Resources:
     """What so many instances of a job take of a machine: all of it at the most."""
     wanted = resources_of(job.request)
-    each = Resources(*(amount // max(1, wanted.instances) for amount in wanted.amounts))
-    return (each * instances).least(most) if most != Resources() else each * instances
+    together = Resources(*(amount // max(1, wanted.instances) for amount in wanted.amounts)) * instances
+    if machine.total == Resources():
+        return together
+    # Where the queue alone gives out, what is larger has it all to itself.
+    return together.of(machine.total) if machine.free is None else together.least(machine.total)
 
 
 def _servers(others: Sequence[Entered], begun: Sequence[Job]) -> Iterator[dict[str, Any]]:

@@ -32,18 +32,18 @@ def verdict(job: Job, hosts: Sequence[Host]) -> Event | None:
     return None
 
 
-def again(job: Job, event: Event, retries: int, now: int) -> Event:
+def again(job: Job, hosts: Sequence[Host], event: Event, retries: int, now: int) -> Event:
     """What follows instead of an end: another attempt, when this one was lost and the job may have one more.
 
-    Not after a stop, nor when its time limit, which is for all attempts together, is over.
+    Not when its time limit, which is for all attempts together, is over. Nor after a stop: who asks for one when the
+    attempt is lost already has kept the next from beginning, and nothing else. What is lost while the job stops is its
+    end, for its outputs are missing.
     """
-    if (
-        not isinstance(event, Failed)
-        or not event.lost
-        or job.phase is Phase.STOPPING
-        or job.attempt > retries
-    ):
+    if not isinstance(event, Failed) or not event.lost or job.attempt > retries:
         return event
+    if job.phase is Phase.STOPPING:
+        lost_at = _first_failed(hosts).phases[Phase.FAILED.value]
+        return Halted(event.exit_message) if lost_at <= job.phases[Phase.STOPPING.value] else event
     following = advance(job, Retried(event.reason), now)
     limit = job.request["StoppingCondition"]["MaxRuntimeInSeconds"] * 1000
     return Retried(event.reason) if following.spent_ms < limit else event
@@ -86,7 +86,7 @@ def _end(hosts: Sequence[Host]) -> Event:
     message = _exit_message(hosts)
     failed = [h for h in hosts if h.phase is Phase.FAILED]
     if failed:
-        first = min(failed, key=lambda h: h.phases.get(Phase.FAILED.value, 0))
+        first = _first_failed(hosts)
         reason = str((first.outcome or {}).get("reason") or "InternalServerError: no reason was reported.")
         if len(hosts) > 1:
             reason = f"{reason} (instance {first.name})"
@@ -94,6 +94,11 @@ def _end(hosts: Sequence[Host]) -> Event:
     if any(h.phase is Phase.STOPPED for h in hosts):
         return Halted(message)
     return Succeeded(message)
+
+
+def _first_failed(hosts: Sequence[Host]) -> Host:
+    failed = [h for h in hosts if h.phase is Phase.FAILED]
+    return min(failed, key=lambda h: h.phases.get(Phase.FAILED.value, 0))
 
 
 def _exit_message(hosts: Sequence[Host]) -> str | None:

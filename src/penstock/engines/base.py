@@ -151,7 +151,7 @@ class Engine(Protocol):
         ...
 
     def start(self, handle: str) -> None:
-        """Start the runner; called again when it has died, at the earliest.
+        """Start the runner, unless it lives or its journal has the end: who has had no answer asks once more, or late.
 
         Raises:
             InternalFailure: It can't be started; the message says why.

@@ -111,13 +111,15 @@ class LocalEngine:
             raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if any(event.kind == "ended" for event in _events(folder)):
+                return  # so has one that has done its work since
             if not (self._nursery and self._nursery.fork(folder, lock)):
                 _spawn(folder, lock)
                 if self._nursery:  # it has died: the next run is forked from another one
                     self.close()
                     self.warm_up()
-        except BlockingIOError as error:
-            raise InternalFailure(f"A runner for {handle} is alive already.") from error
+        except BlockingIOError:
+            return  # it lives: the answer to an earlier start was lost
         except OSError as error:
             raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         finally:
@@ -161,12 +163,8 @@ class LocalEngine:
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal, the log and the error output of a dead runner."""
         folder = self._folder / handle
-        events = []
-        for line in _read(folder / "journal", 0).splitlines():
-            with contextlib.suppress(ValueError):  # a last line cut off by the crash
-                events.append(HostEvent.from_json(json.loads(line)))
         words = _read(folder / "runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
-        return Remains(events, _read(folder / "log", log_from, _CHUNK), words)
+        return Remains(_events(folder), _read(folder / "log", log_from, _CHUNK), words)
 
     def manifest(self, handle: str, start: int) -> bytes:
         """Read on in the upload manifest of a dead runner."""
@@ -227,6 +225,15 @@ def _spawn(folder: Path, lock: int) -> None:
         os.close(errors)
     # Whoever starts a process must wait for it, or it stays in the table of processes.
     threading.Thread(target=child.wait, name=f"reap {folder.name}", daemon=True).start()
+
+
+def _events(folder: Path) -> list[HostEvent]:
+    """What the journal of a run has."""
+    events = []
+    for line in _read(folder / "journal", 0).splitlines():
+        with contextlib.suppress(ValueError):  # a last line cut off by the crash
+            events.append(HostEvent.from_json(json.loads(line)))
+    return events
 
 
 def _read(path: Path, start: int, most: int = -1) -> bytes:

@@ -33,7 +33,7 @@ class TrialComponentStatus(ApiObject):
 
     Args:
         primary_status: `InProgress`, `Completed`, `Failed`, `Stopping` or `Stopped`.
-        message: More about it, at most 1024 characters.
+        message: More about it: one line of at most 1024 characters.
     """
 
     def __init__(self, primary_status: str | None = None, message: str | None = None, **more: Any) -> None:

@@ -232,7 +232,9 @@ class Tracker:
 def end(component: TrialComponent, error: BaseException | None) -> None:
     """Give a component its end: `Failed`, with what `error` says, or `Completed`."""
     component.end_time = datetime.now(UTC)
-    failed = TrialComponentStatus("Failed", (str(error) or type(error).__name__)[:1024])
+    # One line: the service takes no other message, and that of a job that failed holds the last lines of its log.
+    told = " ".join(str(error).split()) or type(error).__name__
+    failed = TrialComponentStatus("Failed", told[:1024])
     component.status = TrialComponentStatus("Completed") if error is None else failed
 
 

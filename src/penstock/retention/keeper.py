@@ -89,6 +89,25 @@ class Keeper:
 
     def lacking(self) -> str | None:
         """Why no new job is taken: the disk is below its floor, and what to do. None: there is room."""
+        left = self._short()
+        if left is None:
+            return None
+        return (
+            f"The disk that Penstock's home lies on is full: {units.size(left)} are left at {self._home}, and new "
+            f"jobs are taken from {units.size(self._policy.floor)} on (PENSTOCK_DISK_FLOOR). Free some space on it; "
+            "`penstock prune --older-than 7d --dry-run` shows what could go."
+        )
+
+    def hindrance(self) -> str | None:
+        """Why no job that waits is begun meanwhile, as a sentence without its subject and its full stop."""
+        left = self._short()
+        if left is None:
+            return None
+        floor = units.size(self._policy.floor)
+        return f"needs {floor} of free disk (PENSTOCK_DISK_FLOOR), and {units.size(left)} are left at {self._home}"
+
+    def _short(self) -> int | None:
+        """How many bytes are left of a disk that is below its floor."""
         now = time.monotonic()
         if now < self._ample_until:
             return None
@@ -98,11 +117,7 @@ class Keeper:
             return None
         if not self._told:  # else room is being made, and the disk is looked at every few seconds
             self._wake.set()
-        return (
-            f"The disk that Penstock's home lies on is full: {units.size(left)} are left at {self._home}, and new "
-            f"jobs are taken from {units.size(self._policy.floor)} on (PENSTOCK_DISK_FLOOR). Free some space on it; "
-            "`penstock prune --older-than 7d --dry-run` shows what could go."
-        )
+        return left
 
     def _loop(self) -> None:
         for _ in self._guarded("Logs of which nobody knows", self._records.remove_strays):
@@ -113,7 +128,7 @@ class Keeper:
                 self.relieve()
             elif self._told:
                 self._told = False
-                _log.info("The disk of %s has room again: new jobs are taken", self._home)
+                _log.info("The disk of %s has room again: jobs are taken and begun", self._home)
             if time.monotonic() >= self._next_pass:
                 self.apply()
                 self._next_pass = time.monotonic() + _interval(self._policy)
@@ -135,7 +150,7 @@ class Keeper:
         if not self._told:
             self._told = True
             left = units.size(self._free(self._home))
-            _log.warning("The disk of %s has %s left: no new job is taken", self._home, left)
+            _log.warning("The disk of %s has %s left: no job is taken or begun", self._home, left)
             self._next_pass = 0.0  # what is due by its age is due now
         for shelf, rule, fresh in self._shelves:
             if rule.age_ms is None or not disk.same(shelf.folder, self._home):

@@ -9,7 +9,7 @@ database to the same; what differs between them is in `dialect.py`.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +238,8 @@ class Store:
     ) -> None:
         """Store a job's move together with the hosts it now has: the intent, before anything is started.
 
+        Values of metrics that a lost attempt has given its trial component are removed.
+
         Args:
             job: The job.
             new: Its hosts.
@@ -247,18 +249,24 @@ class Store:
         Raises:
             Conflict: Somebody else has moved the job meanwhile, or the lease of `by` is over.
         """
+        if job.attempt == 1:
+            with self._cursors.write() as cursor:
+                self._begin(cursor, job, new, by, lease_ms)
+            return
+        with self._engine.begin() as c, closing(c.connection.cursor()) as cursor:
+            self._begin(cursor, job, new, by, lease_ms)
+            job_components.begin_anew(c, job)
+
+    def _begin(self, cursor: Any, job: Job, new: Sequence[Host], by: Carrier, lease_ms: int | None) -> None:
         move = {"of_uid": job.uid, "before": job.version - 1, **move_row(job), **_by(by)}
-        with self._cursors.write() as cursor:
-            if (
-                self._say.begin_job.run(cursor, **move, **carrier_row(by), place=by.server, engine=job.engine)
-                != 1
-            ):
-                raise Conflict(f"Job {job.name} has moved on since it was read.")
-            for host in new:
-                self._say.new_host.run(cursor, **host_row(host))
-            if lease_ms is not None:
-                self._say.lease_hosts.run(cursor, wanted=job.uid, lease_ms=lease_ms)
-            job_components.follow(cursor, self._say, job)
+        its = {**carrier_row(by), "place": by.server, "engine": job.engine}
+        if self._say.begin_job.run(cursor, **move, **its) != 1:
+            raise Conflict(f"Job {job.name} has moved on since it was read.")
+        for host in new:
+            self._say.new_host.run(cursor, **host_row(host))
+        if lease_ms is not None:
+            self._say.lease_hosts.run(cursor, wanted=job.uid, lease_ms=lease_ms)
+        job_components.follow(cursor, self._say, job)
 
     def hosts(self, job_uid: str, attempt: int | None = None) -> list[Host]:
         """A job's hosts, algo-1 first; those of one attempt, or with None of each, one after the other."""

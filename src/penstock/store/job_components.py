@@ -89,6 +89,17 @@ def put_metrics(c: Connection, dialect: Dialect, job: Job, events: Sequence[Host
     return True
 
 
+def begin_anew(c: Connection, job: Job) -> None:
+    """Remove the values that a job's component has of an attempt which was lost: the next gives its own.
+
+    They don't tell whose they are, so all go. What one attempt gives is kept until the next begins.
+    """
+    key = key_of(job.component_name)
+    mine = select(components.c.key).where(components.c.key == key, components.c.job_uid == job.uid)
+    if c.execute(mine.with_for_update()).first() is not None:
+        metrics.forget(c, key)
+
+
 def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:
     """The trial that the job's component goes into, locked; None without one."""
     config, name = job.request.get("ExperimentConfig", {}), trial_of(job)

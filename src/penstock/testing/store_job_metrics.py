@@ -11,7 +11,7 @@ import pytest
 from penstock.errors import InUse
 from penstock.job.events import Host, HostEvent
 from penstock.job.experiments import Component, component_of
-from penstock.job.life import Job, Phase, Started, StopAsked, Succeeded, advance
+from penstock.job.life import Job, Phase, Retried, Started, StopAsked, Succeeded, advance
 from penstock.job.metrics import NOTE, Metric, to_note
 from penstock.store.database import Store
 from penstock.testing.store_experiments import a_component, a_part, fill
@@ -119,6 +119,29 @@ class JobMetricsSuite(StoreBase):
 
             in_threads(race, 2)
             assert followed(store, f"{name}-aws-processing-job").status == "Completed"
+
+    def test_an_attempt_that_follows_a_lost_one_begins_without_values(self, store: Store) -> None:
+        """The lost one's are there until then; those of other jobs stay."""
+        for name in ("a", "b"):
+            begin(store, plain(name))
+            store.apply_events(f"{name}-u", "algo-1", [values_of(1, Metric("loss", 1, None, 9.0))])
+        store.metrics.put(COMPONENT, [Metric("by-call", 1, 3, 1.0)])
+        store.apply_events("a-u", "algo-1", [HostEvent(2, "ended", 1, {"outcome": "failed", "lost": True})])
+        job = store.job("a")
+        assert job is not None
+        lost = advance(job, Retried("InternalServerError: lost."), 3000)
+        store.save_job(lost)
+        assert [s.name for s in store.metrics.summaries()[COMPONENT]] == ["by-call", "loss"]
+        again = replace(new_host(of="a"), attempt=2, log_stream="a/algo-1-2")
+        store.add_hosts(advance(lost, Started(), 4000), [again])
+        assert COMPONENT not in store.metrics.summaries()
+        assert store.metrics.of(COMPONENT, "loss") == store.metrics.of(COMPONENT, "by-call") == []
+        assert len(store.metrics.of("b-aws-processing-job", "loss")) == 1
+        store.apply_events("a-u", "algo-1", [values_of(3, Metric("loss", 1, None, 9.0))])  # late
+        store.apply_events("a-u", "algo-1.2", [values_of(1, Metric("loss", 2, None, 0.5))])
+        [summary] = store.metrics.summaries()[COMPONENT]
+        assert (summary.size, summary.maximum, summary.last) == (1, 0.5, 0.5)
+        assert followed(store).status == "InProgress"
 
     def test_what_another_has_left_gives_way_and_nothing_else_does(self, store: Store) -> None:
         """A component that was made by hand keeps its name and its values."""

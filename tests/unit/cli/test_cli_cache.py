@@ -53,7 +53,7 @@ def test_ls_lists_what_is_kept(penstock, kept):
 
 
 def test_prune_keeps_what_was_used_last(penstock, kept):
-    penstock("prune", "--to", "1M")
+    assert json.loads(penstock("prune", "--to", "1M", "--json").output) == {"bytes": SIZE}
     assert [one.about.uri for one in pruning.listing(kept)] == ["s3://b/two"]
     penstock("prune")
     assert pruning.listing(kept) == []

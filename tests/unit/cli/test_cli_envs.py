@@ -70,7 +70,7 @@ def test_ls_tells_what_each_is_for(penstock, kept):
     assert (second["digest"], second["in_use"], "lock" in second) == ("aa11", False, False)
     lines = penstock("ls").output.splitlines()
     assert lines[1].split()[:3] == ["bb22", "sklearn==1.2-1", "3.11.7"]
-    assert "1 deviation(s)" in lines[1]
+    assert "1 deviation from" in lines[1]
     assert "2.0 KiB" in lines[2]
 
 
@@ -89,7 +89,7 @@ def test_rm_leaves_what_is_in_use(penstock, kept):
         assert uses.take(Environment("aa11", prefix_of(kept, "aa11"), "3.11.7", "", (), {}))
         assert "in use by a running job" in penstock("rm", "aa11", "bb22", code=1).output
     assert not (kept / "bb22").exists()
-    penstock("rm", "aa")
+    assert json.loads(penstock("rm", "aa", "--json").output) == {"removed": ["aa11"]}
     assert not (kept / "aa11").exists()
 
 

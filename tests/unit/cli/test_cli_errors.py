@@ -15,7 +15,7 @@ def refusal(message):
 
 def test_a_long_list_of_what_may_be_is_cut_so_that_what_was_meant_is_seen():
     kinds = ", ".join(f"ml.m{n}.large" for n in range(200))
-    said = main._aws_error(refusal(f"1 error: must be of [{kinds}] (did you mean ml.m5.large?)"))
+    said = main._in_words(refusal(f"1 error: must be of [{kinds}] (did you mean ml.m5.large?)"))
     assert said == (
         "1 error: must be of [ml.m0.large, ml.m1.large, ml.m2.large and 197 more] (did you mean ml.m5.large?)"
     )
@@ -23,7 +23,7 @@ def test_a_long_list_of_what_may_be_is_cut_so_that_what_was_meant_is_seen():
 
 def test_short_lists_and_patterns_stay_as_they_are():
     said = "must be of [File, Pipe], or fit [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
-    assert main._aws_error(refusal(said)) == said
+    assert main._in_words(refusal(said)) == said
 
 
 def test_a_job_that_is_not_there_comes_with_how_to_find_the_one_that_was_meant():

@@ -37,14 +37,14 @@ def test_a_dry_run_shows_what_would_go_and_how_much_that_frees(penstock, tmp_pat
     assert "s3://b/old" in said
     assert "s3://b/new" not in said
     assert "aa of aa" in said
-    assert "1 cached input(s), 1 environment(s) would go, and free 2.0 MiB." in said
+    assert "1 cached input, 1 environment would go, and free 2.0 MiB." in said
     assert inputs_of(tmp_path / "cache") == ["s3://b/new", "s3://b/old"]
     assert penstock("--cache", "--environments", "--dry-run") == said
 
 
 def test_what_was_shown_goes(penstock, tmp_path):
     said = penstock("--cache", "--environments")
-    assert "1 cached input(s), 1 environment(s) removed; 2.0 MiB are free again." in said
+    assert "1 cached input, 1 environment removed; 2.0 MiB are free again." in said
     assert inputs_of(tmp_path / "cache") == ["s3://b/new"]
     assert "Nothing is old enough" in penstock("--cache", "--environments")
 

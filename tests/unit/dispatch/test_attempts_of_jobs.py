@@ -45,6 +45,9 @@ class Retrying(World):
             run.life = Life.DEAD
             self.dispatcher.step()
 
+    def stop(self):
+        self.store.save_job(advance(self.job, StopAsked(), next(self.time)))
+
     @property
     def job(self):
         return self.store.job("job")
@@ -108,12 +111,43 @@ def test_what_is_the_users_is_never_followed(world, outcome):
     assert world.job.attempt == (2 if outcome["reason"] is None else 1)
 
 
-def test_a_stop_is_the_end(world):
+def test_what_is_lost_while_the_job_stops_is_its_end(world):
     world.begin()
     world.report("job", kind="phase", phase="running")
-    world.store.save_job(advance(world.job, StopAsked(), next(world.time)))
+    world.stop()
     world.lose()
     assert (world.job.phase, world.job.attempt) == (Phase.FAILED, 1)
+
+
+def test_who_stops_a_job_whose_attempt_is_lost_has_stopped_it(world):
+    world.restart(runner_ms=60_000)
+    world.begin()
+    world.lose()  # and a store has time to do what was sent last
+    world.stop()
+    world.dispatcher.step()
+    assert (world.job.status, world.job.attempt, world.job.failure_reason) == ("Stopped", 1, None)
+    assert world.engine.runs == {}
+
+
+def test_so_has_who_stops_it_while_its_other_instances_are_being_stopped(world):
+    world.begin(instances=3)
+    world.lose("algo-1")
+    world.stop()
+    world.report("job", "algo-2", outcome="halted")
+    world.lose("algo-3")  # on the same machine, say
+    assert (world.job.status, world.job.attempt) == ("Stopped", 1)
+
+
+def test_what_had_failed_for_good_before_the_stop_has_failed(world):
+    world.retries = 0
+    world.restart()
+    world.begin(instances=2)
+    world.lose("algo-1")
+    world.stop()
+    world.report("job", "algo-2", outcome="halted")
+    world.dispatcher.step()
+    assert world.job.status == "Failed"
+    assert "The runner of algo-1 ended" in world.job.failure_reason
 
 
 def test_the_time_limit_is_for_all_attempts(world):

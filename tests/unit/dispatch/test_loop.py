@@ -88,6 +88,22 @@ def test_jobs_claim_what_their_instance_types_have(world):
     ]
 
 
+def test_nothing_begins_while_it_is_held_up_and_what_has_begun_goes_on(world):
+    full = []
+    world.restart(hindrance=lambda: full[0] if full else None)
+    world.submit("runs")
+    world.dispatcher.step()
+    full.append("needs more of the disk")
+    world.submit("waits")
+    world.run("runs").life = Life.DEAD
+    world.dispatcher.step()
+    assert (world.phase("waits"), world.phase("runs")) == (Phase.QUEUED, Phase.PREPARING)
+    assert world.run("runs").starts == 2, "who has begun is looked after"
+    full.clear()
+    world.dispatcher.step()
+    assert world.phase("waits") is Phase.PREPARING
+
+
 def test_the_more_urgent_goes_first(world):
     world.engine.room = Resources(2, 32 << 30, 0, 10)
     world.restart()

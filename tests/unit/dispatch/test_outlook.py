@@ -4,8 +4,10 @@ import pytest
 
 from penstock.dispatch.outlook import outlook
 from penstock.dispatch.schedule import PATIENCE_MS
+from penstock.engines.base import Machine
 from penstock.job.claim import Resources
-from penstock.job.life import Job, Started, advance
+from penstock.job.life import Carrier, Job, Started, advance
+from penstock.store.servers import Entered, Server
 from penstock.testing.fake_engine import FakeEngine
 from penstock.testing.simulation.store import MemoryStore
 
@@ -26,8 +28,8 @@ def put(store, name, kind="ml.m5.large", count=1, *, at=0, begun=False, **more):
         store.save_job(advance(job, Started(), at))
 
 
-def reasons(store, capacity=MACHINE, now=1):
-    told = outlook(store, FakeEngine(capacity), now)
+def reasons(store, capacity=MACHINE, now=1, servers=(), held_up=None):
+    told = outlook(store, FakeEngine(capacity), now, servers, held_up=held_up)
     assert [one["position"] for one in told["waiting"]] == list(range(1, len(told["waiting"]) + 1))
     return {one["name"]: one["reason"] for one in told["waiting"]}
 
@@ -98,3 +100,40 @@ def test_what_runs_is_told_with_what_it_takes_and_what_is_left(store):
     )
     assert told["free"] == {"cpus": 4, "memory_bytes": 16 * GIB, "gpus": 1, "instances": 8}
     assert told["capacity"] == {"cpus": 8, "memory_bytes": 32 * GIB, "gpus": 1, "instances": 10}
+
+
+def test_who_is_next_while_nothing_may_begin_is_told_why_and_the_others_what_they_wait_for(store):
+    put(store, "a", "ml.c5.xlarge")
+    put(store, "b", "ml.c5.2xlarge", at=1)
+    assert reasons(store, held_up="needs 1 GiB of free disk") == {
+        "a": "needs 1 GiB of free disk",
+        "b": "needs 8 CPUs, 4 of 8 are free; held by a (4 CPUs)",
+    }
+
+
+def test_another_server_that_has_room_begins_them(store):
+    put(store, "a", "ml.c5.xlarge")
+    put(store, "b", "ml.c5.2xlarge", at=1)
+    servers = [
+        Entered(Server(name, f"http://{name}", name, f"/{name}", capacity, {}), Carrier(name, 1), True)
+        for name, capacity in (("here", MACHINE), ("there", Resources(4, 32 * GIB, 0, 4)))
+    ]
+    told = reasons(store, servers=servers, held_up="needs 1 GiB of free disk")
+    assert told["a"] == "is about to start"
+    assert told["b"].startswith("needs 8 CPUs")
+
+
+def test_what_is_larger_than_the_machine_takes_all_of_it_where_machines_are_told_too(store):
+    put(store, "wide", "ml.m5.4xlarge", begun=True)  # 16 CPUs, 64 GiB
+    room = Resources(8, 128 * GIB, 1, 10)
+    engine = FakeEngine(room)
+    there = {"wide-u": ["algo-1"]}
+    engine.machines = lambda: [Machine("m", "", "fake", room, free, there)]
+    free = None
+    told = outlook(store, engine, 1)
+    (node,) = told["nodes"]
+    assert node["taken"] == node["total"] == told["capacity"]
+    assert set(told["free"].values()) == {0}
+    free = Resources(0, 64 * GIB, 1, 9)  # as a cluster tells, whose machines others may use beside
+    (node,) = outlook(store, engine, 1)["nodes"]
+    assert node["taken"]["memory_bytes"] == 64 * GIB

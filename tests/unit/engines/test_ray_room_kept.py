@@ -1,8 +1,6 @@
 """Room in a cluster that a server finds again, and what it shows of those that wait. The cluster's end is a script."""
 
-import json
 from concurrent.futures import Future
-from dataclasses import asdict
 
 import pytest
 
@@ -39,24 +37,24 @@ class Asked:
 @pytest.fixture
 def engine(tmp_path):
     made = RayEngine(tmp_path, "server", "auto", True, lambda: None, autoscaler=True)
-    made._helper, made._away = Asked(), None
-    made._nodes = [Node("n2", "10.0.0.2", ROOM, ROOM)]
+    made._link._helper, made._link.away = Asked(), None
+    made._link.nodes = [Node("n2", "10.0.0.2", ROOM, ROOM)]
     return made
 
 
 def kept(engine, node):
     """What a server that has ended left of a job's room."""
-    engine._write(engine._job("j") / "seats", json.dumps([asdict(Seat("j", 0, node, "10.0.0.9"))]))
+    engine._kept.keep_seats("j", [Seat("j", 0, node, "10.0.0.9")])
 
 
 def test_room_on_a_node_that_ended_while_no_server_was_there_is_given_back_and_asked_for_anew(engine):
     kept(engine, "n1")
     assert not engine.reserve("j", WANTED).ready
-    assert engine._helper.names == [("cancel", "j")]
-    engine._helper.answer()
+    assert engine._link._helper.names == [("cancel", "j")]
+    engine._link._helper.answer()
     assert not engine.reserve("j", WANTED).ready
-    assert engine._helper.names == [("reserve", "j")]
-    engine._helper.answer([Seat("j", 0, "n2", "10.0.0.2")])
+    assert engine._link._helper.names == [("reserve", "j")]
+    engine._link._helper.answer([Seat("j", 0, "n2", "10.0.0.2")])
     assert engine.reserve("j", WANTED).ready
 
 
@@ -64,9 +62,9 @@ def test_what_begins_in_room_that_was_found_again_is_not_swept_by_who_looked_bef
     kept(engine, "n2")
     engine._owed = set()
     assert engine.reserve("j", WANTED).ready
-    assert "j" in engine._fresh
+    assert "j" in engine._rooms.fresh
     engine.cancel("j")
-    assert "j" not in engine._fresh
+    assert "j" not in engine._rooms.fresh
 
 
 def wants(engine, *names):
@@ -76,14 +74,14 @@ def wants(engine, *names):
 def test_what_is_still_to_be_shown_is_withdrawn_after_that(engine):
     wants(engine, "j")
     wants(engine, "k")
-    assert engine._helper.names == [("show", "j")], "the helper does things side by side"
-    engine._helper.answer()
-    assert sorted(engine._helper.names) == [("cancel", "j"), ("show", "k")]
+    assert engine._link._helper.names == [("show", "j")], "the helper does things side by side"
+    engine._link._helper.answer()
+    assert sorted(engine._link._helper.names) == [("cancel", "j"), ("show", "k")]
 
 
 def test_a_server_that_ends_asks_for_no_more_nodes(engine):
     wants(engine, "j")
-    asked = engine._helper
+    asked = engine._link._helper
     asked.answer()
     asked.ask = lambda what, job: (asked.open.append((what, job, None)), done())[1]
     engine.close()
@@ -92,10 +90,10 @@ def test_a_server_that_ends_asks_for_no_more_nodes(engine):
 
 def test_a_server_that_ends_leaves_the_room_of_a_job_that_has_begun(engine):
     wants(engine, "j")
-    engine._helper.answer()
+    engine._link._helper.answer()
     kept(engine, "n2")
     engine.close()
-    assert engine._helper.names == []
+    assert engine._link._helper.names == []
 
 
 def done():

@@ -12,7 +12,7 @@ from patience import until
 
 from penstock.config import Settings
 from penstock.engines.base import Life
-from penstock.engines.ray import engine as module
+from penstock.engines.ray import link
 from penstock.engines.ray.engine import RayEngine
 from penstock.engines.ray.helper import Helper
 from penstock.errors import InternalFailure
@@ -32,10 +32,9 @@ _DRIVER = """
     def start():
         global alive
         how = starts.pop(0)
-        refused, alive = ("a runner is alive already" if alive else None), alive or how != "lost"
+        alive = alive or how != "lost"
         if how != "answered":
             raise TimeoutError("Penstock does not answer there within 20 s")
-        return refused
     answers = {
         "nodes": lambda: [Node("n", "10.0.0.1", all_of_it, all_of_it, True, "n")],
         "reserve": lambda job, wanted, *_: [Seat(job, n, "n", "10.0.0.1", ()) for n in range(wanted.count)],
@@ -58,7 +57,7 @@ def begun(tmp_path, monkeypatch):
     """Makes an engine with a run that may be started; `starts` tells how each start goes."""
     (tmp_path / "late_driver.py").write_text(textwrap.dedent(_DRIVER))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{':'.join(sys.path)}")
-    monkeypatch.setattr(module, "Helper", lambda _, *arguments: Helper("late_driver", *arguments))
+    monkeypatch.setattr(link, "Helper", lambda _, *arguments: Helper("late_driver", *arguments))
     made = []
 
     def begin(starts):
@@ -92,13 +91,6 @@ def test_one_that_comes_to_be_while_it_is_made_again_is_no_failure(begun):
     engine.start(handle)
     engine.start(handle)
     assert engine.probe(handle) is Life.ALIVE
-
-
-def test_where_it_was_answered_a_second_one_is_refused(begun):
-    engine, handle = begun("answered,answered")
-    engine.start(handle)
-    with pytest.raises(InternalFailure, match="alive already"):
-        engine.start(handle)
 
 
 def test_a_second_one_without_an_answer_is_a_failure_that_says_so(begun):

@@ -92,6 +92,13 @@ def test_a_job_is_taken_while_there_is_room(keeper):
     assert "penstock prune" in told
 
 
+def test_why_jobs_wait_meanwhile_is_told_as_the_queue_tells_it(keeper, tmp_path):
+    assert keeper(EVER, left=FLOOR).hindrance() is None
+    assert keeper(EVER, left=FLOOR // 2).hindrance() == (
+        f"needs 100.0 MiB of free disk (PENSTOCK_DISK_FLOOR), and 50.0 MiB are left at {tmp_path}"
+    )
+
+
 def test_that_there_is_room_is_looked_for_anew_soon(tmp_path, records):
     shelves = files.inputs(tmp_path / "cache"), files.environments(tmp_path / "environments")
     left = [FLOOR]
@@ -112,7 +119,7 @@ def test_below_the_floor_inputs_go_before_their_time_the_oldest_first_and_no_mor
     put_environment(tmp_path / "environments", "aa", used_at=NOW / 1000 - 2 * DAY)
     with caplog.at_level(logging.WARNING):
         full.relieve()
-    assert "no new job is taken" in caplog.text
+    assert "no job is taken or begun" in caplog.text
     assert inputs_of(tmp_path / "cache") == [
         "s3://b/in0",
         "s3://b/in1",

@@ -6,6 +6,7 @@ import os
 import time
 
 import pytest
+from failure_table import assert_told
 
 from penstock.job.metrics import from_note
 from penstock.job.run import Run, S3Access
@@ -94,6 +95,7 @@ class TestLog:
             "Metric 'loss': 'nan' is no finite number; such values are left out.",
             "Metric 'maybe': None is no finite number; such values are left out.",
         ]
+        assert_told("a line gives what is no number", told.notes[0])
 
     def test_values_are_bounded(self, told):
         log = searched(told, LOSS, {"Name": "other", "Regex": "other=(.)"})
@@ -197,6 +199,7 @@ class TestOutputs:
         values, notes = read()
         assert values == [("a", 1.0)]
         assert words.lower() in notes[0].lower()
+        assert_told("the file of metrics can't be read", notes[0])
 
     def test_no_link_on_the_way_is_followed(self, read, tmp_path):
         (tmp_path / "secret").mkdir()

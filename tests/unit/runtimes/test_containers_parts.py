@@ -136,6 +136,24 @@ def test_an_engine_that_does_not_listen_leaves_no_socket_open(tmp_path):
     gc.collect()  # an unclosed socket would be a warning, which is an error
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (125, r'does not work. It says: Error: could not find "netavark"$'),
+        (0, r"does not answer: .*No such file"),
+    ],
+)
+def test_a_podman_that_does_not_work_says_why(monkeypatch, tmp_path, status, told):
+    podman = tmp_path / "podman"
+    podman.write_text(f"#!/bin/sh\necho 'a warning\nError: could not find \"netavark\"' >&2\nexit {status}\n")
+    podman.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engine, "candidates", lambda: iter(()))
+    monkeypatch.setattr(engine, "serve", lambda: str(tmp_path / "socket"))
+    with pytest.raises(InternalFailure, match=told):
+        engine.reach()
+
+
 def test_another_machines_engine_is_refused():
     assert "needs one of this machine" in sockets.lacking({"DOCKER_HOST": "ssh://elsewhere"})
 

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from failure_table import assert_told
 from sdk_fakes import FakeBoto
 
 from penstock.client import card, record, view
@@ -144,6 +145,7 @@ def test_a_metric_that_no_line_has_given_is_a_note() -> None:
     seen = view.of_record({**ENDED, "untold_metrics": [{"name": "auc", "regex": "AUC=(.*)"}]}, 9000)
     for shown in (str(seen), Balanced(card.job(seen)).text):
         assert "The metric 'auc' has no value: no line of the log fits 'AUC=(.*)'" in shown
+    assert_told("no line of the log gives a metric", seen.notes[0])
 
 
 def test_the_metrics_of_a_job(local: FakeBoto, boto: FakeBoto, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,20 @@ def test_a_block_that_fails_leaves_a_failed_component() -> None:
     assert found.parameters == {"a": 1.0}
 
 
+def test_an_error_of_several_lines_is_told_as_one_of_what_the_service_takes() -> None:
+    error = (
+        "Error for Processing job a: Failed.\nThe last lines of its log:\n  [penstock] x\u2028y\n"
+        + "z" * 2000
+    )
+    with pytest.raises(ValueError, match="The last lines"), Run("e", "of-a-failed-job"):
+        raise ValueError(error)
+    status = TrialComponent.load("e-of-a-failed-job").status
+    assert status is not None
+    assert (status.primary_status, len(status.message)) == ("Failed", 1024)
+    told = "Error for Processing job a: Failed. The last lines of its log: [penstock] x y zzz"
+    assert status.message.startswith(told)
+
+
 def test_metrics_are_kept_when_the_component_is_refused() -> None:
     told = Tracker.create("Mixed")
     told.log_parameter("long", "x" * 3000)

@@ -201,6 +201,15 @@ def test_without_wait_it_does_not_wait(
     assert clock.sleeps == []
 
 
+def test_without_a_line_the_place_in_the_queue_is_told(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(1000.0)
+    monkeypatch.setattr(record, "fetch", lambda *_: {"queue": {"position": 2, "reason": "needs 2 CPUs"}})
+    Session().logs_for_processing_job("j")
+    assert caplog.messages == ["j has no log yet. It is 2nd in the queue: needs 2 CPUs."]
+
+
 def test_colours_are_for_terminals(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

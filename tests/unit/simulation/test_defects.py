@@ -230,7 +230,7 @@ def begins_anew_while_a_store_still_works(patch):
 
 
 def begins_anew_whatever_has_failed(patch):
-    def again(job, event, retries, now):
+    def again(job, hosts, event, retries, now):
         failed = (
             isinstance(event, life.Failed) and job.attempt <= retries and job.phase != life.Phase.STOPPING
         )
@@ -239,10 +239,20 @@ def begins_anew_whatever_has_failed(patch):
     patch.setattr("penstock.dispatch.loop.again", again)
 
 
+def fails_who_is_stopped_between_two_attempts(patch):
+    real = settle.again
+
+    def again(job, hosts, event, retries, now):
+        return event if job.phase is life.Phase.STOPPING else real(job, hosts, event, retries, now)
+
+    patch.setattr("penstock.dispatch.loop.again", again)
+
+
 DEFECTS = {
     lets_runners_go_on_for_longer_than_is_on_record: None,
     begins_anew_while_a_store_still_works: "nothing of an earlier attempt",
     begins_anew_whatever_has_failed: "attempts follow losses",
+    fails_who_is_stopped_between_two_attempts: "a stop is the end of what was lost before",
     starts_whoever_came_first: "a turn for each",
     gives_out_processors_twice: "no more than the machine has",
     lets_small_jobs_pass_for_ever: "no job is starved",

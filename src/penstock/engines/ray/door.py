@@ -56,8 +56,13 @@ class Door:
         return found
 
     def start(self, text: str) -> str | None:
-        """Start a runner for the run, as JSON with its cards; why it could not be, or None."""
+        """Start a runner for the run, as JSON with its cards; why it could not be, or None.
+
+        It may have been started by a door that died before it said so: then it is left as it is.
+        """
         settings, given = self._settings, Run.from_json(text)
+        if self._engine.probe(given.handle) is Life.ALIVE:
+            return None  # it may just read what `prepare` would write anew
         run = replace(
             given,
             home=str(settings.home),

@@ -180,10 +180,10 @@ class Cluster:
         return answer
 
     def ask(self, seat: Seat, what: str, *arguments: Any) -> Any:
-        """Have the door of an instance's node do something, and return its answer."""
+        """Have the door of an instance's node do something, and return its answer. Once more where the door dies."""
         try:
             return ray.get(getattr(self._door(seat.node), what).remote(*arguments), timeout=_ANSWERED)
-        except RayActorError:  # it has died; another one is made
+        except RayActorError:  # it may have done it before it died, which changes nothing for the next
             self._doors.pop(seat.node, None)
             return ray.get(getattr(self._door(seat.node), what).remote(*arguments), timeout=_ANSWERED)
 

@@ -68,7 +68,10 @@ def reach(notes: Path | None = None) -> Engine:
         return ask(path, notes)
     if problem := lacking():
         raise InternalFailure(problem)
-    return ask(serve(), notes)
+    try:
+        return ask(serve(), notes)
+    except InternalFailure as error:
+        raise InternalFailure(_hindrance() or str(error)) from error
 
 
 def ask(path: str, notes: Path | None = None) -> Engine:
@@ -140,6 +143,14 @@ def serve() -> str:
     # Holds the service's stdin for as long as this process lives, and waits for one that ends before.
     threading.Thread(target=service.wait, name="reap podman", daemon=True).start()
     return path
+
+
+def _hindrance() -> str | None:
+    """Why this machine's Podman does not work, in its own words; None when it says that it does."""
+    asked = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    lines = asked.stderr.splitlines() if asked.returncode else []
+    words = " ".join(lines[-1].split())[:600] if lines else ""
+    return f"Podman is installed here but does not work. It says: {words}" if words else None
 
 
 def brief(error: BaseException) -> str:

@@ -74,6 +74,12 @@ class SimulatedEngine(FakeEngine):
         disk.run = run
         return handle
 
+    def start(self, handle: str) -> None:
+        """Look into the journal first."""
+        if handle in self.disks:
+            self.runs[handle].left = _events(self.disks[handle].journal)
+        super().start(handle)
+
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal and the log."""
         disk = self.disks.get(handle)

@@ -50,6 +50,8 @@ class Watch:
         self._hosts: dict[str, Host] = {}
         self._seen: dict[str, _Seen] = {}
         """What each server has seen of the queue."""
+        self._stopped_in_between: set[str] = set()
+        """The jobs whose stop was put on record when their attempt was lost, and might have been followed."""
 
     # What is seen
 
@@ -207,12 +209,20 @@ class Watch:
             self._need("AlgorithmError" not in job.lost[-1].reason, "attempts follow losses", move)
             self._check_reason(replace(before, failure_reason=job.lost[-1].reason))
         self.jobs[uid] = job
+        may_follow = job.attempt <= self._world.plan.retries
+        if job.phase is Phase.STOPPING and may_follow and self._is_lost(job):
+            self._stopped_in_between.add(job.uid)
         self._check_times(job)
         self._check_capacity()
         if before.phase is Phase.QUEUED and job.phase is Phase.PREPARING:
             self._check_turn(job, self._seen[server])
         if job.phase.final:
             self._check_end(job)
+
+    def _is_lost(self, job: Job) -> bool:
+        """Whether all that has failed of its attempt was lost."""
+        failed = [host.outcome or {} for host in self._of(job) if host.phase is Phase.FAILED]
+        return bool(failed) and all(outcome.get("lost") for outcome in failed)
 
     def _check_times(self, job: Job) -> None:
         told = f"{job.uid}: {dict(job.phases)}, started {job.started_at}, ended {job.ended_at}"
@@ -263,6 +273,10 @@ class Watch:
             self._need(true, "ends have true reasons", f"nobody wanted {job.uid} to stop")
         else:
             self._check_reason(job)
+            # A clock that jumps leaves open what came first.
+            steady = all(fault.kind != "clock jumps" for fault in self._world.plan.faults)
+            stopped = steady and job.uid in self._stopped_in_between and self._is_lost(job)
+            self._need(not stopped, "a stop is the end of what was lost before", f"{job.uid} failed")
 
     def _check_success(self, job: Job, hosts: Sequence[Host]) -> None:
         told = f"{job.uid} is completed"

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OBJECTS = 2
 #: How long a runner waits between attempts to reach a server, at most, in milliseconds.
 _LONGEST_PAUSE = 2000
+#: For how long one whose work is over goes on telling what nobody takes, in milliseconds.
+_PATIENCE = 60_000
 #: How soon after a wish to stop the program ends.
 _GRACE = 300
 
@@ -282,7 +284,7 @@ class Runner:
 
     def _do_reports(self, outbox: Outbox) -> Generator[Post | int | None, Mapping[str, Any] | None, None]:
         """As `penstock.runner.report.Reporter`: all that is new, again and again until it is taken."""
-        pause = 50
+        pause, answered_at = 50, self.world.clock.true
         while True:
             while not self._changed:
                 yield None
@@ -306,11 +308,13 @@ class Runner:
                     yield None
                 return
             except ConnectionError:
+                if finishing and self.world.clock.true - answered_at > _PATIENCE:
+                    return
                 yield pause
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 self._changed = True
                 continue
-            pause = 50
+            pause, answered_at = 50, self.world.clock.true
             if finishing:
                 return
 

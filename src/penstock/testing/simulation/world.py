@@ -352,6 +352,8 @@ class World:
         """A call that belongs to a start has failed."""
         if method == "start":
             self.truth.add((args[0], "not started"))
+            if self.is_away(args[0]):
+                self.truth.add((args[0], "cut off"))
         elif method == "prepare":
             self.truth.add((args[0].job_uid, "not started"))
 
