@@ -154,7 +154,7 @@ class LocalEngine:
             return
         folder = self._folder / handle
         (folder / "stop").touch()
-        # Held by the runner: its run is over just now.
+        # A lock that is held is the runner's: its run is over just now.
         with contextlib.suppress(FileNotFoundError, BlockingIOError), (folder / "pid").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             with contextlib.suppress(ValueError, ProcessLookupError):
