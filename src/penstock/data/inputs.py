@@ -91,6 +91,8 @@ def fetch(
     meter = meter or Meter()
     managed = [item for item in map(read_input, inputs) if item is not None]
     wanted = [item for item in managed if not item.piped]
+    if not wanted:
+        return []  # no thread for nothing
     streamed = [item.local_path for item in managed if item.piped]
     started = time.monotonic()
     with ExitStack() as stack:

@@ -159,6 +159,8 @@ def upload(
         return usable_key(kms_key, access.at(bucket))
 
     work = read_outputs(outputs, root, tell)
+    if not work:
+        return []  # no thread for nothing
     if kms_key and not all(key_of(output.uri.bucket) for output in work):
         tell("KmsKeyId is not applied: the object store on this machine has no KMS.")
     meter = meter or Meter()

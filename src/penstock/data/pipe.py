@@ -105,6 +105,8 @@ def find_streams(
         InternalFailure: The store failed.
     """
     wanted = [item for item in map(read_input, inputs) if item is not None and item.piped]
+    if not wanted:
+        return []  # no thread for nothing
     found: dict[str, Stream] = {}
 
     def look(item: Input) -> None:

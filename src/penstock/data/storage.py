@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -125,7 +126,6 @@ class Opener(Protocol):
         ...
 
 
-@lru_cache(maxsize=32)
 def open_bucket(
     access: S3Access,
     bucket: str,
@@ -134,13 +134,36 @@ def open_bucket(
 ) -> S3Bucket:
     """Open a bucket, without a request. The same arguments give the same bucket with its open connections.
 
+    Not once its file of certificates is another one: a runner may do many runs.
+
     Args:
         access: How to reach the store; without keys, requests are not signed, as public buckets are read.
         bucket: The bucket's name. It may lie in another store (`S3Access.buckets`).
         kms_key: Ask the store to encrypt what is written with this KMS key (SSE-KMS).
         patience: Seconds for which a store that fails or is silent is asked again.
     """
-    return S3Bucket(access.at(bucket), bucket, kms_key, patience)
+    there = access.at(bucket)
+    return _opened(there, bucket, kms_key, patience, _version(there.ca_bundle))
+
+
+@lru_cache(maxsize=32)
+def _opened(
+    access: S3Access,
+    bucket: str,
+    kms_key: str | None,
+    patience: float,
+    certificates: tuple[int, ...],  # noqa: ARG001 - what is kept is kept for these alone
+) -> S3Bucket:
+    return S3Bucket(access, bucket, kms_key, patience)
+
+
+def _version(path: str | None) -> tuple[int, ...]:
+    """What tells a file from the one that was there before."""
+    if path is not None:
+        with suppress(OSError):  # told when it is read
+            found = os.stat(path)  # noqa: PTH116 - for speed, with each look at a bucket
+            return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return ()
 
 
 class S3Bucket:

@@ -145,12 +145,20 @@ class LocalEngine:
         return Life.DEAD
 
     def stop(self, handle: str) -> None:
-        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives."""
+        """A mark for a runner that is just starting, SIGTERM for one that works: its pid is true while it lives.
+
+        The mark comes first: a runner looks for it when it has told its pid. When its run is over it locks the file of
+        its pid, empties it, and looks once more: it does no other run, which the signal could meet.
+        """
         if self.probe(handle) is not Life.ALIVE:
             return
-        (self._folder / handle / "stop").touch()
-        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            os.kill(int((self._folder / handle / "pid").read_text()), signal.SIGTERM)
+        folder = self._folder / handle
+        (folder / "stop").touch()
+        # A lock that is held is the runner's: its run is over just now.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), (folder / "pid").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            with contextlib.suppress(ValueError, ProcessLookupError):
+                os.kill(int(file.read()), signal.SIGTERM)
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal, the log and the error output of a dead runner."""

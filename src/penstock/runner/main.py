@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from penstock.clock import now
 from penstock.data.cache import Cache
 from penstock.data.meter import Meter
+from penstock.images.kinds import in_container
 from penstock.job.run import Run
 from penstock.runner.folder import RunFolder
 from penstock.runner.journal import Journal
@@ -24,8 +26,13 @@ from penstock.runner.stop import Stop
 from penstock.runtimes.containers.sockets import let_go
 
 
-def main(path: Path) -> None:
-    """Do the run whose folder is `path`."""
+def main(path: Path) -> bool:
+    """Do the run whose folder is `path`.
+
+    Returns:
+        Whether nothing out of the ordinary has happened: the program has succeeded within the sandbox and its limits,
+        and nobody has asked for a stop. Another run in this process would find it as this one did.
+    """
     folder = RunFolder(path)
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -36,7 +43,18 @@ def main(path: Path) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
-    folder.pid.write_text(str(os.getpid()))
+    with folder.pid.open("w") as pid:
+        pid.write(str(os.getpid()))
+        pid.flush()
+        plain = _do(folder, stop)
+        # Whoever is about to stop this run holds the file's lock, and sets a mark before it sends a signal.
+        fcntl.flock(pid, fcntl.LOCK_EX)
+        pid.truncate(0)
+        return plain and not (stop.asked or folder.stop.exists())
+
+
+def _do(folder: RunFolder, stop: Stop) -> bool:
+    """The run; whether it was an ordinary one."""
     if folder.stop.exists():
         stop.ask()
     run = Run.from_json(folder.run.read_text())
@@ -53,10 +71,11 @@ def main(path: Path) -> None:
         # follow its links.
         if journal.after(0) or folder.ml.exists():
             journal.skip()
-            let_go(path)
+            let_go(folder.path)
             salvage(run, folder, records)
+            plain = False
         else:
-            conduct(run, folder, records, stop, cache)
+            plain = conduct(run, folder, records, stop, cache)
         if lease is not None:
             lease.ease()
         reporter.finish()
@@ -65,3 +84,4 @@ def main(path: Path) -> None:
         journal.close()
         records.manifest.close()
         log.close()
+    return plain and lease is None and not in_container(run.request, run.runtime)

@@ -54,12 +54,17 @@ class _Ended:
     """What to add when it failed."""
     sent: outputs.Sent = field(default_factory=dict)
     """What was uploaded while it ran."""
+    remarked: bool = False
+    """Whether it met a limit, and went on."""
 
 
-def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None = None) -> None:
+def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Cache | None = None) -> bool:
     """Do the run's work and write its end into the journal.
 
     `cache` is the node's, of inputs; the program may have them mounted, so it is to be closed after this.
+
+    Returns:
+        Whether it has succeeded, and its program has met no limit.
     """
     ended: _Ended | None = None
     message: str | None = None
@@ -97,6 +102,7 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
             ended = _Ended(error.exit_code, halted=False)
     exit_code, halted = (ended.exit_code, ended.halted) if ended is not None else (None, False)
     _end(folder, records, Ending(exit_code, halted, reasons, _is_lost(stop, reasons)), message)
+    return ended is not None and not (reasons or halted or ended.remarked)
 
 
 def salvage(run: Run, folder: RunFolder, records: Records) -> None:
@@ -213,11 +219,12 @@ def _run_program(
     failure: JobFailure | None = volume.failure
     if failure is None and not halted:
         failure = feed.failure or (share.failure(running.exceeded(), code) if code else None)
-    if code == 0 or halted:
-        for line in share.remarks(running.exceeded()):
-            records.log.note(line)
+    remarks = share.remarks(running.exceeded()) if code == 0 or halted else []
+    for line in remarks:
+        records.log.note(line)
     hints = (hint, scarcity.hint(volume.least_free, folder.path))
-    return _Ended(code, halted, failure, "".join(f". {one}".removesuffix(".") for one in hints if one), sent)
+    hint = "".join(f". {one}".removesuffix(".") for one in hints if one)
+    return _Ended(code, halted, failure, hint, sent, bool(remarks))
 
 
 def _fetch(
@@ -270,13 +277,13 @@ def _follow(
     looked = (reading,) if found is None else (reading, found.look)
     pump = threading.Thread(target=log.follow, args=looked, name="log", daemon=True)
     pump.start()
-    # Daemon: it sleeps until the deadline, which an ended program does not wait for.
     halting = threading.Event()
     args = (run, running, log, stop, halting)
     threading.Thread(target=_halt, args=args, name="halt", daemon=True).start()
     threading.Thread(target=volume.watch, args=(running,), name="volume", daemon=True).start()
     code = running.wait()
     assert code is not None  # without a timeout it waits for the end
+    stop.rest()
     pump.join()
     os.close(reading)
     volume.look()
@@ -285,8 +292,7 @@ def _follow(
 
 def _halt(run: Run, running: Running, log: LogWriter, stop: Stop, halting: threading.Event) -> None:
     """SIGTERM, a time of grace, then the end of the whole tree; on a stop as on the time limit."""
-    stop.wait()
-    if running.wait(0) is not None:
+    if not stop.wait() or running.wait(0) is not None:
         return
     halting.set()
     if not stop.asked:

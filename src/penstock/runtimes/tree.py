@@ -39,11 +39,13 @@ from penstock.runtimes.limits import Keeper
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
-_LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="penstock-launcher")
+#: Their names begin so.
+LAUNCHERS = ("penstock-launcher", "penstock-scoped-launcher")
+_LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix=LAUNCHERS[0])
 
 #: Likewise, for programs that are kept from the machine's abstract sockets. The thread starts with the first of them.
 _SCOPED_LAUNCHER = ThreadPoolExecutor(
-    max_workers=1, thread_name_prefix="penstock-scoped-launcher", initializer=landlock.scope_this_thread
+    max_workers=1, thread_name_prefix=LAUNCHERS[1], initializer=landlock.scope_this_thread
 )
 
 #: `keyctl` by machine; all later architectures share one table.

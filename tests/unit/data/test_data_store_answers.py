@@ -1,7 +1,10 @@
 """Listing and errors against a scripted HTTP server on loopback: what no healthy store would answer."""
 
+from dataclasses import replace
+from shutil import copyfile
 from urllib.parse import parse_qs, urlsplit
 
+import certifi
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -99,6 +102,17 @@ def test_a_bucket_may_lie_in_another_store(server, access):
     assert open_bucket(elsewhere, "b", None, 0.0).access is access
     assert list(open_bucket(elsewhere, "b", None, 0.0).list("")) == []
     assert open_bucket(elsewhere, "c", None, 0.0).access is elsewhere
+
+
+def test_connections_are_kept_until_the_file_of_certificates_is_another(access, tmp_path):
+    file = tmp_path / "ca.pem"
+    copyfile(certifi.where(), file)
+    trusting = replace(access, endpoint="https://127.0.0.1:1", ca_bundle=str(file))
+    first = open_bucket(trusting, "b")
+    assert open_bucket(trusting, "b") is first
+    copyfile(certifi.where(), tmp_path / "new.pem")
+    (tmp_path / "new.pem").replace(file)
+    assert open_bucket(trusting, "b") is not first
 
 
 def test_without_keys_requests_are_not_signed(server):

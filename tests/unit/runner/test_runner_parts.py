@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import queue
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -215,6 +217,35 @@ class TestStop:
         threading.Timer(0.01, asked.ask).start()
         asked.wait()
         assert (asked.due(), asked.asked) == (True, True)
+
+    def test_it_may_be_asked_for_while_it_is_being_asked_for(self):
+        """As by signals, which a thread gets between any two lines of its own."""
+        done = subprocess.run([sys.executable, "-c", ASKED_AT_EVERY_LINE], timeout=60, check=False)
+        assert done.returncode == 0
+
+
+#: Each call and each line of Python within `rest` and `ask` gets a SIGTERM.
+ASKED_AT_EVERY_LINE = """
+import signal, sys
+from penstock.runner.stop import Stop
+
+stop = Stop()
+signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+
+
+def at_each(*_):
+    sys.settrace(None)
+    signal.raise_signal(signal.SIGTERM)
+    sys.settrace(at_each)
+    return at_each
+
+
+sys.settrace(at_each)
+stop.rest()
+stop.ask()
+sys.settrace(None)
+assert stop.wait()
+"""
 
 
 class Server:
