@@ -20,7 +20,7 @@ from penstock.runtimes.tree import LAUNCHERS
 #: After so many runs a process ends, and when it has grown by so many pages: what leaks slowly never becomes much.
 _MOST_RUNS, _MOST_PAGES = 100, (64 << 20) // resource.getpagesize()
 #: What the threads of obstore are called, and how many sockets and the like may stay open.
-_OF_THE_STORE, _MOST_SOCKETS = "tokio-", 16
+_OF_THE_STORE, _MOST_SOCKETS = "tokio-", 64
 #: How many milliseconds a thread that has ended may take to be gone.
 _VANISHING = 20
 

@@ -14,7 +14,7 @@ LEFT = {
     "a thread": "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     "a thread of a library": "ctypes.CDLL(None).timer_create(0, ctypes.create_string_buffer(notify, 64), number)",
     "a process": "subprocess.Popen(['sleep', '1'])",
-    "many sockets": "globals().update(kept=[socket.socket() for _ in range(20)])",
+    "many sockets": "globals().update(kept=[socket.socket() for _ in range(70)])",
     "an open file": "os.open('/dev/null', os.O_RDONLY)",
     "a closed file": "os.close(0)",
     "a variable": "os.environ['MINE'] = '1'",
