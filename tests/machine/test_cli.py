@@ -196,6 +196,18 @@ def test_experiments_and_their_runs(penstock, session, monkeypatch):
     assert done.stderr == "error: There is no experiment cli-experiments. Did you mean cli-experiment?\n"
 
 
+def test_a_job_of_an_experiment_which_is_made_with_the_first(penstock, script):
+    path = script("print('mse: 4.5')")
+    for name in ("cli-tried-1", "cli-tried-2"):
+        penstock("run", path, "--experiment", "cli-tried", "--metric", "mse=mse: ([0-9.]+)", "--name", name)
+    runs = [line.split() for line in penstock("experiments", "cli-tried").stdout.splitlines()]
+    assert [(one[0], one[1], one[-1]) for one in runs] == [
+        ("NAME", "STATUS", "mse"),
+        ("cli-tried-2", "Completed", "4.5"),
+        ("cli-tried-1", "Completed", "4.5"),
+    ]
+
+
 def test_a_local_folder_without_waiting(penstock, script, tmp_path):
     path = script("open('/opt/ml/processing/output/o/x', 'w').write('there')")
     done = penstock("run", path, "--no-wait", "--name", "cli-later", "--output", f"o=file://{tmp_path}/out")
@@ -243,6 +255,7 @@ def test_an_sdk_script_after_penstock_env_needs_no_role(address, script, tmp_pat
             "no-such-folder of --source-dir does not exist",
         ),
         (("run", "{script}", "--source-dir", "/usr/bin"), "lies outside of /usr/bin"),
+        (("run", "{script}", "--experiment", "no_such name"), "no_such name"),
         (("jobs", "--status", "Lost"), "InProgress, Completed, Failed, Stopping, Stopped"),
         (("describe", "no-such-job"), "no-such-job"),
         (("logs", "no-such-job"), "no-such-job"),

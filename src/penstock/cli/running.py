@@ -86,6 +86,10 @@ def run(
     ] = None,
     instance_type: Annotated[str, typer.Option(help="The instance type to play.")] = "ml.m5.xlarge",
     instance_count: Annotated[int, typer.Option(help="How many instances.", min=1, max=100)] = 1,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="The experiment that it belongs to; made if there is none such.", metavar="NAME"),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
     max_runtime: Annotated[
         int | None, typer.Option(help="Seconds after which the job is stopped.", min=1)
@@ -136,6 +140,8 @@ def run(
     _check_buckets(session, "input", [str(one.source) for one in job_inputs])
     _check_buckets(session, "output", [str(one.destination) for one, _ in job_outputs if one.destination])
     more: dict[str, Any] = {"source_dir": str(source_dir)} if source_dir else {}
+    if experiment is not None:
+        more["experiment_config"] = _experiment(session, experiment)
     processor.run(
         code=code, inputs=job_inputs, outputs=[o for o, _ in job_outputs], arguments=arguments or None,
         job_name=name, wait=False, logs=False, **more,
@@ -197,6 +203,20 @@ def _image(session: HomeSession, framework: str | None, image: str | None) -> st
     if image and framework:
         raise PenstockError("Give --framework or --image, not both.")
     return image or parse_framework(framework or "python==3.11", session.boto_region_name)
+
+
+def _experiment(session: HomeSession, name: str) -> dict[str, str]:
+    """What makes a job part of the experiment, which is there from now on."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - not for --help
+
+    from penstock.client.entity import is_there_already  # noqa: PLC0415
+
+    try:
+        session.quick_client.create_experiment(ExperimentName=name)
+    except ClientError as error:
+        if not is_there_already(error):
+            raise
+    return {"ExperimentName": name}
 
 
 def _lock(text: str) -> tuple[str, str | None]:
