@@ -113,9 +113,8 @@ def test_what_the_program_starts_is_guarded_as_well(runtime, two_ports):
 
 def test_no_group_is_left(runtime):
     ours = guard.group_of("self")
-    before = set(ours.glob("penstock-*"))
     assert python(runtime, "pass", closed=Closed(guard.METADATA)).code == 0
-    assert set(ours.glob("penstock-*")) <= before
+    assert not list(ours.glob(f"penstock-{os.getpid()}-*"))  # those of others come and go
 
 
 def test_the_group_of_a_runner_that_died_is_removed_by_the_next(runtime):
