@@ -15,6 +15,7 @@ from penstock.client import experiment_view
 from penstock.client.entity import pages
 from penstock.client.experiment_view import OF_JOBS, OF_THE_JOB, Component
 from penstock.client.html import plain
+from penstock.client.names import run_group
 from penstock.errors import PenstockError
 
 #: How many a search gives at once.
@@ -193,7 +194,7 @@ def _fitting(columns: Sequence[_Column], room: int) -> list[_Column]:
 
 def _is_made(trial: str, experiment: str) -> bool:
     """Whether a trial tells nothing: that of an experiment's runs, or one that was made for a job alone."""
-    return trial == _group(experiment) or trial.endswith("-aws-trial")
+    return trial == run_group(experiment) or trial.endswith("-aws-trial")
 
 
 def _cut(text: str) -> str:
@@ -210,14 +211,9 @@ def _cut_within(name: str, most: int) -> str:
 
 def _called(told: Mapping[str, Any], view: Component, experiment: str) -> str:
     """By what name people know a component: a job's, and a run's without its experiment's."""
-    if view.trials == (_group(experiment),) and "Source" not in told:
+    if view.trials == (run_group(experiment),) and "Source" not in told:
         return view.name.removeprefix(f"{experiment}-")
     return view.name.removesuffix(OF_JOBS)
-
-
-def _group(experiment: str) -> str:
-    """The trial in which SDKs keep an experiment's runs."""
-    return f"Default-Run-Group-{experiment}"
 
 
 def _search(

@@ -28,6 +28,11 @@ def image_base(image_uri: str) -> str:
     return image_uri.split("@", maxsplit=1)[0].rsplit("/", 1)[-1].split(":", maxsplit=1)[0]
 
 
+def run_group(experiment: str) -> str:
+    """The trial in which the SDKs keep all runs of an experiment."""
+    return f"Default-Run-Group-{experiment}"
+
+
 def tag_list(
     tags: Mapping[str, object] | Sequence[Mapping[str, str]] | None,
 ) -> Sequence[Mapping[str, str]] | None:

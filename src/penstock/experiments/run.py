@@ -12,7 +12,7 @@ from typing import Any, Self
 from penstock.client import own_job
 from penstock.client.current_run import ENTERED
 from penstock.client.entity import session_of
-from penstock.client.names import job_name, tag_list
+from penstock.client.names import job_name, run_group, tag_list
 from penstock.experiments import charts
 from penstock.experiments.api_types import TrialComponentStatus
 from penstock.experiments.experiment import Experiment
@@ -117,7 +117,7 @@ class Run:
                 )
         # The metrics service takes small letters only.
         self.experiment_name, self.run_name = experiment.lower(), run.lower()
-        self.run_group_name = f"Default-Run-Group-{self.experiment_name}"
+        self.run_group_name = run_group(self.experiment_name)
 
     def _record(
         self, component: TrialComponent, bucket: str | None = None, prefix: str | None = None

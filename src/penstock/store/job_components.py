@@ -80,14 +80,12 @@ def put_metrics(c: Connection, dialect: Dialect, job: Job, events: Sequence[Host
     new = [metric for event in events if tells_metrics(event) for metric in from_note(event.data[NOTE])]
     if not new:
         return True
-    key = key_of(job.component_name)
-    mine = select(components.c.key).where(components.c.key == key, components.c.job_uid == job.uid)
-    if c.execute(mine.with_for_update()).first() is None and job.trial_component is None:
+    if not _hold_own(c, job) and job.trial_component is None:
         with suppress(InUse):  # by another host of the job, in this moment, it may be
             enter(c, dialect, job, tagging.of(c, job.arn))
-    if c.execute(mine.with_for_update()).first() is None:
+    if not _hold_own(c, job):
         return False
-    metrics.add(c, dialect, key, new)
+    metrics.add(c, dialect, key_of(job.component_name), new)
     return True
 
 
@@ -96,10 +94,14 @@ def begin_anew(c: Connection, job: Job) -> None:
 
     They don't tell whose they are, so all go. What one attempt gives is kept until the next begins.
     """
-    key = key_of(job.component_name)
-    mine = select(components.c.key).where(components.c.key == key, components.c.job_uid == job.uid)
-    if c.execute(mine.with_for_update()).first() is not None:
-        metrics.forget(c, key)
+    if _hold_own(c, job):
+        metrics.forget(c, key_of(job.component_name))
+
+
+def _hold_own(c: Connection, job: Job) -> bool:
+    """Whether there is a component of this very job, which is locked then."""
+    own = components.c.key == key_of(job.component_name), components.c.job_uid == job.uid
+    return c.execute(select(components.c.key).where(*own).with_for_update()).first() is not None
 
 
 def _trial(c: Connection, dialect: Dialect, job: Job) -> str | None:
