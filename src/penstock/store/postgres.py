@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import cycle, islice
 from typing import Any
 
 from sqlalchemy import (
@@ -14,8 +15,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Integer,
     Select,
     and_,
+    bindparam,
     create_engine,
     event,
     func,
@@ -87,6 +90,7 @@ def connect(address: str) -> Dialect:
         names_with=_names_with,
         position=func.strpos,
         has_bits=_has_bits,
+        bits=_bits,
         give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
@@ -182,10 +186,21 @@ def _lock_schema(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 
-def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnElement[bool]:
-    # Not each of many, but from all over them: to ask costs SQLAlchemy more than PostgreSQL.
+def _has_bits(value: ColumnElement[bytes]) -> ColumnElement[bool]:
+    asked = []
+    for number in range(_ASKED):
+        at, bits = (bindparam(f"{what}_{number}", type_=Integer) for what in ("at", "bits"))
+        asked.append(func.get_byte(value, at).op("&")(bits) == bits)
+    return and_(*asked)
+
+
+def _bits(wanted: Mapping[int, int]) -> dict[str, Any]:
+    # Of many not the first ones, but from all over them; of few some again.
     some = list(wanted.items())[:: -(-len(wanted) // _ASKED)]
-    return and_(*(func.get_byte(value, at).op("&")(bits) == bits for at, bits in some))
+    asked = enumerate(islice(cycle(some), _ASKED))
+    return {
+        f"{what}_{n}": value for n, pair in asked for what, value in zip(("at", "bits"), pair, strict=True)
+    }
 
 
 def _names_with(part: str) -> Select[Any] | None:

@@ -1,0 +1,242 @@
+"""The statements by which a page of jobs is read, each written for the conditions of a list and not for their values.
+
+So each is written and compiled once, and the driver runs it with the values of every list that has the same ones: to
+write it anew took longer than the database needs to answer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal,
+    select,
+    true,
+)
+
+from penstock.store.bare import Bare
+from penstock.store.dialect import Dialect
+from penstock.store.functions import in_list
+from penstock.store.job_query import (
+    COLUMNS,
+    CONDITIONS,
+    ROW,
+    VEILED,
+    VEILED_ROW,
+    JobQuery,
+    along,
+    beside,
+    beyond,
+    created,
+    directed,
+    held,
+    modified,
+    ordered,
+    veil,
+)
+from penstock.store.stretches import NAMES, TIMES, Order
+from penstock.store.tables import jobs
+
+#: Jobs are picked by a time that at most so many fulfil: they lie beside each other.
+NEAR = 2000
+#: So many statements are kept, of some hundreds that there may be.
+_KEPT = 256
+
+#: What writes the statement of a query whose values are parameters, from a place on if there is one.
+Way = Callable[[Dialect, JobQuery, Sequence[Any] | None], Select[Any]]
+
+#: How many jobs, or stretches, are read at most.
+_COUNT: BindParameter[int] = bindparam("count", type_=Integer)
+
+
+class Ways:
+    """The statements of a database."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._written = lru_cache(_KEPT)(self._write)
+
+    def rows(
+        self, cursor: Any, way: Way, query: JobQuery, after: Sequence[Any] | None, **more: Any
+    ) -> list[Any]:
+        """What a way finds. `more` are the values of its own parameters."""
+        values = {name: value for name in CONDITIONS if (value := getattr(query, name)) is not None}
+        written = self._written(way, tuple(values), query.sort_by, query.descending, after is not None)
+        if after is not None:
+            values |= {"key": after[0], "name": after[1]}
+        return written.rows(cursor, **values, **more)
+
+    def _write(self, way: Way, given: Sequence[str], sort_by: Any, descending: bool, placed: bool) -> Bare:
+        parameters: dict[str, Any] = {name: bindparam(name, type_=CONDITIONS[name].type) for name in given}
+        query = JobQuery(**parameters, sort_by=sort_by, descending=descending)
+        place = [bindparam("key", type_=COLUMNS[query.sort_by].type), bindparam("name", type_=String)]
+        return Bare(self._dialect.engine, way(self._dialect, query, place if placed else None))
+
+
+def near(_: Dialect, query: JobQuery, __: Sequence[Any] | None) -> Select[Any]:
+    """How many jobs fulfil each time that is asked for; more than `NEAR` are not counted."""
+    counts = []
+    for by, (column, holds, index) in _times(query).items():
+        if holds:
+            # In their order: else PostgreSQL may read the table, and hope to have found enough of them soon.
+            some = select(literal(1)).select_from(jobs).where(*holds).order_by(column).limit(NEAR + 1)
+            counted = select(func.count()).select_from(_hinted(some, index).subquery())
+            counts.append(counted.scalar_subquery().label(by))
+    return select(*counts)
+
+
+def _times(query: JobQuery) -> Mapping[str, tuple[ColumnElement[int], list[ColumnElement[bool]], str]]:
+    return {
+        "created": (jobs.c.created_at, created(query, jobs.c), "jobs_by_creation"),
+        "modified": (jobs.c.modified_at, modified(query, jobs.c), "jobs_by_modification"),
+    }
+
+
+def walk(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
+    """Jobs of the query, along the index that has them in their order."""
+    some, others = along(query, after), beside(dialect, query, jobs.c)
+    if not others:
+        return select(jobs).where(*some).order_by(*ordered(query, jobs.c)).limit(_COUNT)
+    # Rows are read whole when it is known which ones: requests may be long.
+    walked = select(jobs.c.name).where(*some, *others).order_by(*ordered(query, jobs.c)).limit(_COUNT)
+    return _whole(query, _hinted(walked, _index(query)))
+
+
+def skip(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
+    """The same, but only in stretches that may have some, of those that begin from `low` to `high`.
+
+    Whatever is said of a job besides its stretch and status is veiled, so that no database reads by it.
+    """
+    order = stretched(query)
+    passing = _passing(dialect, query, after)
+    stretches, begins = _in_order(dialect, query, order, passing)
+    next_one = order.table.alias()
+    end = select(func.min(next_one.c.begins)).where(next_one.c.begins > begins).correlate(stretches)
+    within = and_(order.key >= veil(begins), order.key < func.coalesce(end.scalar_subquery(), order.top))
+    found = select(jobs.c.name, order.key).where(*held(dialect, query))
+    if query.status is not None:
+        found = found.where(jobs.c.status == query.status)
+    if after is not None:
+        found = found.where(beyond(query, after, VEILED))
+    apart = dialect.lateral and query.name_contains is not None
+    veiled = VEILED_ROW if apart else VEILED
+    times = modified(query, veiled)
+    if query.sort_by == "CreationTime":
+        found = found.where(*created(query, VEILED))
+    else:
+        times += created(query, veiled)
+    if not dialect.lateral:
+        found = found.select_from(stretches.join(jobs, within)).where(*times, *passing)
+        found = found.order_by(*directed(query, [begins]), *ordered(query, jobs.c)).limit(_COUNT)
+        return _whole(query, _hinted(found, _index(query)))
+    each = found.where(within).order_by(*ordered(query, jobs.c))
+    if times and apart:
+        # All that the names need is in the index. PostgreSQL would read each row for its time first.
+        named = each.correlate(stretches).lateral()
+        each = select(named).join(ROW, ROW.c.name == named.c.name).order_by(*ordered(query, named.c))
+    # Each stretch has a limit of its own: else PostgreSQL may sort all of them.
+    some = each.where(*times).limit(_COUNT).lateral()
+    merged = select(some.c.name).select_from(stretches.join(some, true()))
+    return _whole(query, merged.order_by(*directed(query, [begins]), *ordered(query, some.c)).limit(_COUNT))
+
+
+def _in_order(
+    dialect: Dialect, query: JobQuery, order: Order, passing: Sequence[ColumnElement[bool]]
+) -> tuple[FromClause, ColumnElement[Any]]:
+    """Stretches as what a join begins with, and where each begins.
+
+    SQLite reads them in their order by itself. PostgreSQL can't tell how many pass, and gets them ready-made.
+    """
+    if not dialect.lateral:
+        return order.table, order.begins
+    gathered = func.array(select(order.begins).where(*passing).scalar_subquery())
+    each = func.unnest(gathered, type_=order.begins.type).column_valued("begins")
+    some = select(each).order_by(*directed(query, [each])).subquery()
+    return some, some.c.begins
+
+
+def first(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
+    """Where the first stretches begin that `skip` would look through."""
+    begins = stretched(query).begins
+    some = select(begins).where(*_passing(dialect, query, after))
+    return some.order_by(*directed(query, [begins])).limit(_COUNT)
+
+
+def stretched(query: JobQuery) -> Order:
+    """The order whose stretches a list goes along."""
+    return TIMES if query.sort_by == "CreationTime" else NAMES
+
+
+def _passing(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+    """What is true of a stretch that may have jobs of the page."""
+    order = stretched(query)
+    s, begins = order.table.c, order.begins
+    low, high = (bindparam(name, type_=begins.type) for name in ("low", "high"))
+    where: list[ColumnElement[bool]] = [begins.between(low, high)]
+    if after is not None:
+        place = after[1] if query.sort_by == "Name" else after[0]
+        other = order.table.alias()
+        has_it = select(func.max(other.c.begins)).where(other.c.begins <= place).scalar_subquery()
+        where.append(begins <= place if query.descending else begins >= has_it)
+    for column, least, most in (
+        ("created", query.created_after, query.created_before),
+        ("modified", query.modified_after, query.modified_before),
+    ):
+        where += [] if least is None else [s[f"{column}_last"] >= least]
+        where += [] if most is None else [s[f"{column}_first"] <= most]
+    if query.name_contains is not None:
+        where.append(dialect.has_bits(s.letters))
+    return where
+
+
+def _pick(
+    _by: Literal["created", "modified", "names"],
+    dialect: Dialect,
+    query: JobQuery,
+    after: Sequence[Any] | None,
+) -> Select[Any]:
+    """The same as `walk`, but all that fulfil one condition are found first and sorted then."""
+    if _by == "names":
+        holds, index = [in_list(jobs.c.name, bindparam("names", type_=String))], "sqlite_autoindex_jobs_1"
+    else:
+        _, holds, index = _times(query)[_by]
+    where = (*holds, *along(query, after), *beside(dialect, query, jobs.c))
+    # Sorted by what no index has: else a database would rather walk, and hope to find the page soon.
+    keys = select(jobs.c.name, COLUMNS[query.sort_by]).where(*where)
+    return _whole(query, _hinted(keys.order_by(*ordered(query, VEILED)).limit(_COUNT), index))
+
+
+#: By what jobs are picked: by a time that few fulfil, or by their `names`, a list in JSON.
+PICKS: Mapping[str, Way] = {
+    "created": partial(_pick, "created"),
+    "modified": partial(_pick, "modified"),
+    "names": partial(_pick, "names"),
+}
+
+
+def _whole(query: JobQuery, few: Select[Any]) -> Select[Any]:
+    found = few.subquery()
+    # Sorted by what no index has: else SQLite would look for each of the jobs in order among the few.
+    return select(jobs).join(found, jobs.c.name == found.c.name).order_by(*ordered(query, VEILED))
+
+
+def _hinted(statement: Select[Any], index: str) -> Select[Any]:
+    return statement.with_hint(jobs, f"INDEXED BY {index}", "sqlite")
+
+
+def _index(query: JobQuery) -> str:
+    """The name of the index of the order, in SQLite, which must be told; PostgreSQL counts for itself."""
+    if query.sort_by == "Name":
+        return "sqlite_autoindex_jobs_1" if query.status is None else "jobs_by_status_and_name"
+    return "jobs_by_creation" if query.status is None else "jobs_by_status"
