@@ -21,9 +21,11 @@ from penstock.job.life import STATUS, Phase
 from penstock.store.dialect import Dialect
 from penstock.store.job_query import COLUMNS, JobQuery, is_plain, nearest
 from penstock.store.stretches import letters
-from penstock.store.ways import NEAR, PICKS, Way, Ways, first, near, skip, stretched, walk
+from penstock.store.ways import PICKS, Way, Ways, first, near, skip, stretched, walk
 
-#: Jobs are picked by a part of their names that at most so many have, which lie here and there.
+#: Jobs are picked by a time that at most so many fulfil: they lie beside each other.
+NEAR = 2000
+#: And by a part of their names that at most so many have, which lie here and there.
 FEW = 500
 #: Before it is asked how many have it, so many stretches are walked, or `MANY` times as many for a status that few
 #: jobs have: a step from name to name costs a hundredth of what it does to pick a job.
@@ -31,7 +33,7 @@ TRIED = 8
 MANY = 32
 #: Of so many that pass, all are walked (some 0.2 ms each): their letters tell the part apart, and to ask for what parts
 #: of it all names have, as those of a date, takes far longer.
-WALKED = 24
+WALKED = 32
 
 _ACTIVE = sorted({status for phase, status in STATUS.items() if not phase.final})
 _ENDED = sorted(set(STATUS.values()) - set(_ACTIVE))
@@ -92,7 +94,7 @@ class _Page:
         times = (query.created_after, query.created_before, query.modified_after, query.modified_before)
         if not any(at is not None for at in times):
             return None
-        [row] = self.ways.rows(self.cursor, near, JobQuery(*times), None)
+        [row] = self.ways.rows(self.cursor, near, JobQuery(*times), None, count=NEAR + 1)
         counts = vars(row)
         by = min(counts, key=counts.__getitem__)
         return by if counts[by] <= NEAR else None

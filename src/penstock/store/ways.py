@@ -48,15 +48,13 @@ from penstock.store.job_query import (
 from penstock.store.stretches import NAMES, TIMES, Order
 from penstock.store.tables import jobs
 
-#: Jobs are picked by a time that at most so many fulfil: they lie beside each other.
-NEAR = 2000
 #: So many statements are kept, of some hundreds that there may be.
 _KEPT = 256
 
 #: What writes the statement of a query whose values are parameters, from a place on if there is one.
 Way = Callable[[Dialect, JobQuery, Sequence[Any] | None], Select[Any]]
 
-#: How many jobs, or stretches, are read at most.
+#: How many jobs or stretches are read at most.
 _COUNT: BindParameter[int] = bindparam("count", type_=Integer)
 
 
@@ -85,12 +83,12 @@ class Ways:
 
 
 def near(_: Dialect, query: JobQuery, __: Sequence[Any] | None) -> Select[Any]:
-    """How many jobs fulfil each time that is asked for; more than `NEAR` are not counted."""
+    """How many jobs fulfil each time that is asked for; no more are counted than asked for."""
     counts = []
     for by, (column, holds, index) in _times(query).items():
         if holds:
             # In their order: else PostgreSQL may read the table, and hope to have found enough of them soon.
-            some = select(literal(1)).select_from(jobs).where(*holds).order_by(column).limit(NEAR + 1)
+            some = select(literal(1)).select_from(jobs).where(*holds).order_by(column).limit(_COUNT)
             counted = select(func.count()).select_from(_hinted(some, index).subquery())
             counts.append(counted.scalar_subquery().label(by))
     return select(*counts)

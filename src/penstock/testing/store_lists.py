@@ -68,6 +68,7 @@ class ListSuite(StoreBase):
         monkeypatch.setattr(listing, "NEAR", 1000 if request.param == "near" else 0)
         monkeypatch.setattr(listing, "TRIED", 1 if request.param in {"pick", "on"} else 1000)
         monkeypatch.setattr(listing, "MANY", 1)
+        monkeypatch.setattr(listing, "WALKED", 0)
         monkeypatch.setattr(listing, "FEW", 1000 if request.param == "pick" else 0)
 
     @pytest.mark.parametrize("sort_by", SORTS)
