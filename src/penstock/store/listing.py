@@ -94,7 +94,7 @@ class _Page:
         times = (query.created_after, query.created_before, query.modified_after, query.modified_before)
         if not any(at is not None for at in times):
             return None
-        [row] = self.ways.rows(self.cursor, near, JobQuery(*times), None, count=NEAR + 1)
+        [row] = self.ways.rows(self.cursor, near, JobQuery(*times), count=NEAR + 1)
         counts = vars(row)
         by = min(counts, key=counts.__getitem__)
         return by if counts[by] <= NEAR else None
@@ -111,12 +111,12 @@ class _Page:
             if named is not None:
                 if first_ones is None or after is not None:
                     most = MANY * TRIED if query.sort_by == "Status" else _tried(part)
-                    first_ones = self._first(part, place, max(most, WALKED), low=low, high=high, **bits)
+                    first_ones = self._first(part, place, max(most, WALKED), low=low, high=high, bits=bits)
                 all_of_them = len(first_ones) <= max(_tried(part), WALKED)
                 tried = first_ones if all_of_them else first_ones[: _tried(part)]
                 if tried:
                     ends = {"low": min(tried[0], tried[-1]), "high": max(tried[0], tried[-1])}
-                    found += self._rows(skip, part, place, len(found), **ends, **bits)
+                    found += self._rows(skip, part, place, len(found), **ends, bits=bits)
                 if len(found) == self.count:
                     break
                 if all_of_them:
@@ -126,7 +126,7 @@ class _Page:
                     return _Few(orjson.dumps(few).decode())
                 named, next_one = None, first_ones[len(tried)]
                 low, high = (low, next_one) if query.descending else (next_one, high)
-            found += self._rows(skip, part, place, len(found), low=low, high=high, **bits)
+            found += self._rows(skip, part, place, len(found), low=low, high=high, bits=bits)
             if len(found) == self.count:
                 break
         return found

@@ -47,8 +47,8 @@ _log = logging.getLogger(__name__)
 
 _OLDEST = 15
 
-#: So many of the letters that a stretch must have are asked for.
-_ASKED = 16
+#: Of so many bytes is asked which letters a stretch has; a name has less than 64.
+_ASKED = (1, 4, 8, 16, 32, 64)
 #: Parts of names that are looked for by their trigrams.
 _WORD = re.compile(r"[^\W_]{5,}")
 
@@ -186,20 +186,20 @@ def _lock_schema(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 
-def _has_bits(value: ColumnElement[bytes]) -> ColumnElement[bool]:
+def _has_bits(value: ColumnElement[bytes], parameters: int) -> ColumnElement[bool]:
     asked = []
-    for number in range(_ASKED):
+    for number in range(parameters // 2):
         at, bits = (bindparam(f"{what}_{number}", type_=Integer) for what in ("at", "bits"))
         asked.append(func.get_byte(value, at).op("&")(bits) == bits)
     return and_(*asked)
 
 
 def _bits(wanted: Mapping[int, int]) -> dict[str, Any]:
-    # Of many not the first ones, but from all over them; of few some again.
-    some = list(wanted.items())[:: -(-len(wanted) // _ASKED)]
-    asked = enumerate(islice(cycle(some), _ASKED))
+    # Some are asked twice, so that there are few numbers of them, and as few statements.
+    asked = next((count for count in _ASKED if count >= len(wanted)), _ASKED[-1])
+    pairs = enumerate(islice(cycle(wanted.items()), asked))
     return {
-        f"{what}_{n}": value for n, pair in asked for what, value in zip(("at", "bits"), pair, strict=True)
+        f"{what}_{n}": value for n, pair in pairs for what, value in zip(("at", "bits"), pair, strict=True)
     }
 
 

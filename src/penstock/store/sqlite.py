@@ -88,7 +88,7 @@ def connect(path: Path) -> Dialect:
         now=literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", BigInteger),
         names_with=_names_with,
         position=func.instr,
-        has_bits=lambda value: func.has_bits(value, bindparam("bits", type_=String), type_=Boolean),
+        has_bits=lambda value, _: func.has_bits(value, bindparam("bits", type_=String), type_=Boolean),
         bits=lambda wanted: {"bits": json.dumps(list(wanted.items()))},
         give_back=lambda: _give_back(engine),
         lateral=False,

@@ -7,6 +7,7 @@ write it anew took longer than the database needs to answer it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ from penstock.store.job_query import (
     VEILED,
     VEILED_ROW,
     JobQuery,
+    SortKey,
     along,
     beside,
     beyond,
@@ -50,9 +52,24 @@ from penstock.store.tables import jobs
 
 #: So many statements are kept, of some hundreds that there may be.
 _KEPT = 256
+_NO_BITS: Mapping[str, Any] = {}
 
-#: What writes the statement of a query whose values are parameters, from a place on if there is one.
-Way = Callable[[Dialect, JobQuery, Sequence[Any] | None], Select[Any]]
+
+@dataclass(frozen=True)
+class Shape:
+    """What a statement is written for."""
+
+    dialect: Dialect
+    query: JobQuery
+    """With parameters in the place of values."""
+    after: Sequence[BindParameter[Any]] | None
+    """The place of a job, if the page begins after one."""
+    bits: int
+    """How many parameters say the bits of a part of a name."""
+
+
+#: What writes a statement.
+Way = Callable[[Shape], Select[Any]]
 
 #: How many jobs or stretches are read at most.
 _COUNT: BindParameter[int] = bindparam("count", type_=Integer)
@@ -66,26 +83,37 @@ class Ways:
         self._written = lru_cache(_KEPT)(self._write)
 
     def rows(
-        self, cursor: Any, way: Way, query: JobQuery, after: Sequence[Any] | None, **more: Any
+        self,
+        cursor: Any,
+        way: Way,
+        query: JobQuery,
+        after: Sequence[Any] | None = None,
+        *,
+        bits: Mapping[str, Any] = _NO_BITS,
+        **more: Any,
     ) -> list[Any]:
         """What a way finds. `more` are the values of its own parameters."""
         values = {name: value for name in CONDITIONS if (value := getattr(query, name)) is not None}
-        written = self._written(way, tuple(values), query.sort_by, query.descending, after is not None)
+        order = query.sort_by, query.descending
+        written = self._written(way, tuple(values), order, after is not None, len(bits))
         if after is not None:
             values |= {"key": after[0], "name": after[1]}
-        return written.rows(cursor, **values, **more)
+        return written.rows(cursor, **values, **bits, **more)
 
-    def _write(self, way: Way, given: Sequence[str], sort_by: Any, descending: bool, placed: bool) -> Bare:
+    def _write(
+        self, way: Way, given: Sequence[str], order: tuple[SortKey, bool], placed: bool, bits: int
+    ) -> Bare:
         parameters: dict[str, Any] = {name: bindparam(name, type_=CONDITIONS[name].type) for name in given}
-        query = JobQuery(**parameters, sort_by=sort_by, descending=descending)
+        query = JobQuery(**parameters, sort_by=order[0], descending=order[1])
         place = [bindparam("key", type_=COLUMNS[query.sort_by].type), bindparam("name", type_=String)]
-        return Bare(self._dialect.engine, way(self._dialect, query, place if placed else None))
+        shape = Shape(self._dialect, query, place if placed else None, bits)
+        return Bare(self._dialect.engine, way(shape))
 
 
-def near(_: Dialect, query: JobQuery, __: Sequence[Any] | None) -> Select[Any]:
+def near(shape: Shape) -> Select[Any]:
     """How many jobs fulfil each time that is asked for; no more are counted than asked for."""
     counts = []
-    for by, (column, holds, index) in _times(query).items():
+    for by, (column, holds, index) in _times(shape.query).items():
         if holds:
             # In their order: else PostgreSQL may read the table, and hope to have found enough of them soon.
             some = select(literal(1)).select_from(jobs).where(*holds).order_by(column).limit(_COUNT)
@@ -101,9 +129,10 @@ def _times(query: JobQuery) -> Mapping[str, tuple[ColumnElement[int], list[Colum
     }
 
 
-def walk(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
+def walk(shape: Shape) -> Select[Any]:
     """Jobs of the query, along the index that has them in their order."""
-    some, others = along(query, after), beside(dialect, query, jobs.c)
+    query = shape.query
+    some, others = along(query, shape.after), beside(shape.dialect, query, jobs.c)
     if not others:
         return select(jobs).where(*some).order_by(*ordered(query, jobs.c)).limit(_COUNT)
     # Rows are read whole when it is known which ones: requests may be long.
@@ -111,13 +140,14 @@ def walk(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Sele
     return _whole(query, _hinted(walked, _index(query)))
 
 
-def skip(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
+def skip(shape: Shape) -> Select[Any]:
     """The same, but only in stretches that may have some, of those that begin from `low` to `high`.
 
     Whatever is said of a job besides its stretch and status is veiled, so that no database reads by it.
     """
+    dialect, query = shape.dialect, shape.query
     order = stretched(query)
-    passing = _passing(dialect, query, after)
+    passing = _passing(shape)
     stretches, begins = _in_order(dialect, query, order, passing)
     next_one = order.table.alias()
     end = select(func.min(next_one.c.begins)).where(next_one.c.begins > begins).correlate(stretches)
@@ -125,8 +155,8 @@ def skip(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Sele
     found = select(jobs.c.name, order.key).where(*held(dialect, query))
     if query.status is not None:
         found = found.where(jobs.c.status == query.status)
-    if after is not None:
-        found = found.where(beyond(query, after, VEILED))
+    if shape.after is not None:
+        found = found.where(beyond(query, shape.after, VEILED))
     apart = dialect.lateral and query.name_contains is not None
     veiled = VEILED_ROW if apart else VEILED
     times = modified(query, veiled)
@@ -164,11 +194,11 @@ def _in_order(
     return some, some.c.begins
 
 
-def first(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> Select[Any]:
+def first(shape: Shape) -> Select[Any]:
     """Where the first stretches begin that `skip` would look through."""
-    begins = stretched(query).begins
-    some = select(begins).where(*_passing(dialect, query, after))
-    return some.order_by(*directed(query, [begins])).limit(_COUNT)
+    begins = stretched(shape.query).begins
+    some = select(begins).where(*_passing(shape))
+    return some.order_by(*directed(shape.query, [begins])).limit(_COUNT)
 
 
 def stretched(query: JobQuery) -> Order:
@@ -176,8 +206,9 @@ def stretched(query: JobQuery) -> Order:
     return TIMES if query.sort_by == "CreationTime" else NAMES
 
 
-def _passing(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+def _passing(shape: Shape) -> list[ColumnElement[bool]]:
     """What is true of a stretch that may have jobs of the page."""
+    query, after = shape.query, shape.after
     order = stretched(query)
     s, begins = order.table.c, order.begins
     low, high = (bindparam(name, type_=begins.type) for name in ("low", "high"))
@@ -194,22 +225,18 @@ def _passing(dialect: Dialect, query: JobQuery, after: Sequence[Any] | None) -> 
         where += [] if least is None else [s[f"{column}_last"] >= least]
         where += [] if most is None else [s[f"{column}_first"] <= most]
     if query.name_contains is not None:
-        where.append(dialect.has_bits(s.letters))
+        where.append(shape.dialect.has_bits(s.letters, shape.bits))
     return where
 
 
-def _pick(
-    _by: Literal["created", "modified", "names"],
-    dialect: Dialect,
-    query: JobQuery,
-    after: Sequence[Any] | None,
-) -> Select[Any]:
+def _pick(by: Literal["created", "modified", "names"], shape: Shape) -> Select[Any]:
     """The same as `walk`, but all that fulfil one condition are found first and sorted then."""
-    if _by == "names":
+    query = shape.query
+    if by == "names":
         holds, index = [in_list(jobs.c.name, bindparam("names", type_=String))], "sqlite_autoindex_jobs_1"
     else:
-        _, holds, index = _times(query)[_by]
-    where = (*holds, *along(query, after), *beside(dialect, query, jobs.c))
+        _, holds, index = _times(query)[by]
+    where = (*holds, *along(query, shape.after), *beside(shape.dialect, query, jobs.c))
     # Sorted by what no index has: else a database would rather walk, and hope to find the page soon.
     keys = select(jobs.c.name, COLUMNS[query.sort_by]).where(*where)
     return _whole(query, _hinted(keys.order_by(*ordered(query, VEILED)).limit(_COUNT), index))
