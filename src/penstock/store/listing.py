@@ -104,38 +104,39 @@ class _Page:
         part_of_name = query.name_contains
         named = None if part_of_name is None else self.dialect.names_with(part_of_name)
         bits = {} if part_of_name is None else self.dialect.bits(letters(part_of_name))
+        parts = list(_parts(query, after, _ENDED)) if query.sort_by == "Status" else [(query, after)]
         found: list[Any] = []
         first_ones: list[Any] | None = None
-        for part, place in _parts(query, after, _ENDED) if query.sort_by == "Status" else [(query, after)]:
-            low, high = stretched(part).bottom, stretched(part).top
-            if named is not None:
+        for number, (part, place) in enumerate(parts):
+            span = {"low": stretched(part).bottom, "high": stretched(part).top}
+            # What is found once serves for all statuses.
+            if part_of_name is not None and (named is not None or number):
+                some = max(_tried(part), WALKED)
+                most = MANY * TRIED if len(parts) > 1 else some
                 if first_ones is None or after is not None:
-                    most = MANY * TRIED if query.sort_by == "Status" else _tried(part)
-                    first_ones = self._first(part, place, max(most, WALKED), low=low, high=high, bits=bits)
-                all_of_them = len(first_ones) <= max(_tried(part), WALKED)
-                tried = first_ones if all_of_them else first_ones[: _tried(part)]
-                if tried:
-                    ends = {"low": min(tried[0], tried[-1]), "high": max(tried[0], tried[-1])}
-                    found += self._rows(skip, part, place, len(found), **ends, bits=bits)
-                if len(found) == self.count:
-                    break
-                if all_of_them:
+                    first_ones = self._first(part, place, most, bits=bits, **span)
+                if not first_ones:
                     continue
-                few = self.c.execute(named.limit(FEW + 1)).scalars().all()
-                if len(few) <= FEW:
-                    return _Few(orjson.dumps(few).decode())
-                named, next_one = None, first_ones[len(tried)]
-                low, high = (low, next_one) if query.descending else (next_one, high)
-            found += self._rows(skip, part, place, len(found), low=low, high=high, bits=bits)
+                if len(first_ones) <= most:
+                    span = _span(first_ones)
+                if named is not None and len(first_ones) > some:
+                    tried, rest = first_ones[: _tried(part)], first_ones[_tried(part)]
+                    found += self._rows(skip, part, place, len(found), bits=bits, **_span(tried))
+                    if len(found) == self.count:
+                        break
+                    few = self.c.execute(named.limit(FEW + 1)).scalars().all()
+                    if len(few) <= FEW:
+                        return _Few(orjson.dumps(few).decode())
+                    named = None
+                    span |= {"high": rest.ends} if query.descending else {"low": rest.begins}
+            found += self._rows(skip, part, place, len(found), bits=bits, **span)
             if len(found) == self.count:
                 break
         return found
 
     def _first(self, query: JobQuery, after: Sequence[Any] | None, most: int, **more: Any) -> list[Any]:
-        """Where the first stretches begin that may have jobs: as many as may be walked, and one more."""
-        # Whatever the status: what is found serves for all.
-        rows = self.ways.rows(self.cursor, first, replace(query, status=None), after, count=most + 1, **more)
-        return [row.begins for row in rows]
+        """The first stretches that may have jobs: as many as may be walked, and one more."""
+        return self.ways.rows(self.cursor, first, replace(query, status=None), after, count=most + 1, **more)
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,12 @@ class _Few:
 def _tried(query: JobQuery) -> int:
     """How many stretches are walked before it is asked how many jobs have a part of a name."""
     return TRIED if query.status in {None, STATUS[Phase.COMPLETED]} else MANY * TRIED
+
+
+def _span(stretches: Sequence[Any]) -> dict[str, Any]:
+    """From the beginning to the end of all these, for `skip`. Should one be cut meanwhile, all of its pieces are in it."""
+    one, other = stretches[0], stretches[-1]
+    return {"low": min(one.begins, other.begins), "high": max(one.ends, other.ends)}
 
 
 def place_of(query: JobQuery, row: Any) -> list[Any]:

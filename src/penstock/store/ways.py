@@ -141,7 +141,7 @@ def walk(shape: Shape) -> Select[Any]:
 
 
 def skip(shape: Shape) -> Select[Any]:
-    """The same, but only in stretches that may have some, of those that begin from `low` to `high`.
+    """The same, but only in stretches that may have some, of those that begin from `low` on and before `high`.
 
     Whatever is said of a job besides its stretch and status is veiled, so that no database reads by it.
     """
@@ -149,9 +149,7 @@ def skip(shape: Shape) -> Select[Any]:
     order = stretched(query)
     passing = _passing(shape)
     stretches, begins = _in_order(dialect, query, order, passing)
-    next_one = order.table.alias()
-    end = select(func.min(next_one.c.begins)).where(next_one.c.begins > begins).correlate(stretches)
-    within = and_(order.key >= veil(begins), order.key < func.coalesce(end.scalar_subquery(), order.top))
+    within = and_(order.key >= veil(begins), order.key < _end(order, stretches, begins))
     found = select(jobs.c.name, order.key).where(*held(dialect, query))
     if query.status is not None:
         found = found.where(jobs.c.status == query.status)
@@ -194,11 +192,18 @@ def _in_order(
     return some, some.c.begins
 
 
+def _end(order: Order, stretches: FromClause, begins: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Where a stretch ends."""
+    next_one = order.table.alias()
+    end = select(func.min(next_one.c.begins)).where(next_one.c.begins > begins).correlate(stretches)
+    return func.coalesce(end.scalar_subquery(), order.top)
+
+
 def first(shape: Shape) -> Select[Any]:
-    """Where the first stretches begin that `skip` would look through."""
-    begins = stretched(shape.query).begins
-    some = select(begins).where(*_passing(shape))
-    return some.order_by(*directed(shape.query, [begins])).limit(_COUNT)
+    """Where the first stretches begin and end that `skip` would look through."""
+    order = stretched(shape.query)
+    some = select(order.begins, _end(order, order.table, order.begins).label("ends")).where(*_passing(shape))
+    return some.order_by(*directed(shape.query, [order.begins])).limit(_COUNT)
 
 
 def stretched(query: JobQuery) -> Order:
@@ -212,7 +217,7 @@ def _passing(shape: Shape) -> list[ColumnElement[bool]]:
     order = stretched(query)
     s, begins = order.table.c, order.begins
     low, high = (bindparam(name, type_=begins.type) for name in ("low", "high"))
-    where: list[ColumnElement[bool]] = [begins.between(low, high)]
+    where: list[ColumnElement[bool]] = [begins >= low, begins < high]
     if after is not None:
         place = after[1] if query.sort_by == "Name" else after[0]
         other = order.table.alias()

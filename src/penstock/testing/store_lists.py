@@ -118,6 +118,33 @@ class ListSuite(StoreBase):
         assert numbers(status="Stopped") == "3"
         assert numbers(status="Completed") == ""
 
+    def test_a_place_and_a_time_hold_both(self, store: Store) -> None:
+        """Whichever of them is nearer, in either direction."""
+        for n in range(6):
+            store.add_job(new_job(f"j{n}", n, phase=Phase.COMPLETED), {})
+
+        def numbers(place: int, **query: Any) -> str:
+            return "".join(j.name[1] for j in store.list_jobs(JobQuery(**query), 9, [place, f"j{place}"])[0])
+
+        for more in ({}, {"name_contains": "j"}, {"modified_after": 1}):
+            assert numbers(1, created_after=3, **more) == numbers(2, created_after=3, **more) == "345"
+            assert numbers(3, created_after=3, **more) == numbers(3, created_after=1, **more) == "45"
+            back = {"descending": True, **more}
+            assert numbers(5, created_before=2, created_after=1, **back) == "21"
+            assert numbers(2, created_before=2, created_after=1, **back) == "1"
+            assert numbers(2, created_before=4, created_after=1, **back) == "1"
+            assert numbers(5, modified_before=3, created_after=1, **back) == "321"
+
+    def test_a_name_of_any_length_is_found_by_all_of_it(self, store: Store) -> None:
+        """Of a long one more letters are asked for than of a short one."""
+        letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+        for length in (1, 6, 7, 12, 20, 40, 63):
+            store.add_job(new_job(letters[:length], length, phase=Phase.COMPLETED), {})
+        for length in (1, 6, 7, 12, 20, 40, 63):
+            by_it = store.list_jobs(JobQuery(name_contains=letters[:length]), 9)[0]
+            assert [j.created_at for j in by_it] == [n for n in (1, 6, 7, 12, 20, 40, 63) if n >= length]
+        assert store.list_jobs(JobQuery(name_contains=letters + letters), 9) == ([], None)
+
     def test_a_deleted_job_is_listed_no_more_and_its_name_may_come_again(self, store: Store) -> None:
         """Once, by a part of its name too."""
         for turn in range(3):
