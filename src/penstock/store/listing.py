@@ -9,23 +9,23 @@ sorted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 
 from penstock.job.life import STATUS, Phase
 from penstock.store.dialect import Dialect
 from penstock.store.job_query import COLUMNS, JobQuery, is_plain, nearest
-from penstock.store.stretches import letters
-from penstock.store.ways import PICKS, Way, Ways, first, near, skip, stretched, walk
+from penstock.store.stretches import NAMES, letters
+from penstock.store.ways import PICKS, Way, Ways, first, names_of, near, skip, stretched, walk
 
 #: Jobs are picked by a time that at most so many fulfil: they lie beside each other.
 NEAR = 2000
-#: And by a part of their names that at most so many have, which lie here and there.
+#: And by a part of their names that at most so many have, by trigrams: these lie here and there.
 FEW = 500
 #: Before it is asked how many have it, so many stretches are walked, or `MANY` times as many for a status that few
 #: jobs have: a step from name to name costs a hundredth of what it does to pick a job.
@@ -77,10 +77,7 @@ class _Page:
         for part, place in _parts(query, after, _ACTIVE):
             found += self._rows(walk, part, place)
         if query.status not in _ACTIVE:
-            ended = self._ended(query, after)
-            if isinstance(ended, _Few):
-                return self._rows(PICKS["names"], query, after, names=ended.names)
-            found += ended
+            found += self._ended(query, after)
         by_name = {row.name: row for row in found}.values()
         return sorted(by_name, key=lambda row: place_of(query, row), reverse=query.descending)[: self.count]
 
@@ -99,34 +96,36 @@ class _Page:
         by = min(counts, key=counts.__getitem__)
         return by if counts[by] <= NEAR else None
 
-    def _ended(self, query: JobQuery, after: Sequence[Any] | None) -> list[Any] | _Few:
-        """Jobs of the stretches; or the names by which all jobs are better picked."""
+    def _ended(self, query: JobQuery, after: Sequence[Any] | None) -> list[Any]:
+        """Those that have ended."""
         part_of_name = query.name_contains
         named = None if part_of_name is None else self.dialect.names_with(part_of_name)
         bits = {} if part_of_name is None else self.dialect.bits(letters(part_of_name))
         parts = list(_parts(query, after, _ENDED)) if query.sort_by == "Status" else [(query, after)]
+        by_time = query.sort_by == "CreationTime"
         found: list[Any] = []
         first_ones: list[Any] | None = None
         for number, (part, place) in enumerate(parts):
             span = {"low": stretched(part).bottom, "high": stretched(part).top}
-            # What is found once serves for all statuses.
-            if part_of_name is not None and (named is not None or number):
+            choosing = named is not None or (by_time and number == 0)
+            if part_of_name is not None and (choosing or number):
                 some = max(_tried(part), WALKED)
                 most = MANY * TRIED if len(parts) > 1 else some
+                # Once for all statuses.
                 if first_ones is None or after is not None:
                     first_ones = self._first(part, place, most, bits=bits, **span)
                 if not first_ones:
                     continue
                 if len(first_ones) <= most:
                     span = _span(first_ones)
-                if named is not None and len(first_ones) > some:
+                if choosing and len(first_ones) > some:
                     tried, rest = first_ones[: _tried(part)], first_ones[_tried(part)]
                     found += self._rows(skip, part, place, len(found), bits=bits, **_span(tried))
                     if len(found) == self.count:
                         break
-                    few = self.c.execute(named.limit(FEW + 1)).scalars().all()
-                    if len(few) <= FEW:
-                        return _Few(orjson.dumps(few).decode())
+                    names = self._names(query, named, bits)
+                    if names is not None:
+                        return self._rows(PICKS["names"], query, after, names=orjson.dumps(names).decode())
                     named = None
                     span |= {"high": rest.ends} if query.descending else {"low": rest.begins}
             found += self._rows(skip, part, place, len(found), bits=bits, **span)
@@ -138,13 +137,22 @@ class _Page:
         """The first stretches that may have jobs: as many as may be walked, and one more."""
         return self.ways.rows(self.cursor, first, replace(query, status=None), after, count=most + 1, **more)
 
-
-@dataclass(frozen=True)
-class _Few:
-    """All jobs that have a part of a name."""
-
-    names: str
-    """In JSON."""
+    def _names(
+        self, query: JobQuery, named: Select[Any] | None, bits: Mapping[str, Any]
+    ) -> Sequence[str] | None:
+        """The names of all ended jobs of the query, if these are few."""
+        if query.sort_by == "CreationTime":
+            # What stands in names as times do lies beside each other in their own order.
+            by_name = replace(query, sort_by="Name")
+            some = self._first(by_name, None, WALKED, bits=bits, low=NAMES.bottom, high=NAMES.top)
+            if len(some) <= WALKED:
+                span = _span(some) if some else {"low": NAMES.top, "high": NAMES.top}
+                rows = self.ways.rows(self.cursor, names_of, by_name, bits=bits, count=NEAR + 1, **span)
+                return [row.name for row in rows] if len(rows) <= NEAR else None
+        if named is None:
+            return None
+        few = self.c.execute(named.limit(FEW + 1)).scalars().all()
+        return few if len(few) <= FEW else None
 
 
 def _tried(query: JobQuery) -> int:
@@ -153,7 +161,7 @@ def _tried(query: JobQuery) -> int:
 
 
 def _span(stretches: Sequence[Any]) -> dict[str, Any]:
-    """From the beginning to the end of all these, for `skip`. Should one be cut meanwhile, all of its pieces are in it."""
+    """From the beginning to the end of all these, for `skip`: should one be cut meanwhile, it has all the pieces."""
     one, other = stretches[0], stretches[-1]
     return {"low": min(one.begins, other.begins), "high": max(one.ends, other.ends)}
 

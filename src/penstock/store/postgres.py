@@ -15,7 +15,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Integer,
     Select,
     and_,
     bindparam,
@@ -47,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 _OLDEST = 15
 
-#: Of so many bytes is asked which letters a stretch has; a name has less than 64.
+#: So many letters of a stretch are asked for; a name has less than 64.
 _ASKED = (1, 4, 8, 16, 32, 64)
 #: Parts of names that are looked for by their trigrams.
 _WORD = re.compile(r"[^\W_]{5,}")
@@ -187,20 +186,15 @@ def _lock_schema(connection: Connection) -> None:
 
 
 def _has_bits(value: ColumnElement[bytes], parameters: int) -> ColumnElement[bool]:
-    asked = []
-    for number in range(parameters // 2):
-        at, bits = (bindparam(f"{what}_{number}", type_=Integer) for what in ("at", "bits"))
-        asked.append(func.get_byte(value, at).op("&")(bits) == bits)
-    return and_(*asked)
+    asked = (bindparam(f"bit_{number}", type_=BigInteger) for number in range(parameters))
+    return and_(*(func.get_bit(value, bit) == literal_column("1") for bit in asked))
 
 
 def _bits(wanted: Mapping[int, int]) -> dict[str, Any]:
+    set_ones = [8 * at + n for at, bits in wanted.items() for n in range(8) if bits >> n & 1]
     # Some are asked twice, so that there are few numbers of them, and as few statements.
-    asked = next((count for count in _ASKED if count >= len(wanted)), _ASKED[-1])
-    pairs = enumerate(islice(cycle(wanted.items()), asked))
-    return {
-        f"{what}_{n}": value for n, pair in pairs for what, value in zip(("at", "bits"), pair, strict=True)
-    }
+    asked = next((count for count in _ASKED if count >= len(set_ones)), _ASKED[-1])
+    return {f"bit_{n}": bit for n, bit in enumerate(islice(cycle(set_ones), asked))}
 
 
 def _names_with(part: str) -> Select[Any] | None:

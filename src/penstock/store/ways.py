@@ -145,6 +145,11 @@ def skip(shape: Shape) -> Select[Any]:
 
     Whatever is said of a job besides its stretch and status is veiled, so that no database reads by it.
     """
+    return _whole(shape.query, names_of(shape))
+
+
+def names_of(shape: Shape) -> Select[Any]:
+    """The names of the jobs of `skip`."""
     dialect, query = shape.dialect, shape.query
     order = stretched(query)
     passing = _passing(shape)
@@ -165,7 +170,7 @@ def skip(shape: Shape) -> Select[Any]:
     if not dialect.lateral:
         found = found.select_from(stretches.join(jobs, within)).where(*times, *passing)
         found = found.order_by(*directed(query, [begins]), *ordered(query, jobs.c)).limit(_COUNT)
-        return _whole(query, _hinted(found, _index(query)))
+        return _hinted(found, _index(query))
     each = found.where(within).order_by(*ordered(query, jobs.c))
     if times and apart:
         # All that the names need is in the index. PostgreSQL would read each row for its time first.
@@ -174,7 +179,7 @@ def skip(shape: Shape) -> Select[Any]:
     # Each stretch has a limit of its own: else PostgreSQL may sort all of them.
     some = each.where(*times).limit(_COUNT).lateral()
     merged = select(some.c.name).select_from(stretches.join(some, true()))
-    return _whole(query, merged.order_by(*directed(query, [begins]), *ordered(query, some.c)).limit(_COUNT))
+    return merged.order_by(*directed(query, [begins]), *ordered(query, some.c)).limit(_COUNT)
 
 
 def _in_order(
