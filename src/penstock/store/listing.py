@@ -21,7 +21,7 @@ from penstock.job.life import STATUS, Phase
 from penstock.store.dialect import Dialect
 from penstock.store.job_query import COLUMNS, JobQuery, is_plain, nearest
 from penstock.store.stretches import NAMES, letters
-from penstock.store.ways import PICKS, Way, Ways, first, names_of, near, skip, stretched, walk
+from penstock.store.ways import ACTIVE_ONES, PICKS, Way, Ways, first, names_of, near, skip, stretched, walk
 
 #: Jobs are picked by a time that at most so many fulfil: they lie beside each other.
 NEAR = 2000
@@ -35,8 +35,7 @@ MANY = 32
 #: of it all names have, as those of a date, takes far longer.
 WALKED = 32
 
-_ACTIVE = sorted({status for phase, status in STATUS.items() if not phase.final})
-_ENDED = sorted(set(STATUS.values()) - set(_ACTIVE))
+_ENDED = sorted(set(STATUS.values()) - set(ACTIVE_ONES))
 
 
 class Lists:
@@ -74,9 +73,9 @@ class _Page:
             return self._rows(PICKS[by], query, after)
         found: list[Any] = []
         # Before the ended ones: a job that ends meanwhile is found in both, else in neither.
-        for part, place in _parts(query, after, _ACTIVE):
+        for part, place in _parts(query, after, ACTIVE_ONES):
             found += self._rows(walk, part, place)
-        if query.status not in _ACTIVE:
+        if query.status not in ACTIVE_ONES:
             found += self._ended(query, after)
         by_name = {row.name: row for row in found}.values()
         return sorted(by_name, key=lambda row: place_of(query, row), reverse=query.descending)[: self.count]

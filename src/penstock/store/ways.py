@@ -22,10 +22,12 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     true,
 )
 
+from penstock.job.life import STATUS
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.functions import in_list
@@ -50,6 +52,8 @@ from penstock.store.job_query import (
 from penstock.store.stretches import NAMES, TIMES, Order
 from penstock.store.tables import jobs
 
+#: The statuses of jobs that have not ended, which few have.
+ACTIVE_ONES = sorted({status for phase, status in STATUS.items() if not phase.final})
 #: So many statements are kept, of some hundreds that there may be.
 _KEPT = 256
 _NO_BITS: Mapping[str, Any] = {}
@@ -95,15 +99,25 @@ class Ways:
         """What a way finds. `more` are the values of its own parameters."""
         values = {name: value for name in CONDITIONS if (value := getattr(query, name)) is not None}
         order = query.sort_by, query.descending
-        written = self._written(way, tuple(values), order, after is not None, len(bits))
+        rare = query.status if query.status in ACTIVE_ONES else None
+        written = self._written(way, tuple(values), rare, order, after is not None, len(bits))
         if after is not None:
             values |= {"key": after[0], "name": after[1]}
         return written.rows(cursor, **values, **bits, **more)
 
     def _write(
-        self, way: Way, given: Sequence[str], order: tuple[SortKey, bool], placed: bool, bits: int
+        self,
+        way: Way,
+        given: Sequence[str],
+        rare: str | None,
+        order: tuple[SortKey, bool],
+        placed: bool,
+        bits: int,
     ) -> Bare:
         parameters: dict[str, Any] = {name: bindparam(name, type_=CONDITIONS[name].type) for name in given}
+        if rare is not None:
+            # As it is: of a parameter PostgreSQL can't tell how few jobs have it, and makes a plan for each list.
+            parameters["status"] = literal_column(f"'{rare}'", String)
         query = JobQuery(**parameters, sort_by=order[0], descending=order[1])
         place = [bindparam("key", type_=COLUMNS[query.sort_by].type), bindparam("name", type_=String)]
         shape = Shape(self._dialect, query, place if placed else None, bits)
