@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from penstock.errors import InternalFailure
@@ -60,7 +61,7 @@ class Bubblewrap:
                 *("--info-fd", str(channels.info), "--block-fd", str(channels.block)),
                 *("--proc", "/proc", *_proc(), "--dev", "/dev"),
                 *_filter(channels),
-                *(option for step in steps for option in _step(step, channels, self.path)),
+                *chain.from_iterable(_step(step, channels, self.path) for step in steps),
                 *(option for pair in program.environment.items() for option in ("--setenv", *pair)),
                 *("--chdir", program.working_directory),
             ]
@@ -102,7 +103,7 @@ def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
 
 def _proc() -> Iterator[str]:
     for name in READ_ONLY_IN_PROC:
-        if name not in _CLOSED_BY_ITSELF and os.path.exists(f"/proc/{name}"):  # noqa: PTH110 - as in `etc`, for speed
+        if name not in _CLOSED_BY_ITSELF and os.path.exists(f"/proc/{name}"):  # noqa: PTH110 - as in `shown`, for speed
             yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
     for name in HIDDEN_IN_PROC:
         if os.access(f"/proc/{name}", os.R_OK):  # else the program can't read it either
@@ -159,6 +160,6 @@ def _is_the_machines(program: Program) -> bool:
         place = links.get(place, place)
         if not place.startswith(("/bin/", "/usr/")) or "/../" in place:
             return False
-        if os.access(place, os.X_OK) and os.path.isfile(place):  # noqa: PTH113 - as in `etc`, for speed
+        if os.access(place, os.X_OK) and os.path.isfile(place):  # noqa: PTH113 - as in `shown`, for speed
             return True
     return False
