@@ -15,7 +15,7 @@ from pathlib import Path
 from penstock.errors import InternalFailure
 from penstock.runtimes import seccomp, tree
 from penstock.runtimes.base import File, Link, Program
-from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
+from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Step, Tmpfs
 from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, view
 from penstock.runtimes.userns import wanted
 
@@ -126,6 +126,8 @@ def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
             return ("--symlink", to, path)
         case File(path, content, mode):
             return ("--perms", f"{mode:o}", "--file", str(channels.data(content)), path)
+        case Copy(source, path, mode):
+            return ("--perms", f"{mode:o}", "--file", str(channels.opened(source)), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
         case Tmpfs(path, size):

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.runtimes.base import File, Link
-from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
+from penstock.runtimes.base import Link
+from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Step, Tmpfs
 
 # Strings and not paths: this is a large part of what a short job costs.
-# ruff: noqa: PTH112, PTH114, PTH115, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH112, PTH114, PTH115, PTH116, PTH120, PTH208
 
 #: Where merged-usr systems have links into /usr and older ones have folders.
 _ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -88,7 +88,7 @@ class Shown:
     folders: frozenset[str]
     """Those that the steps make."""
     states: Mapping[str, _State]
-    """Of all that the steps depend on, when it was looked at."""
+    """Of all folders and links that the steps depend on, when they were looked at."""
 
 
 #: By the machine's root folder.
@@ -159,7 +159,7 @@ def _empty_folders() -> Iterator[Step]:
 
 
 def _etc(etc: str, states: dict[str, _State]) -> Iterator[Step]:
-    """`states` gets the state of each path on which the steps depend, as it was before that was looked at."""
+    """`states` gets the state of each folder and link, as it was before that was looked at."""
     states[etc] = _state(etc)
     there = os.listdir(etc) if os.path.isdir(etc) else []
     for pattern in _ETC:
@@ -167,10 +167,11 @@ def _etc(etc: str, states: dict[str, _State]) -> Iterator[Step]:
         for name in names:
             path, inside = f"{etc}/{name}", f"/etc/{name}"
             states[os.path.dirname(path)] = _state(os.path.dirname(path))
-            states[path] = _state(path)
+            link = os.path.islink(path)
+            if link:
+                states[path] = _state(path)
             if not os.access(path, os.R_OK):
                 continue  # not there, a dangling link, or not for everybody's eyes
-            link = os.path.islink(path)
             real = os.path.realpath(path) if link or "/" in name else path
             yield Folder(os.path.dirname(inside))
             if link and real.startswith("/usr/"):
@@ -185,19 +186,18 @@ def _copies(path: str, inside: str, states: dict[str, _State]) -> list[Step]:
     waiting, size = [""], 0
     while waiting:
         below = waiting.pop()
-        states[path + below] = _state(path + below)
         found = os.lstat(path + below)
         size += found.st_size
         if len(steps) > _FEW or size > _COPIED or not os.access(path + below, os.R_OK):
             return []
         if stat.S_ISDIR(found.st_mode):
+            states[path + below] = _state(path + below)
             steps.append(Folder(inside + below))
             waiting += (f"{below}/{name}" for name in sorted(os.listdir(path + below), reverse=True))
         elif stat.S_ISLNK(found.st_mode):
             steps.append(Link(inside + below, os.readlink(path + below)))
         elif stat.S_ISREG(found.st_mode):
-            with open(path + below, "rb") as file:
-                steps.append(File(inside + below, file.read(), 0o755 if found.st_mode & 0o111 else 0o644))
+            steps.append(Copy(path + below, inside + below, 0o755 if found.st_mode & 0o111 else 0o644))
         else:
             return []
     return steps
