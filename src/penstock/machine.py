@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock import cgroups
+from penstock.small import read_small
 
 _SIOCGIFADDR = 0x8915  # of netdevice(7)
+_CARD = re.compile(r"nvidia([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def look(root: Path = Path("/")) -> Machine:
         share=len(cpus) if share is None else min(len(cpus), max(1, math.ceil(share))),
         memory_bytes=min(memory, cgroups.memory_limit(places) or memory),
         processes=min(
-            int((root / "proc/sys/kernel" / name).read_text()) for name in ("pid_max", "threads-max")
+            int(read_small(f"{root}/proc/sys/kernel/{name}")) for name in ("pid_max", "threads-max")
         ),
         gpus=tuple(sorted(_cards(root / "dev"))),
     )
@@ -73,13 +75,11 @@ def interface_of(address: str) -> str | None:
 
 
 def _total(file: Path) -> int:
-    (kib,) = re.findall(r"^MemTotal:\s+(\d+) kB$", file.read_text("ascii"), re.MULTILINE)
+    (kib,) = re.findall(rb"^MemTotal:\s+(\d+) kB$", read_small(file), re.MULTILINE)
     return int(kib) * 1024
 
 
 def _cards(folder: Path) -> list[int]:
-    return [
-        int(path.name.removeprefix("nvidia"))
-        for path in folder.glob("nvidia[0-9]*")
-        if path.name.removeprefix("nvidia").isdigit() and stat.S_ISCHR(path.stat().st_mode)
-    ]
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - for speed, with each run
+    found = [match for name in names if (match := _CARD.fullmatch(name))]
+    return [int(match[1]) for match in found if stat.S_ISCHR((folder / match[0]).stat().st_mode)]
