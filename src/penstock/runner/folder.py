@@ -29,17 +29,12 @@ class RunFolder:
 
     @property
     def journal(self) -> Path:
-        """Events, one JSON line each, on disk before they count."""
+        """Events, one JSON line each, on disk before they count; one of them tells how the program ended (`ending.py`)."""
         return self.path / "journal"
 
     @property
-    def ending(self) -> Path:
-        """Exists when the program has ended, and tells how (`ending.py`)."""
-        return self.path / "ending"
-
-    @property
     def manifest(self) -> Path:
-        """The upload manifest: a line for each stored object."""
+        """The upload manifest: a line for each stored object; made with the first."""
         return self.path / "manifest"
 
     @property

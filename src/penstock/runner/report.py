@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from penstock.data.meter import Meter
 from penstock.job.run import Run
@@ -28,18 +30,45 @@ _GATHER, _LONGEST_GATHER, _REST = 0.1, 0.5, 10
 _PROGRESS_EVERY = 0.5
 
 
+class _Late:
+    """A file to be read, empty until it is there.
+
+    It is kept open: once the end has been heard, the run's folder is removed under our hands.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._place = 0
+
+    def seek(self, place: int) -> None:
+        self._place = place
+
+    def read(self, size: int) -> bytes:
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return b""
+        data = os.pread(self._descriptor, size, self._place)
+        self._place += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 class Reporter:
     """A thread that reports one run."""
 
     def __init__(self, run: Run, folder: RunFolder, refused: Callable[[], None]) -> None:
         self._run = run
         self._line = Line(run, folder)
-        # Kept open: once the end has been heard, the run's folder is removed under our hands.
-        for path in (folder.log, folder.manifest):
-            path.touch()
         self._folder = folder
-        self._log = folder.log.open("rb")
-        self._manifest = folder.manifest.open("rb")
+        self._log = _Late(folder.log)
+        self._manifest = _Late(folder.manifest)
         self._refused = refused
         self._changed = threading.Event()
         self._all_said = threading.Event()
