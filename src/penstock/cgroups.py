@@ -69,7 +69,9 @@ def memory_limit(places: Mapping[str, Place]) -> int | None:
         return None
     name = "memory.max" if place.unified else "memory.limit_in_bytes"
     limits = [
-        int(words[0]) for group in place.upwards() if (words := _words(f"{group}/{name}")) != ["max"] and words
+        int(words[0])
+        for group in place.upwards()
+        if (words := _words(f"{group}/{name}")) != ["max"] and words
     ]
     return min(
         (limit for limit in limits if limit < 1 << 60), default=None

@@ -29,7 +29,7 @@ class RunFolder:
 
     @property
     def journal(self) -> Path:
-        """Events, one JSON line each, on disk before they count; one of them tells how the program ended (`ending.py`)."""
+        """Events, one JSON line each, on disk before they count, also how the program ended (`ending.py`)."""
         return self.path / "journal"
 
     @property

@@ -213,7 +213,7 @@ def _failure(error: OSError) -> InternalFailure:
 
 
 def _ours(group: Path, *files: str) -> bool:
-    return all(os.access(path, os.W_OK) for path in (group, *(f"{group}/{name}" for name in files)))
+    return all(os.access(path, os.W_OK) for path in (str(group), *(f"{group}/{name}" for name in files)))
 
 
 def _limit(folder: Path, nest: Nest, limits: Limits) -> None:
