@@ -16,8 +16,9 @@ from pathlib import Path
 
 from penstock.data.meter import Meter
 from penstock.job.run import Run
-from penstock.runner import scarcity
+from penstock.runner import helpers, scarcity
 from penstock.runner.folder import RunFolder
+from penstock.runner.helpers import Help
 from penstock.runner.journal import Journal
 from penstock.runner.line import Line, Refused
 from penstock.runner.outbox import Outbox
@@ -74,7 +75,7 @@ class Reporter:
         self._all_said = threading.Event()
         self._outbox: Outbox | None = None
         self._meter: Meter | None = None
-        self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
+        self._loop_on: Help | None = None
 
     def changed(self) -> None:
         """There is something new to send."""
@@ -83,13 +84,14 @@ class Reporter:
     def start(self, journal: Journal, meter: Meter) -> None:
         """Begin to report."""
         self._outbox, self._meter = Outbox(journal, self._log, self._manifest), meter
-        self._thread.start()
+        self._loop_on = helpers.start(self._loop)
 
     def finish(self) -> None:
         """Return when all has been taken, or when nobody has answered for an hour."""
         self._all_said.set()
         self._changed.set()
-        self._thread.join()
+        if self._loop_on is not None:
+            self._loop_on.join()
         self._line.close()
         self._log.close()
         self._manifest.close()

@@ -24,7 +24,7 @@ from penstock.errors import AlgorithmFailure, InternalFailure, JobFailure, Penst
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, ending, metrics, mounts, scarcity
+from penstock.runner import contract, ending, helpers, metrics, mounts, scarcity
 from penstock.runner.ending import Ending
 from penstock.runner.folder import RunFolder
 from penstock.runner.ground import prepare
@@ -277,13 +277,13 @@ def _follow(
     log = records.log
     found = metrics.of_log(run, records.journal, now, log.note)
     looked = (reading,) if found is None else (reading, found.look)
-    pump = threading.Thread(target=log.follow, args=looked, name="log", daemon=True)
-    pump.start()
+    pump = helpers.start(lambda: log.follow(*looked))
     halting = threading.Event()
-    args = (run, running, log, stop, halting)
-    threading.Thread(target=_halt, args=args, name="halt", daemon=True).start()
-    threading.Thread(target=volume.watch, args=(running,), name="volume", daemon=True).start()
-    code = running.wait()
+    helpers.start(lambda: _halt(run, running, log, stop, halting))
+    code = running.wait(volume.pause)
+    if code is None:  # before that its files can't be too many
+        helpers.start(lambda: volume.watch(running))
+        code = running.wait()
     assert code is not None  # without a timeout it waits for the end
     stop.rest()
     pump.join()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from penstock.runner import helpers
 from penstock.runtimes.tree import LAUNCHERS
 
 #: After so many runs a process ends, and when it has grown by so many pages: what leaks slowly never becomes much.
@@ -56,10 +57,11 @@ def _state() -> tuple[object, ...]:
 
 
 def _threads() -> bool:
-    """Whether there are others than the first, those that start programs, and the store's."""
+    """Whether there are others than the first, those that start programs, those that rest, and the store's."""
     known = [one for one in threading.enumerate() if one.name.startswith(LAUNCHERS)]
     for _ in range(_VANISHING):
-        if len([name for name in _names() if not name.startswith(_OF_THE_STORE)]) == 1 + len(known):
+        others = [name for name in _names() if not name.startswith(_OF_THE_STORE)]
+        if len(others) == 1 + len(known) + helpers.resting():
             return False
         time.sleep(0.001)
     return True

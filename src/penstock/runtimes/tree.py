@@ -55,6 +55,8 @@ _JOIN_SESSION_KEYRING = 1
 #: The main program's number within its own namespace.
 _PROGRAM = b"2"
 
+_LIBC = ctypes.CDLL(None)
+
 _ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 _LONGEST_COMPLAINT = 700
@@ -79,8 +81,8 @@ class Channels:
         descriptor = os.memfd_create("penstock")
         self._handed.callback(os.close, descriptor)
         self.passed.append(descriptor)
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
+        while content:
+            content = content[os.write(descriptor, content) :]
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
@@ -259,7 +261,7 @@ def _launch(
 ) -> subprocess.Popen[bytes]:
     def launch() -> subprocess.Popen[bytes]:
         # A keyring of its own: the one of this login session may hold tickets and keys, and is inherited.
-        ctypes.CDLL(None).syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
+        _LIBC.syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
         with around:
             return subprocess.Popen(
                 argv,
