@@ -92,7 +92,7 @@ class Reporter:
         self._changed.set()
         if self._loop_on is not None:
             self._loop_on.join()
-        self._line.close()
+        self._line.hand_on()
         self._log.close()
         self._manifest.close()
 

@@ -17,11 +17,12 @@ from contextlib import suppress
 
 from penstock.runner import helpers
 from penstock.runtimes.tree import LAUNCHERS
+from penstock.small import read_small
 
 #: After so many runs a process ends, and when it has grown by so many pages: what leaks slowly never becomes much.
 _MOST_RUNS, _MOST_PAGES = 100, (64 << 20) // resource.getpagesize()
 #: What the threads of obstore are called, and how many sockets and the like may stay open.
-_OF_THE_STORE, _MOST_SOCKETS = "tokio-", 64
+_OF_THE_STORE, _MOST_SOCKETS = b"tokio-", 64
 #: How many milliseconds a thread that has ended may take to be gone.
 _VANISHING = 20
 
@@ -50,8 +51,7 @@ class Traces:
 
 
 def _state() -> tuple[object, ...]:
-    with open("/proc/self/cgroup", "rb") as file:  # noqa: PTH123 - for speed, with each run
-        groups = file.read()
+    groups = read_small("/proc/self/cgroup")
     limits = tuple(map(resource.getrlimit, (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE)))
     return groups, limits, dict(os.environ), os.getcwd(), os.sched_getaffinity(0)  # noqa: PTH109
 
@@ -67,10 +67,10 @@ def _threads() -> bool:
     return True
 
 
-def _names() -> Iterator[str]:
+def _names() -> Iterator[bytes]:
     for number in os.listdir("/proc/self/task"):  # noqa: PTH208 - for speed, as below
-        with suppress(OSError), open(f"/proc/self/task/{number}/comm") as file:  # noqa: PTH123
-            yield file.read()
+        with suppress(OSError):
+            yield read_small(f"/proc/self/task/{number}/comm")
 
 
 def _children() -> bool:
@@ -94,5 +94,4 @@ def _files() -> set[int]:
 
 
 def _pages() -> int:
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-        return int(file.read().split()[1])
+    return int(read_small("/proc/self/statm").split()[1])
