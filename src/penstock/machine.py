@@ -17,7 +17,7 @@ from penstock import cgroups
 from penstock.small import read_small
 
 _SIOCGIFADDR = 0x8915  # of netdevice(7)
-_CARD = re.compile(r"nvidia([0-9]+)")
+_CARD = "nvidia"
 
 
 @dataclass(frozen=True)
@@ -81,5 +81,9 @@ def _total(file: Path) -> int:
 
 def _cards(folder: Path) -> list[int]:
     names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - for speed, with each run
-    found = [match for name in names if (match := _CARD.fullmatch(name))]
-    return [int(match[1]) for match in found if stat.S_ISCHR((folder / match[0]).stat().st_mode)]
+    numbers = [name.removeprefix(_CARD) for name in names if name.startswith(_CARD)]
+    return [
+        int(one)
+        for one in numbers
+        if one.isdecimal() and one.isascii() and stat.S_ISCHR((folder / f"{_CARD}{one}").stat().st_mode)
+    ]

@@ -79,7 +79,8 @@ class Reporter:
 
     def changed(self) -> None:
         """There is something new to send."""
-        self._changed.set()
+        if not self._changed.is_set():  # else whoever waits for it will find this, too
+            self._changed.set()
 
     def start(self, journal: Journal, meter: Meter) -> None:
         """Begin to report."""
