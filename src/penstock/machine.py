@@ -44,7 +44,7 @@ def look(root: Path = Path("/")) -> Machine:
     places = cgroups.own(root / "proc/self")
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     share = cgroups.cpu_limit(places)
-    memory = _total(root / "proc/meminfo")
+    memory = _total(f"{root}/proc/meminfo")
     return Machine(
         cpus=cpus,
         share=len(cpus) if share is None else min(len(cpus), max(1, math.ceil(share))),
@@ -52,7 +52,7 @@ def look(root: Path = Path("/")) -> Machine:
         processes=min(
             int(read_small(f"{root}/proc/sys/kernel/{name}")) for name in ("pid_max", "threads-max")
         ),
-        gpus=tuple(sorted(_cards(root / "dev"))),
+        gpus=tuple(sorted(_cards(f"{root}/dev"))),
     )
 
 
@@ -74,16 +74,16 @@ def interface_of(address: str) -> str | None:
     return None
 
 
-def _total(file: Path) -> int:
+def _total(file: str) -> int:
     (kib,) = re.findall(rb"^MemTotal:\s+(\d+) kB$", read_small(file), re.MULTILINE)
     return int(kib) * 1024
 
 
-def _cards(folder: Path) -> list[int]:
-    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - for speed, with each run
+def _cards(folder: str) -> list[int]:
+    names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208 - for speed, with each run
     numbers = [name.removeprefix(_CARD) for name in names if name.startswith(_CARD)]
     return [
         int(one)
         for one in numbers
-        if one.isdecimal() and one.isascii() and stat.S_ISCHR((folder / f"{_CARD}{one}").stat().st_mode)
+        if one.isdecimal() and one.isascii() and stat.S_ISCHR(Path(f"{folder}/{_CARD}{one}").stat().st_mode)
     ]
