@@ -10,6 +10,7 @@ import hmac
 import http.client
 import json
 import secrets
+import select
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,12 +21,18 @@ from penstock.job.run import Run
 from penstock.job.seal import NONCE, SEAL, digest_of, seal
 from penstock.runner.folder import RunFolder
 
+_Way = tuple[object, ...]
+
 #: Seconds to wait for an answer; less where another server may be asked instead.
 _TIMEOUT, _TIMEOUT_OF_MANY = 30.0, 8.0
 
 
 class Refused(Exception):
     """The run has ended, or its server knows it no more."""
+
+
+#: The connection of this process's last run, and which servers it might ask: the next run goes on with it.
+_kept: list[tuple[_Way, http.client.HTTPConnection, float]] = []
 
 
 class Line:
@@ -35,9 +42,8 @@ class Line:
         self._run = run
         self._folder = folder
         self._digest = digest_of(run.token)
-        self._connection: http.client.HTTPConnection | None = None
         self._turn = 0
-        self._most = _TIMEOUT
+        self._connection, self._most = _taken(_way(run))
 
     def post(self, what: str, body: bytes, timeout: float = _TIMEOUT) -> dict[str, Any]:
         """Send a report and return the answer.
@@ -63,6 +69,14 @@ class Line:
         """End the connection; the next report opens another one."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
+
+    def hand_on(self) -> None:
+        """Leave the connection to the next run of this process, if there is one."""
+        while _kept:
+            _kept.pop()[1].close()
+        if self._connection is not None:
+            _kept.append((_way(self._run), self._connection, self._most))
             self._connection = None
 
     def _post(self, what: str, body: bytes, timeout: float) -> dict[str, Any]:
@@ -121,3 +135,27 @@ class Line:
         own = [server.endpoint] if server else []
         others = self._folder.servers() if self._run.leased else []  # else none shares the database
         return list(dict.fromkeys([*own, *others]))
+
+
+def _way(run: Run) -> _Way:
+    """All that says where the servers of a run are: those that have it in common are the same."""
+    return run.home, run.far, run.leased, run.report_url, tuple(run.others)
+
+
+def _taken(way: _Way) -> tuple[http.client.HTTPConnection | None, float]:
+    """What the last run has left, if it leads to the same servers and has not been closed at its other end.
+
+    Returns:
+        The connection, and how long to wait for an answer.
+    """
+    try:
+        known, connection, most = _kept.pop()
+    except IndexError:
+        return None, _TIMEOUT
+    quiet = select.poll()
+    if known == way and connection.sock is not None:
+        quiet.register(connection.sock, select.POLLIN)
+        if not quiet.poll(0):
+            return connection, most
+    connection.close()
+    return None, _TIMEOUT
