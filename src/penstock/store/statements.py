@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from penstock.job.life import ALONE
+from penstock.store import queue
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.rows import HOST_MOVES, JOB_MOVES
@@ -54,6 +55,7 @@ class Statements:
         self.job_by_uid = Bare(engine, select(jobs).where(jobs.c.uid == wanted))
         self.begun = Bare(engine, begun)
         self.hosts_of_begun = Bare(engine, select(hosts).where(of_begun))
+        self.heads = Bare(engine, queue.heads(lateral=dialect.lateral))
         self.hosts = Bare(engine, select(hosts).where(hosts.c.job_uid == wanted))
         self.host = Bare(engine, select(hosts).where(host))
         self.host_locked = Bare(engine, select(hosts).where(host).with_for_update())
