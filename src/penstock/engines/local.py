@@ -213,7 +213,7 @@ class LocalEngine:
         return {}
 
     def _path(self, handle: str) -> str:
-        """The folder of a run, as a text: each pass asks of each run that goes on, and a `Path` takes longer to make."""
+        """The folder of a run, as a text: each pass asks for all runs that go on, and a `Path` takes longer."""
         return f"{self._folder}/{handle}"
 
     def _make(self, folder: str) -> None:
@@ -240,7 +240,7 @@ def _spawn(folder: str, lock: int) -> None:
     finally:
         os.close(errors)
     # Whoever starts a process must wait for it, or it stays in the table of processes.
-    threading.Thread(target=child.wait, name=f"reap {os.path.basename(folder)}", daemon=True).start()
+    threading.Thread(target=child.wait, name=f"reap {Path(folder).name}", daemon=True).start()
 
 
 def _events(folder: str) -> list[HostEvent]:

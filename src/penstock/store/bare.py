@@ -34,7 +34,8 @@ class Bare:
         constants = {name: value for name, value in compiled.params.items() if value is not None}
         self._take = _taker(compiled.positiontup, constants)
         columns = statement.selected_columns.keys() if isinstance(statement, Select) else []
-        self._row = namedtuple("Row", columns)._make  # type: ignore[misc] # noqa: PYI024 - as the statement has them
+        make: Any = namedtuple("Row", columns)  # type: ignore[misc] # noqa: PYI024 - as the statement has them
+        self._row: Callable[[Sequence[Any]], Any] = make._make
 
     def parameters(self, **values: Any) -> Parameters:
         """The values, as the driver wants them. Names are those of the bind parameters or columns."""

@@ -146,7 +146,9 @@ def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypat
     world.report("j00000", outcome="succeeded")
     world.dispatcher.step()
     assert world.phase("j00004") is Phase.PREPARING
-    assert [len(claims) for claims in read[2:]] == [2], "behind the one who finds no room nobody is looked for"
+    assert [len(claims) for claims in read[2:]] == [2], (
+        "behind the one who finds no room nobody is looked for"
+    )
 
 
 def test_a_stop_reaches_the_runner_until_it_has_ended(world):
