@@ -1,4 +1,4 @@
-"""Environments built for real by uv, and used through a layer within walls made by hand."""
+"""Environments built for real by uv, and used through a layer within walls."""
 
 import contextlib
 import fcntl
@@ -23,6 +23,9 @@ from penstock.environments import Cancelled, Environment, NeedsBuilding, add_req
 from penstock.environments.cache import cached
 from penstock.environments.interpreters import at_hand
 from penstock.errors import ClientFailure, InternalFailure
+from penstock.runtimes.base import Mount
+from penstock.runtimes.bubblewrap import Bubblewrap
+from penstock.testing.scripts import sh
 
 pytestmark = pytest.mark.machine
 
@@ -428,42 +431,22 @@ def test_a_script_installs_into_its_own_layer_alone(plain, code, folder, tmp_pat
 
 
 def run_within(layer, wheels, script):
-    """Run a shell script that sees the system, the layer and the wheels, and return its lines."""
-    argv = [
-        "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--tmpfs",
-        "/tmp",
-    ]
-    for name in ("/usr", "/etc", "/bin", "/lib", "/lib64"):
-        path = Path(name)
-        if path.is_symlink():
-            argv += ["--symlink", str(path.readlink()), name]
-        elif path.exists():
-            argv += ["--ro-bind", name, name]
-    argv += ["--ro-bind", str(wheels), "/wheels"]
-    for mount in layer.mounts:
-        argv += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
-    variables = {
-        **layer.variables,
-        "PATH": ":".join([*layer.path_entries, "/usr/bin", "/bin"]),
-        "HOME": "/tmp",
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": "/wheels",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    done = subprocess.run(
-        [*argv, "sh", "-c", textwrap.dedent(script)],
-        env={**variables, "LANG": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    """Run a shell script that sees the layer and the wheels, and return its lines."""
+    code, output = sh(
+        Bubblewrap(),
+        textwrap.dedent(script),
+        environment={
+            **layer.variables,
+            "PATH": ":".join([*layer.path_entries, "/usr/bin", "/bin"]),
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": "/wheels",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        },
+        mounts=(Mount(wheels, "/wheels"), *layer.mounts),
+        files=layer.files,
+        network=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    assert code == 0, output
+    return output.decode().splitlines()

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from penstock import disk
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
 from penstock.engines.removal import remove
@@ -59,6 +60,8 @@ class LocalEngine:
 
     def warm_up(self) -> None:
         """Keep a process ready from which runners are forked: a tenth of a second less a job."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        disk.spread(self._folder)
         self._nursery = Nursery()
 
     def capacity(self) -> Resources:

@@ -5,23 +5,25 @@ Inside the walls:
 | path | what | writable |
 |---|---|---|
 | `/opt/venv` | the job's own virtual environment: `python` and `pip` are found here, `pip install` writes here | yes |
+| `/opt/venv/lib` | of that, what may be large: it lies on disk, the rest in memory | yes |
 | `/opt/penstock/env` | the cached environment, whose packages the first one sees | no |
 | the interpreter's folder | at the same path as outside, when it is not under /usr | no |
 
 What the job installs comes first on `sys.path`, so an upgrade shadows the cached version; pip leaves the cached one
-where it is ("outside environment"). Making the layer writes a dozen small files and starts no process.
+where it is ("outside environment"). Making the layer starts no process and makes one file on
+disk, for it is files that cost.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from penstock.environments.model import Environment
-from penstock.runtimes.base import Mount
+from penstock.runtimes.base import File, Link, Mount
 
 #: Where a job's own layer and the cached environment lie inside the walls.
 LAYER = "/opt/venv"
@@ -36,6 +38,8 @@ class Layer:
 
     mounts: tuple[Mount, ...]
     """In this order."""
+    files: tuple[File | Link, ...]
+    """Beside them."""
     path_entries: tuple[str, ...]
     """What PATH begins with."""
     variables: Mapping[str, str]
@@ -43,48 +47,51 @@ class Layer:
 
 
 def job_layer(environment: Environment, target: Path) -> Layer:
-    """Make a job's own layer over `environment` in the folder `target`, which is made and must be empty.
+    """Make a job's own layer over `environment`; what may be large of it lies in the new folder `target`.
 
     `python`, `python3` and every console script of the cached environment exist in the layer too, so that a tool
     started by name sees what the script has installed.
     """
-    packages = f"lib/python{environment.minor}/site-packages"
+    packages = f"python{environment.minor}/site-packages"
     site = target / packages
     site.mkdir(parents=True)
-    scripts = target / "bin"
-    scripts.mkdir()
-    (target / "pyvenv.cfg").write_text(
+    # addsitedir reads the .pth files there as well, which a plain path line would not.
+    place = f"{BASE}/lib/{packages}"
+    (site / "penstock.pth").write_text(f"import site; site.addsitedir({place!r})\n", "utf-8")
+    told = (
         f"home = {Path(environment.interpreter).parent}\n"
         "include-system-site-packages = false\n"
-        f"version = {environment.python}\n",
-        "utf-8",
+        f"version = {environment.python}\n"
     )
-    (scripts / "python").symlink_to(environment.interpreter)
-    # Further names of one file each: to make a file is what costs, the more of them have just been removed.
-    for name in ("python3", f"python{environment.minor}"):
-        os.link(scripts / "python", scripts / name, follow_symlinks=False)
-    made: dict[bytes, str] = {}
-    with os.scandir(environment.prefix / "bin") as entries:
-        for script in entries:
-            # Copies, for a hard link would let the job write into the cache.
-            if not script.is_symlink() and (content := _relocatable(script.path)):
-                own = f"{scripts}/{script.name}"
-                if content in made:
-                    os.link(made[content], own)
-                else:
-                    shutil.copy(script.path, own)
-                    made[content] = own
-    # addsitedir reads the .pth files there as well, which a plain path line would not.
-    (site / "penstock.pth").write_text(f"import site; site.addsitedir({f'{BASE}/{packages}'!r})\n", "utf-8")
+    scripts = environment.prefix / "bin"
     return Layer(
         mounts=(
             *(Mount(Path(folder), folder) for folder in environment.visible),
             Mount(environment.prefix, BASE),
-            Mount(target, LAYER, writable=True),
+            Mount(target, f"{LAYER}/lib", writable=True),
+        ),
+        files=(
+            File(f"{LAYER}/pyvenv.cfg", told.encode()),
+            *(
+                Link(f"{LAYER}/bin/{name}", environment.interpreter)
+                for name in ("python", "python3", f"python{environment.minor}")
+            ),
+            *_scripts(scripts, scripts.stat().st_mtime_ns),
         ),
         path_entries=(f"{LAYER}/bin", f"{BASE}/bin"),
         variables={"VIRTUAL_ENV": LAYER},
     )
+
+
+@lru_cache(16)
+def _scripts(folder: Path, changed: int) -> Sequence[File]:  # noqa: ARG001 - kept for one state of the folder
+    """Copies of the scripts of `folder` that find their python beside themselves."""
+    with os.scandir(folder) as entries:
+        return [
+            File(f"{LAYER}/bin/{script.name}", content, 0o755)
+            for script in entries
+            if not script.is_symlink() and (content := _relocatable(script.path))
+        ]
 
 
 def _relocatable(script: str) -> bytes:

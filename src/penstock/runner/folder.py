@@ -71,5 +71,5 @@ class RunFolder:
 
     @property
     def layer(self) -> Path:
-        """The job's own layer over its environment: what a script installs by itself."""
+        """What a script installs by itself, in the job's own layer over its environment."""
         return self.path / "env"

@@ -70,6 +70,7 @@ class Sandboxed:
                 Mount(folder.scratch, "/tmp", writable=True),  # noqa: S108 - the job's own
                 Mount(folder.ml, "/opt/ml", writable=True),
             ),
+            files=layer.files,
             hostname=run.host,
             hosts=contract.addresses(run),
             network=not contract.isolated(run),

@@ -115,7 +115,7 @@ class Volume:
         """Where the program writes, and how it calls that."""
         yield self._folder.ml, "/opt/ml"
         yield self._folder.scratch, "/tmp"  # noqa: S108 - the job's own
-        yield self._folder.layer, LAYER
+        yield self._folder.layer, f"{LAYER}/lib"
         for number, one in enumerate(self._elsewhere):
             yield self._folder.uppers / str(number) / "files", one.local_path.rstrip("/")
 

@@ -34,6 +34,23 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class File:
+    """A file made for this program alone, in memory."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    path: str
+    to: str
+
+
+@dataclass(frozen=True)
 class Limits:
     """What a program, together with all that it starts, may use of the machine. None: whatever there is."""
 
@@ -68,6 +85,8 @@ class Program:
     """The whole environment of the program; nothing is inherited."""
     mounts: tuple[Mount, ...]
     """Beyond the system's own read-only folders. Order matters: a later one may lie within an earlier one."""
+    files: tuple[File | Link, ...] = ()
+    """There before anything is mounted. Not for containers, whose image has its own."""
     working_directory: str = "/"
     """Made when it doesn't exist, as container engines do."""
     hostname: str = "algo-1"

@@ -13,20 +13,13 @@ from pathlib import Path
 
 from penstock.errors import InternalFailure
 from penstock.runtimes import seccomp, tree
-from penstock.runtimes.base import Program
-from penstock.runtimes.system import (
-    HIDDEN_IN_PROC,
-    READ_ONLY_IN_PROC,
-    Bind,
-    File,
-    Folder,
-    Link,
-    Overlay,
-    Step,
-    Tmpfs,
-    view,
-)
+from penstock.runtimes.base import File, Link, Program
+from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
+from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, view
 from penstock.runtimes.userns import wanted
+
+#: What bubblewrap closes to writing in /proc wherever that could be written to.
+_CLOSED_BY_ITSELF = ("bus", "irq")
 
 
 @dataclass(frozen=True)
@@ -109,10 +102,10 @@ def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
 
 def _proc() -> Iterator[str]:
     for name in READ_ONLY_IN_PROC:
-        if os.path.exists(f"/proc/{name}"):  # noqa: PTH110 - as in `system`, for speed
+        if name not in _CLOSED_BY_ITSELF and os.path.exists(f"/proc/{name}"):  # noqa: PTH110 - as in `etc`, for speed
             yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
     for name in HIDDEN_IN_PROC:
-        if os.path.exists(f"/proc/{name}"):  # noqa: PTH110
+        if os.access(f"/proc/{name}", os.R_OK):  # else the program can't read it either
             yield from ("--dev-bind", "/dev/null", f"/proc/{name}")
     # Process 1 has the program's own user and no more rights, so its memory and descriptors would be open to it.
     yield from ("--perms", "555", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
@@ -130,8 +123,8 @@ def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
             return ("--perms", f"{mode:o}", "--dir", path)
         case Link(path, to):
             return ("--symlink", to, path)
-        case File(path, content):
-            return ("--perms", "644", "--file", str(channels.data(content)), path)
+        case File(path, content, mode):
+            return ("--perms", f"{mode:o}", "--file", str(channels.data(content)), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
         case Tmpfs(path, size):

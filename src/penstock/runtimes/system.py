@@ -6,126 +6,21 @@ program finds the same paths whichever of them runs it.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes.base import Limits, Program
+from penstock.runtimes import etc
+from penstock.runtimes.base import File, Limits, Link, Program
+from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
 
-
-@dataclass(frozen=True)
-class Folder:
-    """An empty folder with its parents; one that exists already is left as it is."""
-
-    path: str
-    mode: int = 0o755
-
-
-@dataclass(frozen=True)
-class Link:
-    """A symbolic link."""
-
-    path: str
-    to: str
-
-
-@dataclass(frozen=True)
-class File:
-    """A file made for this program alone."""
-
-    path: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class Bind:
-    """A folder or file of the machine, with all that is mounted below it. `source` has no symbolic links."""
-
-    source: str
-    path: str
-    writable: bool = False
-    device: bool = False
-
-
-@dataclass(frozen=True)
-class Tmpfs:
-    """A folder in memory that everybody may write to, and that holds `size` bytes."""
-
-    path: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """The folder `lower`, writable for this program alone: its changes go to `upper`, which has `files` and `work`."""
-
-    lower: str
-    path: str
-    upper: str
-
-
-Step = Folder | Link | File | Bind | Tmpfs | Overlay
+# Mostly strings and not paths: this is a part of what each short job costs.
+# ruff: noqa: PTH110, PTH112, PTH114, PTH115, PTH118, PTH120, PTH208
 
 #: Where merged-usr systems have links into /usr and older ones have folders.
 _ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-
-#: Names in /etc that programs need and that tell nothing about the machine's people or keys. Of /etc/ssl and
-#: /etc/pki only the public halves: their `private` folders would be readable when Penstock runs as root.
-#: /etc/ld.so.preload is left out: it may name libraries that do not exist within the walls.
-_ETC = (
-    "ImageMagick-[0-9]*",
-    "OpenCL",
-    "R",
-    "X11/rgb.txt",
-    "alternatives",
-    "ca-certificates",
-    "ca-certificates.conf",
-    "crypto-policies",
-    "debian_version",
-    "ethertypes",
-    "fonts",
-    "gai.conf",
-    "glvnd",
-    "host.conf",
-    "inputrc",
-    "java*",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "locale.alias",
-    "locale.conf",
-    "localtime",
-    "magic",
-    "magic.mime",
-    "mime.types",
-    "networks",
-    "nsswitch.conf",
-    "nvidia",
-    "os-release",
-    "perl",
-    "pki/ca-trust",
-    "pki/java",
-    "pki/tls/cert.pem",
-    "pki/tls/certs",
-    "pki/tls/openssl.cnf",
-    "protocols",
-    "python3*",
-    "resolv.conf",
-    "rpc",
-    "services",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "terminfo",
-    "timezone",
-    "vulkan",
-)
-
-#: What is no larger is copied: bubblewrap reads the list of all mounts again at each mount that it makes.
-_COPIED = 128 << 10
 
 #: The shape of processors and memory, which numerical libraries ask for to choose their number of threads.
 _SYS = "sys/devices/system"
@@ -169,9 +64,10 @@ def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
     steps = (
         *_system(machine),
         *_devices(machine / "dev", program.limits),
-        *_etc(machine / "etc"),
+        *etc.steps(machine / "etc"),
         *_files(program),
         *_empty_folders(),
+        *_own(program),
         *_mounts(program),
         Folder(program.working_directory),
     )
@@ -211,27 +107,34 @@ def check(program: Program) -> None:
                 f"The environment variable {name!r} can't be set: its name is empty or holds '=', or a NUL "
                 "character is in it."
             )
-    for path in (program.working_directory, *(mount.target for mount in program.mounts)):
+    for path in (
+        program.working_directory,
+        *(mount.target for mount in program.mounts),
+        *(one.path for one in program.files),
+    ):
         if not path.startswith("/") or ".." in path.split("/"):
             raise InternalFailure(f"{path!r} is no absolute path without '..', so nothing can be put there.")
 
 
 def _system(machine: Path) -> Iterator[Step]:
-    yield Bind(str((machine / "usr").resolve()), "/usr")
+    yield Bind(os.path.realpath(machine / "usr"), "/usr")
     for name in _ROOTS:
-        path = machine / name
-        if path.is_symlink():
-            yield Link(f"/{name}", str(path.readlink()))
-        elif path.is_dir():
-            yield Bind(str(path), f"/{name}")
-    if (machine / _SYS).is_dir():
-        yield Folder(f"/{PurePosixPath(_SYS).parent}")
-        yield Bind(str(machine / _SYS), f"/{_SYS}")
+        path = os.path.join(machine, name)
+        if os.path.islink(path):
+            yield Link(f"/{name}", os.readlink(path))
+        elif os.path.isdir(path):
+            yield Bind(path, f"/{name}")
+    shape = os.path.join(machine, _SYS)
+    if os.path.isdir(shape):
+        yield Folder(f"/{_SYS.rpartition('/')[0]}")
+        yield Bind(shape, f"/{_SYS}")
 
 
 def _devices(dev: Path, limits: Limits) -> Iterator[Step]:
     if limits.shared_memory is not None:
         yield Tmpfs("/dev/shm", limits.shared_memory)  # noqa: S108 - the program's own
+    if not any(name.startswith("nvidia") for name in os.listdir(dev)):
+        return
     if limits.gpus is None:
         cards = sorted(dev.glob(_CARD))
     else:
@@ -240,33 +143,6 @@ def _devices(dev: Path, limits: Limits) -> Iterator[Step]:
     for device in (*cards, *(driver if limits.gpus != () else ())):
         if stat.S_ISCHR(device.stat().st_mode):
             yield Bind(str(device), f"/dev/{device.relative_to(dev)}", writable=True, device=True)
-
-
-def _etc(etc: Path) -> Iterator[Step]:
-    # Strings and not paths: this is a large part of what a short job costs.
-    etc = etc.resolve()
-    there = os.listdir(etc) if etc.is_dir() else []  # noqa: PTH208
-    for pattern in _ETC:
-        names = sorted(fnmatch.filter(there, pattern)) if set("*[") & set(pattern) else (pattern,)
-        for name in names:
-            path, inside = f"{etc}/{name}", f"/etc/{name}"
-            if not os.access(path, os.R_OK):
-                continue  # not there, a dangling link, or not for everybody's eyes
-            link = os.path.islink(path)  # noqa: PTH114
-            real = os.path.realpath(path) if link or "/" in name else path
-            found = os.stat(real)  # noqa: PTH116
-            yield Folder(inside.rpartition("/")[0])
-            if link and real.startswith("/usr/"):
-                yield Link(inside, real)  # the time zone's name is read off the link
-            elif stat.S_ISREG(found.st_mode) and found.st_size <= _COPIED:
-                yield File(inside, _content(real))
-            else:
-                yield Bind(real, inside)
-
-
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123 - as above
-        return file.read()
 
 
 def hosts_file(program: Program) -> bytes:
@@ -297,10 +173,16 @@ def _empty_folders() -> Iterator[Step]:
     yield Link("/var/run", "/run")
 
 
+def _own(program: Program) -> Iterator[Step]:
+    for one in program.files:
+        yield Folder(os.path.dirname(one.path))
+        yield one
+
+
 def _mounts(program: Program) -> Iterator[Step]:
     for mount in program.mounts:
         source = os.path.realpath(mount.source)
-        if not os.path.exists(source):  # noqa: PTH110 - as above
+        if not os.path.exists(source):
             raise InternalFailure(
                 f"{mount.source}, which the program is to see at {mount.target}, does not exist or can't be reached "
                 f"by user {os.geteuid()}."

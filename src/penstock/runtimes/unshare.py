@@ -11,19 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.runtimes import seccomp, tree
-from penstock.runtimes.base import Program
-from penstock.runtimes.system import (
-    HIDDEN_IN_PROC,
-    READ_ONLY_IN_PROC,
-    Bind,
-    File,
-    Folder,
-    Link,
-    Overlay,
-    Step,
-    Tmpfs,
-    view,
-)
+from penstock.runtimes.base import File, Link, Program
+from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
+from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, view
 from penstock.runtimes.userns import wanted
 
 _WALLS = Path(__file__).with_name("walls.py")
@@ -74,8 +64,8 @@ def _step(step: Step) -> tuple[str | int | bytes, ...]:
             return ("folder", path, mode)
         case Link(path, to):
             return ("link", path, to)
-        case File(path, content):
-            return ("file", path, content)
+        case File(path, content, mode):
+            return ("file", path, content, mode)
         case Bind(source, path, writable, device):
             attributes = _NOSUID | (0 if writable else _RDONLY) | (0 if device else _NODEV)
             return ("bind", source, path, attributes)

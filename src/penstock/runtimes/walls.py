@@ -164,10 +164,11 @@ def _carry_out(kind: str, *step: Any) -> None:
         case "link", path, to:
             _folder(os.path.dirname(path), 0o755)
             os.symlink(to, path)
-        case "file", path, content:
+        case "file", path, content, mode:
             _folder(os.path.dirname(path), 0o755)
             with open(path, "xb") as file:
                 file.write(content)
+                os.fchmod(file.fileno(), mode)
         case "bind", source, path, attributes:
             source = _OLD + source
             if stat.S_ISDIR(os.stat(source).st_mode):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import InternalFailure
-from penstock.runtimes.base import Mount, Runtime
+from penstock.runtimes.base import File, Link, Mount, Runtime
 from penstock.testing.scripts import python, run, sh
 from penstock.testing.walls import WallsSuite
 
@@ -28,9 +28,19 @@ class SandboxSuite(WallsSuite):
         known = "bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr var"
         assert set(sh(runtime, "ls -A /").output.decode().split()) <= set(known.split())
 
-    @pytest.mark.parametrize(
-        "folder", ["/usr", "/usr/bin", "/bin", "/lib", "/etc/ssl/certs", "/sys/devices/system"]
-    )
+    def test_files_made_for_it_are_its_own(self, runtime: Runtime, tmp_path: Path) -> None:
+        files = (
+            File("/opt/own/bin/tool", b"#!/bin/sh\necho ran\n", 0o755),
+            File("/opt/own/kept", b"kept\n"),
+            Link("/opt/own/bin/other", "tool"),
+        )
+        source = "/opt/own/bin/other; echo more >> /opt/own/kept; cat /opt/own/kept; touch /opt/own/lib/x; ls /opt/own"
+        own = (Mount(tmp_path, "/opt/own/lib", writable=True),)
+        said = b"ran\nkept\nmore\nbin\nkept\nlib\n"
+        assert sh(runtime, source, files=files, mounts=own) == (0, said)
+        assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+    @pytest.mark.parametrize("folder", ["/usr", "/usr/bin", "/bin", "/lib", "/sys/devices/system"])
     def test_the_system_is_read_only(self, runtime: Runtime, folder: str) -> None:
         code, output = sh(runtime, f"test -d {folder} || exit 3; echo x > {folder}/penstock-was-here")
         assert code == 3 or (code == 2 and b"Read-only file system" in output), output

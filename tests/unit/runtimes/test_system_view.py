@@ -3,8 +3,9 @@ import os
 import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes.base import Limits, Mount, Program
-from penstock.runtimes.system import Bind, File, Folder, Link, Overlay, Tmpfs, view
+from penstock.runtimes.base import File, Limits, Link, Mount, Program
+from penstock.runtimes.steps import Bind, Folder, Overlay, Tmpfs
+from penstock.runtimes.system import view
 
 
 @pytest.fixture
@@ -42,10 +43,57 @@ def test_links_and_folders_of_the_system_are_reproduced_as_they_are(machine):
 
 
 def test_of_etc_only_what_is_harmless_is_shown(machine):
+    (machine / "etc/ssl/certs/a").write_bytes(b"x" * (128 * 1024 + 1))
     steps = view(_program(), machine)
     assert {path for path in _paths(steps, Bind) if path.startswith("/etc")} == {"/etc/ssl/certs"}
     made = {"/etc/hosts", "/etc/hostname", "/etc/passwd", "/etc/group"}
     assert set(_paths(steps, File)) - made == {"/etc/services"}
+
+
+def test_a_small_folder_of_etc_is_copied_and_a_large_one_shown(machine):
+    java, perl = machine / "etc/java-17", machine / "etc/perl"
+    for number in range(9):
+        (java / f"{number}").mkdir(parents=True)
+    (perl / "Net").mkdir(parents=True)
+    (perl / "Net/libnet.cfg").write_text("{}")
+    (perl / "run").write_text("#!/bin/sh\n")
+    (perl / "run").chmod(0o700)
+    (perl / "again").symlink_to("run")
+    steps = [one for one in view(_program(), machine) if one.path.startswith(("/etc/java", "/etc/perl"))]
+    assert steps == [
+        Bind(str(java), "/etc/java-17"),
+        Folder("/etc/perl"),
+        Folder("/etc/perl/Net"),
+        File("/etc/perl/Net/libnet.cfg", b"{}"),
+        Link("/etc/perl/again", "run"),
+        File("/etc/perl/run", b"#!/bin/sh\n", 0o755),
+    ]
+
+
+def test_a_change_in_etc_is_seen_by_the_next_program(machine, monkeypatch):
+    etc = machine / "etc"
+    perl = etc / "perl"
+    perl.mkdir()
+    (etc / "resolv.conf").symlink_to(machine / "resolv")
+
+    def seen():
+        return {path: one.content for path, one in _paths(view(_program(), machine), File).items()}
+
+    before = seen()
+    assert seen() == before
+    (etc / "services").write_text("changed")
+    assert seen() == {**before, "/etc/services": b"changed"}
+    (machine / "resolv").write_text("nameserver ::1\n")  # the link led nowhere
+    assert seen()["/etc/resolv.conf"] == b"nameserver ::1\n"
+    (perl / "libnet.cfg").write_text("{}")
+    assert seen()["/etc/perl/libnet.cfg"] == b"{}"
+    (etc / "services").unlink()
+    (etc / "protocols").write_text("tcp")
+    assert "/etc/services" not in seen()
+    assert seen()["/etc/protocols"] == b"tcp"
+    # Nothing is read again while nothing changes.
+    monkeypatch.setattr(os, "listdir", lambda path: pytest.fail(path) if path == str(etc) else [])
+    assert seen()["/etc/protocols"] == b"tcp"
 
 
 def test_a_file_of_etc_is_copied_unless_it_is_large(machine):
