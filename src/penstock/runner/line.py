@@ -10,6 +10,8 @@ import hmac
 import http.client
 import json
 import secrets
+import select
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,9 @@ from penstock.runner.folder import RunFolder
 
 #: Seconds to wait for an answer; less where another server may be asked instead.
 _TIMEOUT, _TIMEOUT_OF_MANY = 30.0, 8.0
+#: Connections to servers, by their addresses, that rest between the runs of this process: to a server each new one
+#: costs as much as the report for which it is opened.
+_resting: dict[str, http.client.HTTPConnection] = {}
 
 
 class Refused(Exception):
@@ -29,13 +34,14 @@ class Refused(Exception):
 
 
 class Line:
-    """One connection, which is opened when it is needed. Not for several threads."""
+    """One connection, which is opened or taken over when it is needed. Not for several threads."""
 
     def __init__(self, run: Run, folder: RunFolder) -> None:
         self._run = run
         self._folder = folder
         self._digest = digest_of(run.token)
         self._connection: http.client.HTTPConnection | None = None
+        self._url = ""
         self._turn = 0
         self._most = _TIMEOUT
 
@@ -54,12 +60,21 @@ class Line:
         """
         try:
             return self._post(what, body, timeout)
-        except (OSError, http.client.HTTPException):
-            self.close()
-            self._turn += 1
+        except BaseException as error:
+            if not isinstance(error, Refused):  # an answer may be on its way
+                self._give_up()
+            if isinstance(error, OSError | http.client.HTTPException):
+                self._turn += 1
             raise
 
     def close(self) -> None:
+        """Leave the connection to the next run, or else end it."""
+        if self._connection is not None and self._connection.sock is not None and self._url not in _resting:
+            _resting[self._url] = self._connection
+            self._connection = None
+        self._give_up()
+
+    def _give_up(self) -> None:
         """End the connection; the next report opens another one."""
         if self._connection is not None:
             self._connection.close()
@@ -77,7 +92,7 @@ class Line:
         response = connection.getresponse()
         content = response.read()
         if response.will_close:  # it would open itself again, to whoever listens there by then
-            self.close()
+            self._give_up()
         sealed = seal(self._digest, nonce, response.status, content)
         if not hmac.compare_digest(sealed.encode(), response.getheader(SEAL, "").encode()):
             if response.status in {403, 404} and self._unknown():
@@ -101,9 +116,8 @@ class Line:
             addresses = self._addresses()
             if not addresses:
                 raise ConnectionError("no server runs")
-            address = urlsplit(addresses[self._turn % len(addresses)])
-            make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-            self._connection = make(address.hostname or "127.0.0.1", address.port)
+            self._url = addresses[self._turn % len(addresses)]
+            self._connection = _rested(self._url) or _made(self._url)
             self._most = _TIMEOUT_OF_MANY if len(addresses) > 1 else _TIMEOUT
         self._connection.timeout = min(timeout, self._most)
         if self._connection.sock is not None:
@@ -121,3 +135,23 @@ class Line:
         own = [server.endpoint] if server else []
         others = self._folder.servers() if self._run.leased else []  # else none shares the database
         return list(dict.fromkeys([*own, *others]))
+
+
+def _made(url: str) -> http.client.HTTPConnection:
+    address = urlsplit(url)
+    make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    return make(address.hostname or "127.0.0.1", address.port)
+
+
+def _rested(url: str) -> http.client.HTTPConnection | None:
+    """A connection of an earlier run; None where there is none, or its server has ended it meanwhile."""
+    connection = _resting.pop(url, None)
+    if connection is None:
+        return None
+    with suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN)
+        if not poll.poll(0):
+            return connection
+    connection.close()
+    return None
