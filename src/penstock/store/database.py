@@ -51,7 +51,7 @@ from penstock.store.rows import (
 )
 from penstock.store.statements import Statements
 from penstock.store.stretches import Stretches
-from penstock.store.tables import ACTIVE, QUEUED, hosts, job_parts, jobs, tags
+from penstock.store.tables import QUEUED, hosts, job_parts, jobs, tags
 
 
 class Store:
@@ -211,8 +211,9 @@ class Store:
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
-        with self._reading() as c:
-            return c.execute(select(func.count()).select_from(jobs).where(ACTIVE)).scalar_one()
+        with self._cursors.read() as cursor:
+            [row] = self._say.active.rows(cursor)
+        return int(row.count)
 
     def list_jobs(
         self, query: JobQuery, limit: int, after: Sequence[Any] | None = None
