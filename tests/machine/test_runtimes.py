@@ -25,6 +25,8 @@ MEANS = ("cgroup", "watch") if nests() else ("watch",)
 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 class TestBubblewrap(SandboxSuite):
+    added_variables = frozenset({"PWD"})
+
     @pytest.fixture
     def runtime(self):
         return Bubblewrap(shutil.which("bwrap"))

@@ -9,12 +9,13 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from penstock.errors import InternalFailure
 from penstock.runtimes import seccomp, tree
 from penstock.runtimes.base import File, Link, Program
-from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
+from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Step, Tmpfs
 from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, view
 from penstock.runtimes.userns import wanted
 
@@ -60,7 +61,7 @@ class Bubblewrap:
                 *("--info-fd", str(channels.info), "--block-fd", str(channels.block)),
                 *("--proc", "/proc", *_proc(), "--dev", "/dev"),
                 *_filter(channels),
-                *(option for step in steps for option in _step(step, channels, self.path)),
+                *chain.from_iterable(_step(step, channels, self.path) for step in steps),
                 *(option for pair in program.environment.items() for option in ("--setenv", *pair)),
                 *("--chdir", program.working_directory),
             ]
@@ -102,7 +103,7 @@ def _namespaces(program: Program, refuse_nesting: bool) -> Iterator[str]:
 
 def _proc() -> Iterator[str]:
     for name in READ_ONLY_IN_PROC:
-        if name not in _CLOSED_BY_ITSELF and os.path.exists(f"/proc/{name}"):  # noqa: PTH110 - as in `etc`, for speed
+        if name not in _CLOSED_BY_ITSELF and os.path.exists(f"/proc/{name}"):  # noqa: PTH110 - as in `shown`, for speed
             yield from ("--ro-bind", f"/proc/{name}", f"/proc/{name}")
     for name in HIDDEN_IN_PROC:
         if os.access(f"/proc/{name}", os.R_OK):  # else the program can't read it either
@@ -125,6 +126,8 @@ def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
             return ("--symlink", to, path)
         case File(path, content, mode):
             return ("--perms", f"{mode:o}", "--file", str(channels.data(content)), path)
+        case Copy(source, path, mode):
+            return ("--perms", f"{mode:o}", "--file", str(channels.opened(source)), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
         case Tmpfs(path, size):
@@ -137,11 +140,28 @@ def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
 
 
 def _exec(program: Program) -> Iterator[str]:
-    # bwrap sets PWD and ends with 1 when it can't execute; env takes away the one and ends with 127 or 126 then.
-    yield "/usr/bin/env"
-    if "PWD" not in program.environment:
-        yield from ("-u", "PWD")
-    yield "--"
-    if "=" in program.argv[0]:
-        yield from ("nice", "-n", "0", "--")  # changes nothing, but env would take the name for a variable
+    # bwrap ends with 1 when it can't execute the program; env ends with 127 or 126 then, but takes a millisecond more.
+    if not _is_the_machines(program):
+        yield from ("/usr/bin/env", "--")
+        if "=" in program.argv[0]:
+            yield from (
+                "nice",
+                "-n",
+                "0",
+                "--",
+            )  # changes nothing, but env would take the name for a variable
     yield from program.argv
+
+
+def _is_the_machines(program: Program) -> bool:
+    """Whether what will be executed is surely a program in the machine's own /usr, as most jobs' interpreters are."""
+    name = program.argv[0]
+    links = {one.path: one.to for one in program.files if isinstance(one, Link)}
+    for folder in [""] if "/" in name else program.environment.get("PATH", "").split(":"):
+        place = f"{folder}/{name}" if folder else name
+        place = links.get(place, place)
+        if not place.startswith(("/bin/", "/usr/")) or "/../" in place:
+            return False
+        if os.access(place, os.X_OK) and os.path.isfile(place):  # noqa: PTH113 - as in `shown`, for speed
+            return True
+    return False

@@ -16,6 +16,15 @@ class Folder:
 
 
 @dataclass(frozen=True)
+class Copy:
+    """A copy of the machine's file `source` as it is now, for this program alone, in memory."""
+
+    source: str
+    path: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
 class Bind:
     """A folder or file of the machine, with all that is mounted below it. `source` has no symbolic links."""
 
@@ -42,4 +51,4 @@ class Overlay:
     upper: str
 
 
-Step = Folder | Link | File | Bind | Tmpfs | Overlay
+Step = Folder | Link | File | Copy | Bind | Tmpfs | Overlay

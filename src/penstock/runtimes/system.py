@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes import etc
 from penstock.runtimes.base import File, Limits, Link, Program
+from penstock.runtimes.shown import each_folder_once, look
 from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
 
 # Mostly strings and not paths: this is a part of what each short job costs.
-# ruff: noqa: PTH110, PTH112, PTH114, PTH115, PTH118, PTH120, PTH208
-
-#: Where merged-usr systems have links into /usr and older ones have folders.
-_ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-
-#: The shape of processors and memory, which numerical libraries ask for to choose their number of threads.
-_SYS = "sys/devices/system"
+# ruff: noqa: PTH110, PTH120, PTH208
 
 #: A graphics card, and what its driver has for all of them; everything else in /dev is made anew.
 _CARD = "nvidia[0-9]*"
@@ -61,31 +55,15 @@ def view(program: Program, machine: Path = Path("/")) -> tuple[Step, ...]:
         InternalFailure: A mount has a source that doesn't exist or a target that isn't an absolute path.
     """
     check(program)
-    steps = (
-        *_system(machine),
+    shown = look(machine)
+    own = (
         *_devices(machine / "dev", program.limits),
-        *etc.steps(machine / "etc"),
         *_files(program),
-        *_empty_folders(),
         *_own(program),
         *_mounts(program),
         Folder(program.working_directory),
     )
-    return tuple(_each_folder_once(steps))
-
-
-def _each_folder_once(steps: Iterable[Step]) -> Iterator[Step]:
-    """Leave out the folders that are there by an earlier step, and that nothing has been mounted over since."""
-    there: set[str] = set()
-    for step in steps:
-        if isinstance(step, Folder):
-            if step.path in there:
-                continue
-            there.add(step.path)
-        elif isinstance(step, Bind | Tmpfs | Overlay):
-            below = f"{step.path.rstrip('/')}/"
-            there = {path for path in there if not path.startswith(below)}
-        yield step
+    return (*shown.steps, *each_folder_once(own, set(shown.folders)))
 
 
 def check(program: Program) -> None:
@@ -116,24 +94,10 @@ def check(program: Program) -> None:
             raise InternalFailure(f"{path!r} is no absolute path without '..', so nothing can be put there.")
 
 
-def _system(machine: Path) -> Iterator[Step]:
-    yield Bind(os.path.realpath(machine / "usr"), "/usr")
-    for name in _ROOTS:
-        path = os.path.join(machine, name)
-        if os.path.islink(path):
-            yield Link(f"/{name}", os.readlink(path))
-        elif os.path.isdir(path):
-            yield Bind(path, f"/{name}")
-    shape = os.path.join(machine, _SYS)
-    if os.path.isdir(shape):
-        yield Folder(f"/{_SYS.rpartition('/')[0]}")
-        yield Bind(shape, f"/{_SYS}")
-
-
 def _devices(dev: Path, limits: Limits) -> Iterator[Step]:
     if limits.shared_memory is not None:
         yield Tmpfs("/dev/shm", limits.shared_memory)  # noqa: S108 - the program's own
-    if not any(name.startswith("nvidia") for name in os.listdir(dev)):
+    if "\0nvidia" not in "\0".join(("", *os.listdir(dev))):
         return
     if limits.gpus is None:
         cards = sorted(dev.glob(_CARD))
@@ -162,15 +126,6 @@ def _files(program: Program) -> Iterator[Step]:
     )
     yield File("/etc/group", b"root:x:0:\nnogroup:x:65534:\n")
     yield Link("/etc/mtab", "/proc/self/mounts")
-
-
-def _empty_folders() -> Iterator[Step]:
-    for path in ("/tmp", "/var/tmp"):  # noqa: S108 - the program's own, not the machine's
-        yield Folder(path, 0o1777)
-    yield Folder("/root", 0o700)
-    for path in ("/home", "/media", "/mnt", "/opt", "/run", "/srv"):
-        yield Folder(path)
-    yield Link("/var/run", "/run")
 
 
 def _own(program: Program) -> Iterator[Step]:

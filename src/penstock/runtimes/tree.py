@@ -84,6 +84,13 @@ class Channels:
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
+    def opened(self, path: str) -> int:
+        """A descriptor from which the monitor reads the file at `path`."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._handed.callback(os.close, descriptor)
+        self.passed.append(descriptor)
+        return descriptor
+
     def sealed(self, executable: str) -> int:
         """A descriptor, which the monitor gets too, of a copy of `executable` which nobody can write to.
 

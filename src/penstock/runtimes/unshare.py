@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.runtimes import seccomp, tree
 from penstock.runtimes.base import File, Link, Program
-from penstock.runtimes.steps import Bind, Folder, Overlay, Step, Tmpfs
+from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Step, Tmpfs
 from penstock.runtimes.system import HIDDEN_IN_PROC, READ_ONLY_IN_PROC, view
 from penstock.runtimes.userns import wanted
 
@@ -66,6 +66,8 @@ def _step(step: Step) -> tuple[str | int | bytes, ...]:
             return ("link", path, to)
         case File(path, content, mode):
             return ("file", path, content, mode)
+        case Copy(source, path, mode):
+            return ("copy", source, path, mode)
         case Bind(source, path, writable, device):
             attributes = _NOSUID | (0 if writable else _RDONLY) | (0 if device else _NODEV)
             return ("bind", source, path, attributes)

@@ -169,6 +169,9 @@ def _carry_out(kind: str, *step: Any) -> None:
             with open(path, "xb") as file:
                 file.write(content)
                 os.fchmod(file.fileno(), mode)
+        case "copy", source, path, mode:
+            with open(_OLD + source, "rb") as original:
+                _carry_out("file", path, original.read(), mode)
         case "bind", source, path, attributes:
             source = _OLD + source
             if stat.S_ISDIR(os.stat(source).st_mode):

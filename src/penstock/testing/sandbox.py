@@ -82,7 +82,5 @@ class SandboxSuite(WallsSuite):
     def test_variables_may_have_any_name(self, runtime: Runtime) -> None:
         """In a container a shell stands before the program, which passes on what it could name itself."""
         given = {"ÄÖ": "ü", "with.dot": "x"}
-        said = run(runtime, "/bin/cat", "/proc/self/environ", environment=given).output
-        assert sorted(said.split(b"\0")[:-1]) == sorted(
-            f"{name}={value}".encode() for name, value in given.items()
-        )
+        said = run(runtime, "/bin/cat", "/proc/self/environ", environment=given).output.decode()
+        assert {"ÄÖ=ü", "with.dot=x"} <= set(said.split("\0"))

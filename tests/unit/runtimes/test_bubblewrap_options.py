@@ -5,7 +5,7 @@ import pytest
 
 from penstock.errors import InternalFailure
 from penstock.runtimes import bubblewrap, tree
-from penstock.runtimes.base import Mount, Program
+from penstock.runtimes.base import File, Link, Mount, Program
 from penstock.runtimes.bubblewrap import Bubblewrap, nesting_can_be_refused
 
 
@@ -38,9 +38,39 @@ def test_the_network_is_shared_unless_refused(composed):
     assert "--unshare-net" in composed(network=False)[1]
 
 
-def test_a_variable_that_bubblewrap_sets_is_taken_away_unless_given(composed):
-    assert composed()[0][3:] == ["--", "/usr/bin/env", "-u", "PWD", "--", "x"]
-    assert composed(environment={"PWD": "/"})[0][3:] == ["--", "/usr/bin/env", "--", "x"]
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"argv": ("nosuch",), "environment": {"PATH": "/usr/bin"}},
+        {"argv": ("env",)},  # bwrap's own PATH
+        {"argv": ("env",), "environment": {"PATH": "/opt/bin:/usr/bin"}},  # which may have one
+        {"argv": ("/opt/ml/env",)},
+        {"argv": ("/usr/../opt/env",)},
+        {"argv": ("bin/env",)},
+        {"argv": ("/usr/bin",)},
+        {"argv": ("/usr/share/dict",)},
+        {"argv": ("/opt/tool",), "files": (File("/opt/tool", b"", 0o755),)},
+        {"argv": ("/opt/tool",), "files": (Link("/opt/tool", "/opt/other"),)},
+    ],
+)
+def test_what_may_not_be_executable_is_left_to_env(composed, given):
+    assert composed(**given)[0][3:] == ["--", "/usr/bin/env", "--", *given["argv"]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"argv": ("env", "x"), "environment": {"PATH": "/usr/local/nosuch:/usr/bin"}},
+        {"argv": ("/usr/bin/env", "x")},
+        {
+            "argv": ("tool", "x"),
+            "environment": {"PATH": "/opt/bin"},
+            "files": (Link("/opt/bin/tool", "/usr/bin/env"),),
+        },
+    ],
+)
+def test_a_program_of_the_machine_is_executed_at_once(composed, given):
+    assert composed(**given)[0][3:] == ["--", *given["argv"]]
 
 
 def test_a_name_with_an_equals_sign_is_not_taken_for_a_variable(composed):

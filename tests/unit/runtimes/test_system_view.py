@@ -4,7 +4,7 @@ import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
 from penstock.runtimes.base import File, Limits, Link, Mount, Program
-from penstock.runtimes.steps import Bind, Folder, Overlay, Tmpfs
+from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Tmpfs
 from penstock.runtimes.system import view
 
 
@@ -46,8 +46,8 @@ def test_of_etc_only_what_is_harmless_is_shown(machine):
     (machine / "etc/ssl/certs/a").write_bytes(b"x" * (128 * 1024 + 1))
     steps = view(_program(), machine)
     assert {path for path in _paths(steps, Bind) if path.startswith("/etc")} == {"/etc/ssl/certs"}
-    made = {"/etc/hosts", "/etc/hostname", "/etc/passwd", "/etc/group"}
-    assert set(_paths(steps, File)) - made == {"/etc/services"}
+    assert set(_paths(steps, Copy)) == {"/etc/services"}
+    assert set(_paths(steps, File)) == {"/etc/hosts", "/etc/hostname", "/etc/passwd", "/etc/group"}
 
 
 def test_a_small_folder_of_etc_is_copied_and_a_large_one_shown(machine):
@@ -64,9 +64,9 @@ def test_a_small_folder_of_etc_is_copied_and_a_large_one_shown(machine):
         Bind(str(java), "/etc/java-17"),
         Folder("/etc/perl"),
         Folder("/etc/perl/Net"),
-        File("/etc/perl/Net/libnet.cfg", b"{}"),
+        Copy(str(perl / "Net/libnet.cfg"), "/etc/perl/Net/libnet.cfg"),
         Link("/etc/perl/again", "run"),
-        File("/etc/perl/run", b"#!/bin/sh\n", 0o755),
+        Copy(str(perl / "run"), "/etc/perl/run", 0o755),
     ]
 
 
@@ -77,29 +77,32 @@ def test_a_change_in_etc_is_seen_by_the_next_program(machine, monkeypatch):
     (etc / "resolv.conf").symlink_to(machine / "resolv")
 
     def seen():
-        return {path: one.content for path, one in _paths(view(_program(), machine), File).items()}
+        return {path: one.source for path, one in _paths(view(_program(), machine), Copy).items()}
 
     before = seen()
-    assert seen() == before
-    (etc / "services").write_text("changed")
-    assert seen() == {**before, "/etc/services": b"changed"}
+    assert before == {"/etc/services": str(etc / "services")}
     (machine / "resolv").write_text("nameserver ::1\n")  # the link led nowhere
-    assert seen()["/etc/resolv.conf"] == b"nameserver ::1\n"
+    assert seen() == {**before, "/etc/resolv.conf": str(machine / "resolv")}
+    (machine / "other").write_text("nameserver ::2\n")
+    (etc / "resolv.conf").unlink()
+    (etc / "resolv.conf").symlink_to(machine / "other")
+    assert seen() == {**before, "/etc/resolv.conf": str(machine / "other")}
+    (machine / "other").unlink()
     (perl / "libnet.cfg").write_text("{}")
-    assert seen()["/etc/perl/libnet.cfg"] == b"{}"
+    assert seen() == {**before, "/etc/perl/libnet.cfg": str(perl / "libnet.cfg")}
     (etc / "services").unlink()
     (etc / "protocols").write_text("tcp")
-    assert "/etc/services" not in seen()
-    assert seen()["/etc/protocols"] == b"tcp"
+    (perl / "libnet.cfg").unlink()
+    assert seen() == {"/etc/protocols": str(etc / "protocols")}
     # Nothing is read again while nothing changes.
     monkeypatch.setattr(os, "listdir", lambda path: pytest.fail(path) if path == str(etc) else [])
-    assert seen()["/etc/protocols"] == b"tcp"
+    assert seen() == {"/etc/protocols": str(etc / "protocols")}
 
 
 def test_a_file_of_etc_is_copied_unless_it_is_large(machine):
     (machine / "etc" / "mime.types").write_bytes(b"x" * (128 * 1024 + 1))
     steps = view(_program(), machine)
-    assert File("/etc/services", (machine / "etc" / "services").read_bytes()) in steps
+    assert Copy(str(machine / "etc/services"), "/etc/services") in steps
     assert Bind(str(machine / "etc" / "mime.types"), "/etc/mime.types") in steps
 
 
@@ -116,7 +119,7 @@ def test_a_link_in_etc_is_followed_unless_it_leads_into_usr(machine):
     (machine / "etc" / "localtime").symlink_to("/usr/bin/env")
     (machine / "etc" / "timezone").symlink_to("nowhere")
     steps = view(_program(), machine)
-    assert File("/etc/resolv.conf", b"nameserver 127.0.0.53\n") in steps
+    assert Copy(str(machine / "run/resolv.conf"), "/etc/resolv.conf") in steps
     assert Link("/etc/localtime", os.path.realpath("/usr/bin/env")) in steps
     assert "/etc/timezone" not in {step.path for step in steps}
 
