@@ -205,13 +205,14 @@ def test_an_earlier_attempt_is_heard_no_more(world):
         (reports.take_progress, b"{}"),
     ):
         with pytest.raises(reports.ReportRefused) as refused:
-            take(context, "job-uid", "algo-1", token, *more)
+            take(context, reports.known(context, "job-uid", "algo-1", token), *more)
         assert refused.value.status == 410
     with pytest.raises(reports.ReportRefused):
-        reports.take_log(context, "job-uid", "algo-1.2", token, 0, b"1 late\n")
+        reports.known(context, "job-uid", "algo-1.2", token)
     now = world.run("job", "algo-1.2").run.token
     assert hashlib.sha256(now.encode()).hexdigest() == world.store.host("job-uid", "algo-1.2").token_digest
-    assert reports.take_log(context, "job-uid", "algo-1.2", now, 0, b"1 hello\n") == {"size": 8}
+    host = reports.known(context, "job-uid", "algo-1.2", now)
+    assert reports.take_log(context, host, 0, b"1 hello\n") == {"size": 8}
 
 
 @pytest.mark.parametrize("text", ["", "-1", "31", "1.5", "many", "٣"])
