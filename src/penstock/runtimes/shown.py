@@ -181,7 +181,14 @@ def _etc(etc: str, states: dict[str, _State]) -> Iterator[Step]:
 
 
 def _copies(path: str, inside: str, states: dict[str, _State]) -> list[Step]:
-    """Steps that make a copy of a file, or of a folder with all that is in it; none when it is too large for that."""
+    """Steps that make a copy of a file, or of a folder with all that is in it; none when it can't all be had so."""
+    try:
+        return _copied(path, inside, states)
+    except OSError:  # something of it has just gone, or is in a folder that is not for everybody
+        return []
+
+
+def _copied(path: str, inside: str, states: dict[str, _State]) -> list[Step]:
     steps: list[Step] = []
     waiting, size = [""], 0
     while waiting:

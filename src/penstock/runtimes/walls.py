@@ -170,8 +170,12 @@ def _carry_out(kind: str, *step: Any) -> None:
                 file.write(content)
                 os.fchmod(file.fileno(), mode)
         case "copy", source, path, mode:
-            with open(_OLD + source, "rb") as original:
-                _carry_out("file", path, original.read(), mode)
+            try:
+                with open(_OLD + source, "rb") as original:
+                    content = original.read()
+            except OSError:  # gone, or closed to us, since it was looked for: then it is not shown
+                return
+            _carry_out("file", path, content, mode)
         case "bind", source, path, attributes:
             source = _OLD + source
             if stat.S_ISDIR(os.stat(source).st_mode):

@@ -99,6 +99,21 @@ def test_a_change_in_etc_is_seen_by_the_next_program(machine, monkeypatch):
     assert seen() == {"/etc/protocols": str(etc / "protocols")}
 
 
+def test_a_folder_of_etc_is_shown_when_it_can_not_be_looked_through(machine, monkeypatch):
+    perl = machine / "etc/perl"
+    perl.mkdir()
+    (perl / "libnet.cfg").write_text("{}")
+    look = os.lstat
+
+    def refused(path, **more):
+        if str(path).endswith("libnet.cfg"):
+            raise PermissionError(13, "Permission denied")
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "lstat", refused)
+    assert Bind(str(perl), "/etc/perl") in view(_program(), machine)
+
+
 def test_a_file_of_etc_is_copied_unless_it_is_large(machine):
     (machine / "etc" / "mime.types").write_bytes(b"x" * (128 * 1024 + 1))
     steps = view(_program(), machine)
