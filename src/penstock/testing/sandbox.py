@@ -48,7 +48,7 @@ class SandboxSuite(WallsSuite):
     ) -> None:
         shown = look(Path("/"))
         more = replace(shown, steps=(*shown.steps, Copy(f"{tmp_path}/gone", "/etc/gone")))
-        monkeypatch.setattr("penstock.runtimes.system.look", lambda machine: more)
+        monkeypatch.setattr("penstock.runtimes.system.look", lambda _: more)
         assert sh(runtime, "test -e /etc/gone || echo none") == (0, b"none\n")
 
     @pytest.mark.parametrize("folder", ["/usr", "/usr/bin", "/bin", "/lib", "/sys/devices/system"])
