@@ -51,6 +51,21 @@ def _check_attempt(context: Context, host: Host) -> None:
         raise ReportRefused(410, "another attempt has followed")
 
 
+def _by_now(context: Context, host: Host) -> Host:
+    """The host as it is on record now: since it was found, while a body was on its way, much may have happened.
+
+    What is written for it alone asks for that by itself, in its transaction.
+
+    Raises:
+        ReportRefused: It is there no more, or another attempt has followed.
+    """
+    current = context.store.host(host.job_uid, host.key)
+    if current is None:
+        raise ReportRefused(404, "there is no such run")
+    _check_attempt(context, current)
+    return current
+
+
 def take_events(context: Context, host: Host, body: bytes) -> dict[str, Any]:
     """Apply a runner's events and answer the last that was taken."""
     _check_attempt(context, host)
@@ -86,7 +101,7 @@ def take_lease(context: Context, host: Host, _: bytes) -> dict[str, Any]:
 
 def take_log(context: Context, host: Host, offset: int, data: bytes) -> dict[str, Any]:
     """Take log bytes from position `offset` on and answer how many are held."""
-    _check_attempt(context, host)
+    _by_now(context, host)
     size = context.logbook.append(host.job_uid, host.key, offset, data)
     context.news.tell(host.job_uid)
     return {"size": size}
@@ -94,8 +109,7 @@ def take_log(context: Context, host: Host, offset: int, data: bytes) -> dict[str
 
 def take_progress(context: Context, host: Host, body: bytes) -> dict[str, Any]:
     """Keep how far a runner's transfer is until the next report."""
-    _check_attempt(context, host)
-    if host.ended:
+    if _by_now(context, host).ended:
         return {}
     try:
         context.transfers[host.job_uid, host.key] = Progress.from_json(json.loads(body))
@@ -106,7 +120,7 @@ def take_progress(context: Context, host: Host, body: bytes) -> dict[str, Any]:
 
 def take_uploads(context: Context, host: Host, body: bytes) -> dict[str, Any]:
     """Take lines of the upload manifest and answer how many."""
-    _check_attempt(context, host)
+    _by_now(context, host)
     uploads = read_lines(body)
     context.store.uploads.add(host.job_uid, host.name, uploads)
     return {"taken": len(uploads)}
