@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from penstock.small import read_small
+
 #: The controllers that limits are made of.
 CONTROLLERS = ("memory", "cpu", "pids")
 
@@ -67,7 +69,9 @@ def memory_limit(places: Mapping[str, Place]) -> int | None:
         return None
     name = "memory.max" if place.unified else "memory.limit_in_bytes"
     limits = [
-        int(words[0]) for group in place.upwards() if (words := _words(group / name)) != ["max"] and words
+        int(words[0])
+        for group in place.upwards()
+        if (words := _words(f"{group}/{name}")) != ["max"] and words
     ]
     return min(
         (limit for limit in limits if limit < 1 << 60), default=None
@@ -81,9 +85,9 @@ def cpu_limit(places: Mapping[str, Place]) -> float | None:
     limits = []
     for group in place.upwards():
         if place.unified:
-            words = _words(group / "cpu.max")
+            words = _words(f"{group}/cpu.max")
         else:
-            words = [*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")]
+            words = [*_words(f"{group}/cpu.cfs_quota_us"), *_words(f"{group}/cpu.cfs_period_us")]
         if len(words) == 2 and words[0] not in {"max", "-1"}:
             limits.append(int(words[0]) / int(words[1]))
     return min(limits, default=None)
@@ -107,12 +111,12 @@ def _mounts(file: Path) -> Iterator[tuple[str, Path, str, list[str]]]:
             yield root, Path(top), kind, options.split(",")
 
 
-def _words(file: Path) -> list[str]:
+def _words(file: str | Path) -> list[str]:
     return [word for line in _lines(file) for word in line.split()]
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(file: str | Path) -> list[str]:
     try:
-        return file.read_text("utf-8", "surrogateescape").splitlines()
+        return read_small(file).decode("utf-8", "surrogateescape").splitlines()
     except OSError:
         return []  # no such controller here, or one whose file is not for us

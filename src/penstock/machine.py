@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock import cgroups
+from penstock.small import read_small
 
 _SIOCGIFADDR = 0x8915  # of netdevice(7)
+_CARD = "nvidia"
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,15 @@ def look(root: Path = Path("/")) -> Machine:
     places = cgroups.own(root / "proc/self")
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     share = cgroups.cpu_limit(places)
-    memory = _total(root / "proc/meminfo")
+    memory = _total(f"{root}/proc/meminfo")
     return Machine(
         cpus=cpus,
         share=len(cpus) if share is None else min(len(cpus), max(1, math.ceil(share))),
         memory_bytes=min(memory, cgroups.memory_limit(places) or memory),
         processes=min(
-            int((root / "proc/sys/kernel" / name).read_text()) for name in ("pid_max", "threads-max")
+            int(read_small(f"{root}/proc/sys/kernel/{name}")) for name in ("pid_max", "threads-max")
         ),
-        gpus=tuple(sorted(_cards(root / "dev"))),
+        gpus=tuple(sorted(_cards(f"{root}/dev"))),
     )
 
 
@@ -72,14 +74,16 @@ def interface_of(address: str) -> str | None:
     return None
 
 
-def _total(file: Path) -> int:
-    (kib,) = re.findall(r"^MemTotal:\s+(\d+) kB$", file.read_text("ascii"), re.MULTILINE)
+def _total(file: str) -> int:
+    (kib,) = re.findall(rb"^MemTotal:\s+(\d+) kB$", read_small(file), re.MULTILINE)
     return int(kib) * 1024
 
 
-def _cards(folder: Path) -> list[int]:
+def _cards(folder: str) -> list[int]:
+    names = os.listdir(folder) if os.path.isdir(folder) else []  # noqa: PTH112, PTH208 - for speed, with each run
+    numbers = [name.removeprefix(_CARD) for name in names if name.startswith(_CARD)]
     return [
-        int(path.name.removeprefix("nvidia"))
-        for path in folder.glob("nvidia[0-9]*")
-        if path.name.removeprefix("nvidia").isdigit() and stat.S_ISCHR(path.stat().st_mode)
+        int(one)
+        for one in numbers
+        if one.isdecimal() and one.isascii() and stat.S_ISCHR(Path(f"{folder}/{_CARD}{one}").stat().st_mode)
     ]

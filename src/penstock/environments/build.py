@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 from penstock.environments.cache import cached, complete, digest_of, prefix_of
@@ -50,8 +50,7 @@ def prepare(
         InternalFailure: The environment can't be built here.
     """
     try:
-        image = parse(image_uri)
-        wanted = contents(image)
+        image, wanted = _read(image_uri)
     except UnknownImage as error:
         raise ClientFailure(str(error)) from error
 
@@ -203,10 +202,17 @@ def _interpreters(minor: str, folder: Path, progress: Progress, cancelled: Asked
     return [*found, fetched] if fetched else found
 
 
+@lru_cache
+def _read(image_uri: str) -> tuple[Image, Contents]:
+    """What an image is and holds, of which nothing changes while this program runs: see there for what is raised."""
+    image = parse(image_uri)
+    return image, contents(image)
+
+
 def _key(image: Image, wanted: Contents, interpreters: Sequence[Interpreter] | None) -> str:
     """A file name for all that decides what the image comes to; gpu and cpu images, and all accounts, share it."""
     given = [one.identity for one in interpreters or ()]
-    recipe = json.dumps([asdict(wanted), given, interpreters is None], sort_keys=True)
+    recipe = json.dumps([vars(wanted), given, interpreters is None], sort_keys=True)
     name = re.sub(r"[^\w.-]", "-", f"{image.framework}-{image.version}-python{wanted.python}")
     return f"{name}-{digest_of(recipe, fingerprint())[:12]}"
 

@@ -27,11 +27,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from penstock.environments.model import Asked, Environment, Progress, leave_if, never
 from penstock.environments.uses import RECORD, Uses, lock_folder
 from penstock.environments.uv import POLL
+from penstock.small import read_small
 
 #: Part of every key and digest: raise it when environments are built in another way.
 FORMAT = "1"
@@ -154,15 +156,21 @@ def complete(prefix: Path) -> bool:
 
 def _find(folder: Path, key: str, interpreters: Callable[[], Sequence[str]] | None) -> Environment | None:
     try:
-        known = json.loads((folder / "known" / f"{key}.json").read_text("utf-8"))
-        environment = Environment.from_json(json.dumps(known["environment"]))
+        environment, seen = _read(read_small(f"{folder}/known/{key}.json"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not complete(environment.prefix) or not Path(environment.interpreter).exists():
         return None
-    if environment.deviations and interpreters is not None and list(interpreters()) != known.get("seen"):
+    if environment.deviations and interpreters is not None and list(interpreters()) != seen:
         return None
     return environment
+
+
+@lru_cache(maxsize=8)
+def _read(text: bytes) -> tuple[Environment, Sequence[str] | None]:
+    """A record, and the interpreters that there were."""
+    known = json.loads(text)
+    return Environment.from_json(json.dumps(known["environment"])), known.get("seen")
 
 
 def _remember(path: Path, environment: Environment, seen: list[str]) -> None:

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from penstock.small import read_small
+
 #: pip's options that are understood, by their names in pip.conf.
 _OPTIONS = (
     "index-url",
@@ -27,6 +29,10 @@ _OPTIONS = (
     "proxy",
 )
 _LISTS = ("extra-index-url", "find-links", "trusted-host")
+#: Their variables in the same order, and last the other name of one.
+_VARIABLES = (*("PIP_" + option.upper().replace("-", "_") for option in _OPTIONS), "PIP_DEFAULT_TIMEOUT")
+#: The variables by which pip's files are found.
+_PLACES = ("HOME", "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME", "PIP_CONFIG_FILE")
 
 
 def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -36,22 +42,11 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     `[install]` goes over `[global]` whatever file it stands in.
     """
     env = os.environ if environ is None else environ
-    found: dict[str, str] = {}
-    files = [] if env.get("PIP_CONFIG_FILE") == os.devnull else _files(env)
-    read = [_sections(path) for path in files]
-    for section in ("global", "install"):
-        for sections in read:
-            found.update(sections.get(section, {}))
-    for option in _OPTIONS:
-        value = env.get("PIP_" + option.upper().replace("-", "_"))
-        if value is None and option == "timeout":
-            value = env.get("PIP_DEFAULT_TIMEOUT")
-        if value is not None:
-            found[option] = value
+    found = dict(_said(tuple(map(_text, _files(*map(env.get, _PLACES)))), tuple(map(env.get, _VARIABLES))))
     for option in ("index-url", *_LISTS):
         if option in found:
             found[option] = " ".join(one for one in found[option].split() if not _missing(one))
-    return {option: found[option].strip() for option in _OPTIONS if found.get(option, "").strip()}
+    return {option: text for option in _OPTIONS if (text := found.get(option, "").strip())}
 
 
 def uv_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -61,7 +56,7 @@ def uv_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     decided on another UV_INDEX_STRATEGY; without them there is nothing to decide.
     """
     env = os.environ if environ is None else environ
-    kept = {name: value for name, value in env.items() if _INHERITED.fullmatch(name) and name not in _DROPPED}
+    kept = {name: env[name] for name in env if _is_kept(name)}
     pip = pip_settings(env)
     translated: dict[str, str] = {}
     if "index-url" in pip and not env.get("UV_INDEX_URL"):
@@ -148,37 +143,62 @@ _PLAIN: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _files(env: Mapping[str, str]) -> list[Path]:
-    home = Path(env.get("HOME") or Path.home())
-    machine = [
-        Path(folder) / "pip" for folder in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":") if folder
-    ]
-    user = Path(env.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [*(folder / "pip.conf" for folder in machine), Path("/etc/pip.conf")]
-    files += [home / ".pip/pip.conf", user / "pip/pip.conf"]
-    if env.get("PIP_CONFIG_FILE"):
-        files.append(Path(env["PIP_CONFIG_FILE"]))
-    return files
+@lru_cache
+def _files(home: str | None, dirs: str | None, config: str | None, given: str | None) -> tuple[str, ...]:
+    """Where pip looks, by the values of `_PLACES`."""
+    if given == os.devnull:
+        return ()
+    home = home or str(Path.home())
+    machine = [f"{folder}/pip/pip.conf" for folder in (dirs or "/etc/xdg").split(":") if folder]
+    user = config or f"{home}/.config"
+    files = (*machine, "/etc/pip.conf", f"{home}/.pip/pip.conf", f"{user}/pip/pip.conf")
+    return (*files, given) if given else files
 
 
-def _sections(path: Path) -> dict[str, dict[str, str]]:
-    """A file's sections with names as pip reads them; a file that can't be read says nothing."""
+def _text(path: str) -> str:
+    """A file's content, for it may change from one run to the next; one that can't be read says nothing."""
     try:
-        return _parsed(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return {}
+        return read_small(path).decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 @lru_cache
-def _parsed(text: str) -> dict[str, dict[str, str]]:
+def _said(texts: tuple[str, ...], variables: tuple[str | None, ...]) -> Mapping[str, str]:
+    """What pip's files say, and over it its variables."""
+    found: dict[str, str] = {}
+    read = [_sections(text) for text in texts]
+    for section in ("global", "install"):
+        for sections in read:
+            found.update(sections.get(section, {}))
+    *plain, other_timeout = variables
+    for option, value in zip(_OPTIONS, plain, strict=True):
+        chosen = other_timeout if value is None and option == "timeout" else value
+        if chosen is not None:
+            found[option] = chosen
+    return found
+
+
+@lru_cache
+def _sections(text: str) -> Mapping[str, Mapping[str, str]]:
+    """A file's sections with names as pip reads them; a file that can't be understood says nothing."""
     parser = configparser.RawConfigParser()
-    parser.read_string(text)
-    return {
-        section: {key.lower().replace("_", "-"): value for key, value in parser.items(section)}
-        for section in parser.sections()
-    }
+    try:
+        parser.read_string(text)
+        return {
+            section: {key.lower().replace("_", "-"): value for key, value in parser.items(section)}
+            for section in parser.sections()
+        }
+    except configparser.Error:
+        return {}
 
 
+@lru_cache(maxsize=1024)
+def _is_kept(name: str) -> bool:
+    return _INHERITED.fullmatch(name) is not None and name not in _DROPPED
+
+
+@lru_cache(maxsize=1024)
 def _local(text: str) -> str | None:
     """The path that a URL or path speaks of, None when it is on the network."""
     if text.startswith("file:"):
@@ -188,12 +208,13 @@ def _local(text: str) -> str | None:
 
 def _missing(text: str) -> bool:
     path = _local(text)
-    return path is not None and not Path(path).exists()
+    return path is not None and not os.path.exists(path)  # noqa: PTH110 - for speed, with each run
 
 
 def _uv_config(env: Mapping[str, str]) -> str | None:
     """The user's own uv.toml. Named outright, so that no pyproject.toml of a job's source is taken for settings."""
     if env.get("UV_CONFIG_FILE"):
         return env["UV_CONFIG_FILE"]
-    user = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or Path.home()) / ".config") / "uv/uv.toml"
-    return next((str(path) for path in (user, Path("/etc/uv/uv.toml")) if path.is_file()), None)
+    user = env.get("XDG_CONFIG_HOME") or f"{env.get('HOME') or Path.home()}/.config"
+    places = (f"{user}/uv/uv.toml", "/etc/uv/uv.toml")
+    return next((path for path in places if os.path.isfile(path)), None)  # noqa: PTH113 - as above

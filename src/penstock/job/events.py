@@ -19,7 +19,7 @@ class HostEvent:
     """Something that happened to a host.
 
     `kind` is one of:
-    - ``phase``: data = {"phase": "preparing" | "downloading" | "running" | "uploading"}
+    - ``phase``: data = {"phase": "preparing" | "downloading" | "running" | "uploading"}, and what is for runners alone
     - ``note``: data = {<name>: <anything JSON>}, merged into the host's notes (environment, inputs, outputs ...)
     - ``ended``: data = {"outcome": "succeeded" | "failed" | "halted", "reason": str | None,
       "exit_code": int | None, "exit_message": str | None, "lost": bool}; ``lost``: it failed because a machine or a

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 #: Types of SageMaker's local mode, which mean the machine itself, without and with its graphics cards.
@@ -28,6 +29,7 @@ class Instance:
 _WHOLE = {LOCAL: Instance(None, None, 0), LOCAL_GPU: Instance(None, None, None)}
 
 
+@lru_cache
 def instance(kind: str) -> Instance | None:
     """What an instance of type `kind` has (``ml.m5.xlarge``, ``local``); None for a type that isn't known."""
     if kind in _WHOLE:

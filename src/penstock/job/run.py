@@ -59,7 +59,8 @@ class S3Access:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> S3Access:
         """Read what `Run.to_json` made of one; unknown members are passed over."""
-        known = {k: v for k, v in data.items() if k in {f.name for f in fields(cls)}}
+        names = {f.name for f in fields(cls)}
+        known = {k: v for k, v in data.items() if k in names}
         buckets = tuple((name, cls.from_dict(one)) for name, one in data.get("buckets", ()))
         return cls(**{**known, "buckets": buckets, "inner_ports": tuple(data.get("inner_ports", ()))})
 

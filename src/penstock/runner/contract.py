@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from penstock.errors import ClientFailure
 from penstock.job.run import Run
 from penstock.runtimes.base import Closed
 from penstock.runtimes.guard import METADATA
+from penstock.small import write_small
 
 _MESSAGE_BYTES = 1024
 
@@ -52,12 +54,12 @@ _CHOSEN = (
 
 def write_config(run: Run, ml: Path) -> None:
     """Write `processingjobconfig.json` and `resourceconfig.json`, and the folder for the exit message."""
-    config = ml / "config"
-    config.mkdir(parents=True, exist_ok=True)
-    (ml / "output").mkdir(exist_ok=True)
-    (ml / "processing").mkdir(exist_ok=True)
-    (config / "processingjobconfig.json").write_text(json.dumps(job_config(run), indent=2))
-    (config / "resourceconfig.json").write_text(json.dumps(resource_config(run), indent=2))
+    for folder in ("", "/config", "/output", "/processing"):
+        with suppress(FileExistsError):
+            os.mkdir(f"{ml}{folder}")  # noqa: PTH102 - for speed, with each run
+    # In one line each: what makes them easy on the eye is ten times slower.
+    write_small(f"{ml}/config/processingjobconfig.json", json.dumps(job_config(run)).encode())
+    write_small(f"{ml}/config/resourceconfig.json", json.dumps(resource_config(run)).encode())
 
 
 def job_config(run: Run) -> dict[str, Any]:
@@ -98,9 +100,14 @@ def resource_config(run: Run) -> dict[str, Any]:
     return {
         "current_host": run.host,
         "hosts": sorted(run.hosts),
-        "network_interface_name": machine.interface_of(addresses(run)[run.host]) or "lo",
+        "network_interface_name": _interface(run),
         "current_instance_type": run.request["ProcessingResources"]["ClusterConfig"].get("InstanceType"),
     }
+
+
+def _interface(run: Run) -> str:
+    # Without addresses of their own all hosts have some of this machine's loopback.
+    return (machine.interface_of(run.addresses[run.host]) if run.addresses else None) or "lo"
 
 
 def environment(run: Run, path: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:

@@ -1,13 +1,17 @@
-"""How a run's program ended, kept for another runner, should this one be killed before all outputs are uploaded."""
+"""How a run's program ended, kept for another runner, should this one be killed before all outputs are uploaded.
+
+It stands in the journal, in the event that tells of the upload's beginning: whole or not at all.
+"""
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from penstock.runner.folder import RunFolder
+from penstock.job.life import Phase
+from penstock.runner.journal import Journal
+from penstock.small import read_small
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -25,22 +29,22 @@ class Ending:
     """Whether nothing of that is the user's: its runner died, or was without a server for too long."""
 
 
-def keep(folder: RunFolder, ending: Ending) -> None:
-    """Write it down, whole or, on a full disk, not at all.
+def keep(journal: Journal, ending: Ending) -> None:
+    """Write it down, with the beginning of the upload.
 
     It counts as long as the machine is up: after a loss of power, what the program wrote may be gone in part.
     """
-    text = json.dumps({"boot": _BOOT.read_text(), **asdict(ending)})
-    temporary = folder.ending.with_suffix(".new")
-    with suppress(OSError):
-        temporary.write_text(text)
-        temporary.replace(folder.ending)
+    journal.phase(Phase.UPLOADING, ending={"boot": _boot(), **asdict(ending)})
 
 
-def found(folder: RunFolder) -> Ending | None:
+def found(journal: Journal) -> Ending | None:
     """What an earlier runner of the run kept; None when its program had not ended, or the machine was started anew."""
-    try:
-        told = json.loads(folder.ending.read_text())
-    except FileNotFoundError:
-        return None
-    return Ending(**told) if told.pop("boot") == _BOOT.read_text() else None
+    for event in reversed(journal.after(0)):
+        if event.kind == "phase" and "ending" in event.data:
+            told: dict[str, Any] = dict(event.data["ending"])
+            return Ending(**told) if told.pop("boot") == _boot() else None
+    return None
+
+
+def _boot() -> str:
+    return read_small(_BOOT).decode("ascii")

@@ -11,7 +11,7 @@ import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,14 +23,14 @@ from penstock.job.run import Run
 from penstock.runner import contract
 
 # os.path's questions and not pathlib's, which raise for a name that is too long, or a folder that is closed.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH114
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH116, PTH123, PTH208
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _ML = PurePosixPath("/opt/ml")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 #: Where the walls have files of their own, or the program puts some.
-_OPEN = ("/dev", "/etc", "/proc", "/root", "/run", "/sys", "/tmp", "/var")  # noqa: S108 - the job's own
-_NOWHERE = Path("/nonexistent")
+_OPEN = ("/opt/ml", "/dev", "/etc", "/proc", "/root", "/run", "/sys", "/tmp", "/var")  # noqa: S108 - the job's own
+_NOWHERE = "/nonexistent"
 _HEAD = 256
 #: e_machine of ELF files, as elf.h numbers them.
 _MACHINES = {3: "x86 (32 bit)", 21: "ppc64", 22: "s390x", 40: "ARM (32 bit)", 62: "x86-64", 183: "AArch64"}
@@ -51,7 +51,7 @@ class View:
     """What is seen as /opt/ml; None: nothing has been fetched yet."""
     fetched: Sequence[Fetched] = ()
 
-    def machine(self, path: PurePosixPath) -> Path | None:
+    def machine(self, path: PurePosixPath) -> str | None:
         """Where `path` of the program lies; None where that can't be told."""
         # Strings and not paths: every run looks for its program, twice.
         text = str(path)
@@ -59,9 +59,8 @@ class View:
             return None
         for place, source in self._mounts:
             if _within(text, place):
-                return Path(f"{source}{text[len(place) :]}")
-        unknown = _within(text, str(_ML)) or any(_within(text, place) for place in _OPEN)
-        return None if unknown else Path(f"{_NOWHERE}{text}")
+                return f"{source}{text[len(place) :]}"
+        return None if any(_within(text, place) for place in _OPEN) else f"{_NOWHERE}{text}"
 
     @cached_property
     def _mounts(self) -> list[tuple[str, str]]:
@@ -137,6 +136,7 @@ def argv_of(request: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(application.get("ContainerEntrypoint") or ()), *(application.get("ContainerArguments") or ()))
 
 
+@lru_cache(maxsize=256)
 def _absolute(text: str) -> PurePosixPath:
     """The path that a program in `/` means; two slashes at its beginning are one."""
     return PurePosixPath("/" + text.lstrip("/"))
@@ -150,7 +150,7 @@ def _search(name: str, search: str, view: View) -> PurePosixPath | None:
     """Where on the PATH the program is; None where that can't be told."""
     unknown = False
     for folder in search.split(":"):
-        place = _absolute(folder) / name
+        place = _absolute(f"{folder}/{name}")
         file = view.machine(place)
         if file is None:
             unknown = True
@@ -168,10 +168,10 @@ def _search(name: str, search: str, view: View) -> PurePosixPath | None:
     )
 
 
-def _look(path: PurePosixPath, file: Path, search: str, view: View) -> str:
+def _look(path: PurePosixPath, file: str, search: str, view: View) -> str:
     """Refuse what can't be executed; the hint for what a shell will run."""
     try:
-        found = file.stat()
+        found = os.stat(file)
     except OSError:
         raise _failure(_NOT_FOUND, f"{path} is not there. {_beside(path, view)}") from None
     if stat.S_ISDIR(found.st_mode):
@@ -213,16 +213,21 @@ def _way_in(path: PurePosixPath, head: bytes, *, is_elf: bool) -> str:
     return f'Name an interpreter: ContainerEntrypoint ["{interpreter}", "{path}"]'
 
 
-def _head(file: Path) -> bytes:
+def _head(file: str) -> bytes:
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", buffering=0) as opened:
             return opened.read(_HEAD)
     except OSError:
         return b"\x7fELF"  # executable and yet not readable: what it is can't be told
 
 
+@cache
+def _own_machine() -> int:
+    return _machine(_head("/proc/self/exe"))
+
+
 def _check_machine(path: PurePosixPath, head: bytes) -> None:
-    own, its = _machine(_head(Path("/proc/self/exe"))), _machine(head)
+    own, its = _own_machine(), _machine(head)
     if its == own or (its, own) == (_X86, _X86_64) or _runs_others():
         return
     raise _failure(
@@ -289,11 +294,11 @@ def _of_script(argv: Sequence[str], path: PurePosixPath, view: View) -> str:
     return ""
 
 
-def _has_windows_lines(file: Path) -> bool:
-    if file.is_symlink() or not file.is_file():
+def _has_windows_lines(file: str) -> bool:
+    if os.path.islink(file) or not os.path.isfile(file):
         return False
     try:
-        with file.open("rb") as script:
+        with open(file, "rb") as script:
             return b"\r\n" in script.read(_LOOKED_AT)
     except OSError:
         return False
@@ -307,6 +312,6 @@ def _beside(path: PurePosixPath, view: View) -> str:
     if not os.path.isdir(folder):
         inputs = ", ".join(one.local_path for one in view.fetched) or "none"
         return f"There is no folder {path.parent}; inputs lie at: {inputs}. Correct the path, or the input's LocalPath."
-    names = sorted(one.name for one in folder.iterdir())
+    names = sorted(os.listdir(folder))
     shown = ", ".join(map(shlex.quote, names[:8])) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     return f"{path.parent} holds {shown or 'nothing'}. Correct the path, or upload the file."

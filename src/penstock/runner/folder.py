@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -12,37 +13,32 @@ class RunFolder:
 
     path: Path
 
-    @property
+    @cached_property
     def run(self) -> Path:
         """What is to be done (`job.run.Run` as JSON; mode 0600: it holds keys)."""
         return self.path / "run.json"
 
-    @property
+    @cached_property
     def pid(self) -> Path:
         """The runner's process id; true as long as `lock` is held."""
         return self.path / "pid"
 
-    @property
+    @cached_property
     def stop(self) -> Path:
         """Exists when the run was asked to stop, perhaps before the runner could take signals."""
         return self.path / "stop"
 
-    @property
+    @cached_property
     def journal(self) -> Path:
-        """Events, one JSON line each, on disk before they count."""
+        """Events, one JSON line each, on disk before they count, also how the program ended (`ending.py`)."""
         return self.path / "journal"
 
-    @property
-    def ending(self) -> Path:
-        """Exists when the program has ended, and tells how (`ending.py`)."""
-        return self.path / "ending"
-
-    @property
+    @cached_property
     def manifest(self) -> Path:
-        """The upload manifest: a line for each stored object."""
+        """The upload manifest: a line for each stored object; made with the first."""
         return self.path / "manifest"
 
-    @property
+    @cached_property
     def log(self) -> Path:
         """The program's output and the runner's notes, as log events."""
         return self.path / "log"
@@ -54,22 +50,22 @@ class RunFolder:
         except OSError:
             return []
 
-    @property
+    @cached_property
     def ml(self) -> Path:
         """What the program sees as `/opt/ml`."""
         return self.path / "ml"
 
-    @property
+    @cached_property
     def scratch(self) -> Path:
         """What the program sees as `/tmp`."""
         return self.path / "tmp"
 
-    @property
+    @cached_property
     def uppers(self) -> Path:
         """What the program writes to inputs that it shares with others."""
         return self.path / "uppers"
 
-    @property
+    @cached_property
     def layer(self) -> Path:
         """What a script installs by itself, in the job's own layer over its environment."""
         return self.path / "env"

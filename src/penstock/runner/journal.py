@@ -42,10 +42,10 @@ class Journal:
         self._skipped = False
         self._lock = threading.Lock()
 
-    def phase(self, phase: Phase) -> None:
-        """The run has come to `phase`."""
+    def phase(self, phase: Phase, **more: Any) -> None:
+        """The run has come to `phase`; `more` is for another runner, should this one be killed."""
         self.current = phase
-        self._append("phase", {"phase": phase.value})
+        self._append("phase", {"phase": phase.value, **more})
 
     def note(self, **what: Any) -> None:
         """Something worth keeping on the job's record."""
@@ -123,7 +123,8 @@ class Journal:
 def _read(file: BinaryIO) -> list[HostEvent]:
     """The events of a runner that died; a last line that it did not finish is cut off."""
     file.seek(0)
-    whole, newline, _ = file.read().rpartition(b"\n")
-    file.truncate(len(whole) + len(newline))
-    file.seek(0, os.SEEK_END)
+    whole, newline, half = file.read().rpartition(b"\n")
+    if half:
+        file.truncate(len(whole) + len(newline))
+        file.seek(0, os.SEEK_END)
     return [HostEvent.from_json(json.loads(line)) for line in whole.splitlines()]

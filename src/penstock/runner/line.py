@@ -11,7 +11,6 @@ import http.client
 import json
 import secrets
 import select
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,28 +21,29 @@ from penstock.job.run import Run
 from penstock.job.seal import NONCE, SEAL, digest_of, seal
 from penstock.runner.folder import RunFolder
 
+_Way = tuple[object, ...]
+
 #: Seconds to wait for an answer; less where another server may be asked instead.
 _TIMEOUT, _TIMEOUT_OF_MANY = 30.0, 8.0
-#: Connections to servers, by their addresses, that rest between the runs of this process: to a server each new one
-#: costs as much as the report for which it is opened.
-_resting: dict[str, http.client.HTTPConnection] = {}
 
 
 class Refused(Exception):
     """The run has ended, or its server knows it no more."""
 
 
+#: The connection of this process's last run, and which servers it might ask: the next run goes on with it.
+_kept: list[tuple[_Way, http.client.HTTPConnection, float]] = []
+
+
 class Line:
-    """One connection, which is opened or taken over when it is needed. Not for several threads."""
+    """One connection, which is opened when it is needed. Not for several threads."""
 
     def __init__(self, run: Run, folder: RunFolder) -> None:
         self._run = run
         self._folder = folder
         self._digest = digest_of(run.token)
-        self._connection: http.client.HTTPConnection | None = None
-        self._url = ""
         self._turn = 0
-        self._most = _TIMEOUT
+        self._connection, self._most = _taken(_way(run))
 
     def post(self, what: str, body: bytes, timeout: float = _TIMEOUT) -> dict[str, Any]:
         """Send a report and return the answer.
@@ -60,24 +60,23 @@ class Line:
         """
         try:
             return self._post(what, body, timeout)
-        except BaseException as error:
-            if not isinstance(error, Refused):  # an answer may be on its way
-                self._give_up()
-            if isinstance(error, OSError | http.client.HTTPException):
-                self._turn += 1
+        except (OSError, http.client.HTTPException):
+            self.close()
+            self._turn += 1
             raise
 
     def close(self) -> None:
-        """Leave the connection to the next run, or else end it."""
-        if self._connection is not None and self._connection.sock is not None and self._url not in _resting:
-            _resting[self._url] = self._connection
-            self._connection = None
-        self._give_up()
-
-    def _give_up(self) -> None:
         """End the connection; the next report opens another one."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
+
+    def hand_on(self) -> None:
+        """Leave the connection to the next run of this process, if there is one."""
+        while _kept:
+            _kept.pop()[1].close()
+        if self._connection is not None:
+            _kept.append((_way(self._run), self._connection, self._most))
             self._connection = None
 
     def _post(self, what: str, body: bytes, timeout: float) -> dict[str, Any]:
@@ -92,7 +91,7 @@ class Line:
         response = connection.getresponse()
         content = response.read()
         if response.will_close:  # it would open itself again, to whoever listens there by then
-            self._give_up()
+            self.close()
         sealed = seal(self._digest, nonce, response.status, content)
         if not hmac.compare_digest(sealed.encode(), response.getheader(SEAL, "").encode()):
             if response.status in {403, 404} and self._unknown():
@@ -116,8 +115,9 @@ class Line:
             addresses = self._addresses()
             if not addresses:
                 raise ConnectionError("no server runs")
-            self._url = addresses[self._turn % len(addresses)]
-            self._connection = _rested(self._url) or _made(self._url)
+            address = urlsplit(addresses[self._turn % len(addresses)])
+            make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+            self._connection = make(address.hostname or "127.0.0.1", address.port)
             self._most = _TIMEOUT_OF_MANY if len(addresses) > 1 else _TIMEOUT
         self._connection.timeout = min(timeout, self._most)
         if self._connection.sock is not None:
@@ -137,21 +137,25 @@ class Line:
         return list(dict.fromkeys([*own, *others]))
 
 
-def _made(url: str) -> http.client.HTTPConnection:
-    address = urlsplit(url)
-    make = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    return make(address.hostname or "127.0.0.1", address.port)
+def _way(run: Run) -> _Way:
+    """All that says where the servers of a run are: those that have it in common are the same."""
+    return run.home, run.far, run.leased, run.report_url, tuple(run.others)
 
 
-def _rested(url: str) -> http.client.HTTPConnection | None:
-    """A connection of an earlier run; None where there is none, or its server has ended it meanwhile."""
-    connection = _resting.pop(url, None)
-    if connection is None:
-        return None
-    with suppress(OSError, ValueError):
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN)
-        if not poll.poll(0):
-            return connection
+def _taken(way: _Way) -> tuple[http.client.HTTPConnection | None, float]:
+    """What the last run has left, if it leads to the same servers and has not been closed at its other end.
+
+    Returns:
+        The connection, and how long to wait for an answer.
+    """
+    try:
+        known, connection, most = _kept.pop()
+    except IndexError:
+        return None, _TIMEOUT
+    quiet = select.poll()
+    if known == way and connection.sock is not None:
+        quiet.register(connection.sock, select.POLLIN)
+        if not quiet.poll(0):
+            return connection, most
     connection.close()
-    return None
+    return None, _TIMEOUT

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from penstock import disk
 
@@ -22,14 +23,14 @@ class LogWriter:
     r"""Writes ``<milliseconds> <message>\n`` lines; times never go back. Bytes stay as the program wrote them."""
 
     def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._file = path.open("a+b", buffering=0)
         self._path = path
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
         self._last = 0
         self._rest = b""
-        self.size = _end_line(path)
+        self.size = _end_line(self._file)
         self.failure: OSError | None = None
         """Why lines are missing: the disk is full, say."""
 
@@ -89,12 +90,9 @@ def _check_reserve(path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _end_line(path: Path) -> int:
+def _end_line(file: BinaryIO) -> int:
     """The size of a log, whose last line is ended if a runner that died did not."""
-    with path.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b"\n":
-                size += file.write(b"\n")
+    size = file.seek(0, os.SEEK_END)
+    if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+        size += file.write(b"\n")
     return size

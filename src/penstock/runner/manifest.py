@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from penstock import disk
 from penstock.errors import InternalFailure
@@ -19,7 +20,10 @@ class Manifest:
 
     def __init__(self, path: Path, clock: Callable[[], int], changed: Callable[[], None]) -> None:
         self._path = path
-        self._file = path.open("wb", buffering=0)
+        self._file: BinaryIO | None = None
+        """Made with the first line: most runs store nothing."""
+        if path.exists():
+            self._open()
         self._clock = clock
         self._changed = changed
         self._lock = threading.Lock()
@@ -41,8 +45,13 @@ class Manifest:
             self._changed()
 
     def _write(self, line: bytes) -> None:
-        if self._file.write(line) < len(line):
+        file = self._file or self._open()
+        if file.write(line) < len(line):
             raise OSError("a line was not written whole")
+
+    def _open(self) -> BinaryIO:
+        self._file = self._path.open("wb", buffering=0)
+        return self._file
 
     def check(self) -> None:
         """Bring all lines to disk for good: they must not be missing of a success that is told after a loss of power.
@@ -50,7 +59,7 @@ class Manifest:
         Raises:
             InternalFailure: Lines are missing.
         """
-        if self._failure is None and self._count:
+        if self._failure is None and self._file is not None:
             try:
                 os.fdatasync(self._file.fileno())
             except OSError as error:
@@ -63,4 +72,5 @@ class Manifest:
 
     def close(self) -> None:
         """Nothing follows."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()

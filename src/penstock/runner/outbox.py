@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from penstock.runner.journal import Journal
 
@@ -17,10 +17,22 @@ _CHUNK = 1 << 20
 Post = tuple[str, bytes]
 
 
+class Source(Protocol):
+    """A file to be read."""
+
+    def seek(self, place: int, /) -> object:
+        """Read on from the byte `place`."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """The next `size` bytes at most; none at the end."""
+        ...
+
+
 class Outbox:
     """Log, upload manifest and journal of one run, each from the last acknowledged place on."""
 
-    def __init__(self, journal: Journal, log: BinaryIO, manifest: BinaryIO) -> None:
+    def __init__(self, journal: Journal, log: Source, manifest: Source) -> None:
         self._journal = journal
         self._log = log
         self._manifest = manifest

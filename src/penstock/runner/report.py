@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from penstock.data.meter import Meter
 from penstock.job.run import Run
-from penstock.runner import scarcity
+from penstock.runner import helpers, scarcity
 from penstock.runner.folder import RunFolder
+from penstock.runner.helpers import Help
 from penstock.runner.journal import Journal
 from penstock.runner.line import Line, Refused
 from penstock.runner.outbox import Outbox
@@ -28,40 +31,69 @@ _GATHER, _LONGEST_GATHER, _REST = 0.25, 0.5, 10
 _PROGRESS_EVERY = 0.5
 
 
+class _Late:
+    """A file to be read, empty until it is there.
+
+    It is kept open: once the end has been heard, the run's folder is removed under our hands.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+        self._place = 0
+
+    def seek(self, place: int) -> None:
+        self._place = place
+
+    def read(self, size: int) -> bytes:
+        if self._descriptor is None:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return b""
+        data = os.pread(self._descriptor, size, self._place)
+        self._place += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
 class Reporter:
     """A thread that reports one run."""
 
     def __init__(self, run: Run, folder: RunFolder, refused: Callable[[], None]) -> None:
         self._run = run
         self._line = Line(run, folder)
-        # Kept open: once the end has been heard, the run's folder is removed under our hands.
-        for path in (folder.log, folder.manifest):
-            path.touch()
         self._folder = folder
-        self._log = folder.log.open("rb")
-        self._manifest = folder.manifest.open("rb")
+        self._log = _Late(folder.log)
+        self._manifest = _Late(folder.manifest)
         self._refused = refused
         self._changed = threading.Event()
         self._all_said = threading.Event()
         self._outbox: Outbox | None = None
         self._meter: Meter | None = None
-        self._thread = threading.Thread(target=self._loop, name="report", daemon=True)
+        self._loop_on: Help | None = None
 
     def changed(self) -> None:
         """There is something new to send."""
-        self._changed.set()
+        if not self._changed.is_set():  # else whoever waits for it will find this, too
+            self._changed.set()
 
     def start(self, journal: Journal, meter: Meter) -> None:
         """Begin to report."""
         self._outbox, self._meter = Outbox(journal, self._log, self._manifest), meter
-        self._thread.start()
+        self._loop_on = helpers.start(self._loop)
 
     def finish(self) -> None:
         """Return when all has been taken, or when nobody has answered for an hour."""
         self._all_said.set()
         self._changed.set()
-        self._thread.join()
-        self._line.close()
+        if self._loop_on is not None:
+            self._loop_on.join()
+        self._line.hand_on()
         self._log.close()
         self._manifest.close()
 

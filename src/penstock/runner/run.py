@@ -24,7 +24,7 @@ from penstock.errors import AlgorithmFailure, InternalFailure, JobFailure, Penst
 from penstock.job.life import Phase
 from penstock.job.local_inputs import is_local
 from penstock.job.run import Run
-from penstock.runner import contract, ending, metrics, mounts, scarcity
+from penstock.runner import contract, ending, helpers, metrics, mounts, scarcity
 from penstock.runner.ending import Ending
 from penstock.runner.folder import RunFolder
 from penstock.runner.ground import prepare
@@ -87,8 +87,8 @@ def conduct(run: Run, folder: RunFolder, records: Records, stop: Stop, cache: Ca
                     f"The log could not be kept on disk: {records.log.failure}. {disk.remedy(folder.path)}"
                 ).reason
             )
-        ending.keep(folder, Ending(ended.exit_code, ended.halted, reasons, _is_lost(stop, reasons)))
-        message = _hand_over(run, folder, records, reasons, ended.sent)
+        known = Ending(ended.exit_code, ended.halted, reasons, _is_lost(stop, reasons))
+        message = _hand_over(run, folder, records, reasons, known, ended.sent)
     except (_Halted, Cancelled):
         records.log.note(
             "Stopped before the program was started" + ("." if stop.asked else f": {_over(run)}")
@@ -110,21 +110,21 @@ def salvage(run: Run, folder: RunFolder, records: Records) -> None:
 
     A program that had not ended died with its runner.
     """
-    known = ending.found(folder)
-    whole = known is not None
+    known = ending.found(records.journal)
     if known is None:
         words = (
             f"The runner of {run.host} ended without a report; it was killed or it crashed, and its program with "
             "it. What the program had written by then was uploaded."
         )
-        known = Ending(None, False, [InternalFailure(words).reason], lost=True)
+        told = Ending(None, False, [InternalFailure(words).reason], lost=True)
     else:
+        told = known
         records.log.note(
             "The runner was killed or it crashed when its program had ended. Another one uploads the outputs."
         )
     sweep()
-    message = _hand_over(run, folder, records, known.reasons, whole=whole)
-    _end(folder, records, known, message)
+    message = _hand_over(run, folder, records, told.reasons, known)
+    _end(folder, records, told, message)
 
 
 def _hand_over(
@@ -132,21 +132,23 @@ def _hand_over(
     folder: RunFolder,
     records: Records,
     reasons: list[str],
+    known: Ending | None,
     sent: outputs.Sent | None = None,
-    *,
-    whole: bool = True,
 ) -> str | None:
-    """Upload what the program has left, and return its message, unless it was killed and may not be `whole`.
+    """Upload what the program has left, and return its message, which may not be whole where its end is not `known`.
 
     What goes wrong is added to `reasons`.
     """
     message = None
     try:
-        records.journal.phase(Phase.UPLOADING)
+        if known is None:
+            records.journal.phase(Phase.UPLOADING)
+        else:
+            ending.keep(records.journal, known)
         scarcity.give_back(folder, (folder.scratch, folder.layer, folder.uppers), records.log.note)
         metrics.read_outputs_of(run, folder.ml, records.journal, now, records.log.note)
         try:
-            message = contract.exit_message(folder.ml) if whole else None
+            message = contract.exit_message(folder.ml) if known is not None else None
         finally:
             _upload(run, folder, records, sent)
     except Exception as error:  # noqa: BLE001 - the last resort, as in `conduct`
@@ -275,13 +277,13 @@ def _follow(
     log = records.log
     found = metrics.of_log(run, records.journal, now, log.note)
     looked = (reading,) if found is None else (reading, found.look)
-    pump = threading.Thread(target=log.follow, args=looked, name="log", daemon=True)
-    pump.start()
+    pump = helpers.start(lambda: log.follow(*looked))
     halting = threading.Event()
-    args = (run, running, log, stop, halting)
-    threading.Thread(target=_halt, args=args, name="halt", daemon=True).start()
-    threading.Thread(target=volume.watch, args=(running,), name="volume", daemon=True).start()
-    code = running.wait()
+    helpers.start(lambda: _halt(run, running, log, stop, halting))
+    code = running.wait(volume.pause)
+    if code is None:  # before that its files can't be too many
+        helpers.start(lambda: volume.watch(running))
+        code = running.wait()
     assert code is not None  # without a timeout it waits for the end
     stop.rest()
     pump.join()

@@ -15,12 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
+from penstock.runner import helpers
 from penstock.runtimes.tree import LAUNCHERS
+from penstock.small import read_small
 
 #: After so many runs a process ends, and when it has grown by so many pages: what leaks slowly never becomes much.
 _MOST_RUNS, _MOST_PAGES = 100, (64 << 20) // resource.getpagesize()
 #: What the threads of obstore are called, and how many sockets and the like may stay open.
-_OF_THE_STORE, _MOST_SOCKETS = "tokio-", 64
+_OF_THE_STORE, _MOST_SOCKETS = b"tokio-", 64
 #: How many milliseconds a thread that has ended may take to be gone.
 _VANISHING = 20
 
@@ -49,26 +51,26 @@ class Traces:
 
 
 def _state() -> tuple[object, ...]:
-    with open("/proc/self/cgroup", "rb") as file:  # noqa: PTH123 - for speed, with each run
-        groups = file.read()
+    groups = read_small("/proc/self/cgroup")
     limits = tuple(map(resource.getrlimit, (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE)))
     return groups, limits, dict(os.environ), os.getcwd(), os.sched_getaffinity(0)  # noqa: PTH109
 
 
 def _threads() -> bool:
-    """Whether there are others than the first, those that start programs, and the store's."""
+    """Whether there are others than the first, those that start programs, those that rest, and the store's."""
     known = [one for one in threading.enumerate() if one.name.startswith(LAUNCHERS)]
     for _ in range(_VANISHING):
-        if len([name for name in _names() if not name.startswith(_OF_THE_STORE)]) == 1 + len(known):
+        others = [name for name in _names() if not name.startswith(_OF_THE_STORE)]
+        if len(others) == 1 + len(known) + helpers.resting():
             return False
         time.sleep(0.001)
     return True
 
 
-def _names() -> Iterator[str]:
+def _names() -> Iterator[bytes]:
     for number in os.listdir("/proc/self/task"):  # noqa: PTH208 - for speed, as below
-        with suppress(OSError), open(f"/proc/self/task/{number}/comm") as file:  # noqa: PTH123
-            yield file.read()
+        with suppress(OSError):
+            yield read_small(f"/proc/self/task/{number}/comm")
 
 
 def _children() -> bool:
@@ -92,5 +94,4 @@ def _files() -> set[int]:
 
 
 def _pages() -> int:
-    with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-        return int(file.read().split()[1])
+    return int(read_small("/proc/self/statm").split()[1])

@@ -68,27 +68,37 @@ class Volume:
         self._fetched = fetched
         self._elsewhere: Sequence[Fetched] = ()
         self._used = self.look()  # before the program starts: its first writes count, too
+        # What inputs take is known without a walk; an environment's layer is next to nothing.
+        self._left = self.limit - sum(one.bytes or 0 for one in fetched if not one.local)
+
+    @property
+    def pause(self) -> float:
+        """For how many seconds no program can write more than is left."""
+        return _pause(self._left)
 
     def leave_out(self, mounted: Sequence[Fetched]) -> None:
         """Those inputs lie elsewhere; what is changed of them lies in the run's `uppers`, by their numbers."""
         self._elsewhere = mounted
 
     def watch(self, running: Running) -> None:
-        """Return when the program has ended; end it when its files take more than the quota."""
-        # What inputs take is known without a walk; an environment's layer is next to nothing.
-        left = self.limit - sum(one.bytes or 0 for one in self._fetched if not one.local)
-        used = self._used
+        """Return when the program has ended; end it when its files take more than the quota.
+
+        The program has run for the first `pause`.
+        """
+        left, used = self._left, self._used
         walked, took = time.monotonic(), 0.0
-        grown = 0
-        while running.wait(min(_LONGEST, max(_SHORTEST, (left - grown) / _FASTEST))) is None:
+        pause = 0.0
+        while running.wait(pause) is None:
             grown = self.look() - used
+            pause = _pause(left - grown)
             since = time.monotonic() - walked
             if since < max(_NOW_AND_THEN, _LONG_REST * took) and (grown < left or since < _REST * took):
                 continue
-            used, grown, walked = used + grown, 0, time.monotonic()  # before the walk: it may grow meanwhile
+            used, walked = used + grown, time.monotonic()  # before the walk: it may grow meanwhile
             usage = self.measure()
             took = time.monotonic() - walked
             left = self.limit - usage.bytes
+            pause = _pause(left)
             if left < 0:
                 self.failure = self._exceeded(usage)
                 running.kill()
@@ -134,6 +144,10 @@ class Volume:
             "Ask for a larger VolumeSizeInGB (volume_size_in_gb in the SDK), or write less and remove what is no "
             "longer needed. What was in the outputs by then was uploaded."
         )
+
+
+def _pause(left: int) -> float:
+    return min(_LONGEST, max(_SHORTEST, left / _FASTEST))
 
 
 def _sizes(place: Path, links: set[tuple[int, int]]) -> Iterator[tuple[str, int, bool]]:

@@ -20,6 +20,7 @@ from penstock import cgroups
 from penstock.cgroups import Place
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import Limits, Resource
+from penstock.small import read_small, tell
 
 _NEST = "penstock"
 
@@ -50,23 +51,25 @@ class Nest:
         """A new group, and the descriptor that holds its lock."""
         folder = self.folder / name
         while True:
-            self.folder.mkdir(exist_ok=True)
-            with suppress(
-                FileNotFoundError
-            ):  # removed by another process before it was locked, or the nest was
+            try:
                 if self.unified:
                     wanted = " ".join(f"+{controller}" for controller in sorted(self.controllers))
-                    _write(self.folder / "cgroup.subtree_control", wanted)
+                    tell(self.folder / "cgroup.subtree_control", wanted)
                 folder.mkdir()
                 lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 fcntl.flock(lock, fcntl.LOCK_SH)
                 if folder.exists():
                     return folder, lock
                 os.close(lock)
+            except FileNotFoundError:  # removed by another process before it was locked, or there is no nest
+                self.folder.mkdir(exist_ok=True)
 
     def sweep(self) -> None:
         """Remove the groups of processes that were killed, and what may still run in them."""
-        for folder in self.folder.glob("*/"):
+        folders: list[Path] = []
+        with suppress(OSError), os.scandir(self.folder) as entries:  # there is none, or it goes just now
+            folders = [Path(one) for one in entries if one.is_dir()]
+        for folder in folders:
             with suppress(OSError):  # gone meanwhile
                 lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
@@ -136,13 +139,13 @@ class Groups:
         try:
             try:
                 for folder, _ in first:
-                    _write(folder / "tasks", "0")
+                    tell(f"{folder}/tasks", "0")
             except OSError as error:
                 raise _failure(error) from error
             yield
         finally:
             for _, nest in first:
-                _write(nest.outer / "tasks", "0")
+                tell(f"{nest.outer}/tasks", "0")
 
     def admit(self, process: int) -> None:
         """Move a process, which has no children yet, into the groups of version 2.
@@ -154,7 +157,7 @@ class Groups:
         for folder, nest in self._nests.items():
             if nest.unified:
                 try:
-                    _write(folder / "cgroup.procs", str(process))
+                    tell(folder / "cgroup.procs", str(process))
                 except ProcessLookupError:
                     raise
                 except OSError as error:
@@ -194,7 +197,7 @@ def end(folder: Path) -> None:
 def _kill(folder: Path) -> None:
     with suppress(OSError):
         if (folder / "cgroup.kill").exists():
-            _write(folder / "cgroup.kill", "1")
+            tell(folder / "cgroup.kill", "1")
             return
         for line in (folder / "cgroup.procs").read_text("ascii").split():
             # 0 is a process that can't be seen from here; to kill it would mean all of our own group.
@@ -210,17 +213,18 @@ def _failure(error: OSError) -> InternalFailure:
 
 
 def _ours(group: Path, *files: str) -> bool:
-    return all(os.access(path, os.W_OK) for path in (group, *(group / name for name in files)))
+    return all(os.access(path, os.W_OK) for path in (str(group), *(f"{group}/{name}" for name in files)))
 
 
 def _limit(folder: Path, nest: Nest, limits: Limits) -> None:
     for name, value in _values(nest.unified, limits):
-        if name.partition(".")[0] in nest.controllers and (name not in _OPTIONAL or (folder / name).exists()):
+        if name.partition(".")[0] in nest.controllers:
             try:
-                _write(folder / name, value)
+                tell(f"{folder}/{name}", value)
             except OSError as error:
+                missing = name in _OPTIONAL and error.errno == errno.ENOENT
                 # Version 1 takes no more than the groups around leave, and those hold without us.
-                if name != "cpu.cfs_quota_us" or error.errno != errno.EINVAL:
+                if not missing and (name != "cpu.cfs_quota_us" or error.errno != errno.EINVAL):
                     raise
 
 
@@ -245,28 +249,20 @@ def _values(unified: bool, limits: Limits) -> Iterator[tuple[str, str]]:
 
 def _counted(folder: Path, nest: Nest) -> Iterator[Resource]:
     if "memory" in nest.controllers:
-        file = folder / ("memory.events" if nest.unified else "memory.oom_control")
+        file = f"{folder}/{'memory.events' if nest.unified else 'memory.oom_control'}"
         if _count(file, "oom_kill"):
             yield "memory"
-    if "pids" in nest.controllers and _count(folder / "pids.events", "max"):
+    if "pids" in nest.controllers and _count(f"{folder}/pids.events", "max"):
         yield "processes"
 
 
-def _count(file: Path, name: str) -> int:
-    if not file.exists():
+def _count(file: str, name: str) -> int:
+    try:
+        lines = read_small(file).decode("ascii").splitlines()
+    except FileNotFoundError:
         return 0  # an old kernel
-    for line in file.read_text("ascii").splitlines():
+    for line in lines:
         found, _, count = line.partition(" ")
         if found == name:
             return int(count)
     return 0
-
-
-def _write(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from None
-    finally:
-        os.close(descriptor)

@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import Limits, Resource
 from penstock.runtimes.groups import Groups, nests
 from penstock.runtimes.watch import Watch
+from penstock.small import tell
 
 #: `auto`: control groups where they can be had, else the watch.
 MEANS = ("auto", "cgroup", "watch", "off")
@@ -82,7 +84,7 @@ class Keeper:
             resource.prlimit(first, resource.RLIMIT_NPROC, (most, most))
         if self._limits.memory is not None:
             with suppress(OSError):  # it is a help, no limit
-                Path(f"/proc/{first}/oom_score_adj").write_text(_FIRST_TO_GO)
+                tell(f"/proc/{first}/oom_score_adj", _FIRST_TO_GO)
 
     def watch(self, find: Callable[[], int | None], handle: int, end: Callable[[], None]) -> None:
         """Look after what no control group does, from now on; see `Watch`."""
@@ -185,6 +187,7 @@ def _remedy() -> str:
     return "run Penstock where it may write to control groups: as root, by systemd, or in a container that has some"
 
 
+@cache
 def _counts_namespaces() -> bool:
     version = re.match(r"(\d+)\.(\d+)", platform.release())
     return version is not None and tuple(map(int, version.groups())) >= _COUNTS_NAMESPACES

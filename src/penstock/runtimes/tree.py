@@ -21,7 +21,6 @@ import os
 import platform
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import termios
@@ -36,6 +35,7 @@ from penstock.runtimes import guard, landlock
 from penstock.runtimes.base import Closed, Program, Resource
 from penstock.runtimes.guard import Guarded
 from penstock.runtimes.limits import Keeper
+from penstock.small import read_small
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
@@ -55,6 +55,8 @@ _JOIN_SESSION_KEYRING = 1
 #: The main program's number within its own namespace.
 _PROGRAM = b"2"
 
+_LIBC = ctypes.CDLL(None)
+
 _ALL_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 _LONGEST_COMPLAINT = 700
@@ -65,29 +67,26 @@ class Channels:
 
     def __init__(self, kept: ExitStack, handed: ExitStack) -> None:
         """Open them. `kept` closes our ends, `handed` the monitor's."""
-        self._handed = handed
+        self.passed: list[int] = []
+        """All of the monitor's ends."""
+        handed.callback(self._let_go)
         self.told, self.info = os.pipe()
         self.block, self.gate = os.pipe()
         for end in (self.told, self.gate):
             kept.callback(os.close, end)
-        for end in (self.info, self.block):
-            handed.callback(os.close, end)
-        self.passed = [self.info, self.block]
+        self.passed += (self.info, self.block)
 
     def data(self, content: bytes) -> int:
         """A descriptor from which the monitor reads `content`, so that it stands in no argv and in no file."""
         descriptor = os.memfd_create("penstock")
-        self._handed.callback(os.close, descriptor)
         self.passed.append(descriptor)
-        with os.fdopen(descriptor, "wb", closefd=False) as file:
-            file.write(content)
+        _fill(descriptor, content)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
     def opened(self, path: str) -> int:
         """A descriptor from which the monitor reads the file at `path`."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._handed.callback(os.close, descriptor)
         self.passed.append(descriptor)
         return descriptor
 
@@ -98,12 +97,19 @@ class Channels:
         root it could write to it: the next job's walls would be its own.
         """
         descriptor = os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        self._handed.callback(os.close, descriptor)
         self.passed.append(descriptor)
-        with Path(executable).open("rb") as file, os.fdopen(descriptor, "wb", closefd=False) as copy:
-            shutil.copyfileobj(file, copy)
+        _fill(descriptor, read_small(executable))
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS)
         return descriptor
+
+    def _let_go(self) -> None:
+        for descriptor in self.passed:
+            os.close(descriptor)
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
 
 
 Compose = Callable[[Channels], Sequence[str]]
@@ -266,7 +272,7 @@ def _launch(
 ) -> subprocess.Popen[bytes]:
     def launch() -> subprocess.Popen[bytes]:
         # A keyring of its own: the one of this login session may hold tickets and keys, and is inherited.
-        ctypes.CDLL(None).syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
+        _LIBC.syscall(_KEYCTL, _JOIN_SESSION_KEYRING, None)
         with around:
             return subprocess.Popen(
                 argv,

@@ -1,6 +1,7 @@
 """Control groups as files in a folder that stands in for the kernel's; tests/machine has the kernel's own."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_without_memory_there_is_no_place(tmp_path):
 def test_no_way_leads_across_a_group_that_is_not_ours(tmp_path, closed, monkeypatch):
     places = unified(tmp_path)
     shut = tmp_path / "fs" / closed / "cgroup.procs"
-    monkeypatch.setattr(groups.os, "access", lambda path, _: path != shut)
+    monkeypatch.setattr(groups.os, "access", lambda path, _: Path(path) != shut)
     assert nests(places) == []
 
 
