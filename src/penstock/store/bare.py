@@ -30,9 +30,9 @@ class Bare:
         """`sets`: the columns that an UPDATE sets, each by the parameter of its name."""
         compiled = statement.compile(engine, column_keys=sets)  # type: ignore[attr-defined] # every Executable has it
         self.sql = str(compiled)
-        # Constants of the statement itself are parameters too, such as SQLite's `OFFSET 0` behind a LIMIT.
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        self._take = _taker(compiled.positiontup, constants)
+        take = _taker(compiled.positiontup)
+        own = {name: value for name, value in compiled.params.items() if value is not None}
+        self._take = (lambda values: take({**own, **values})) if own else take
         columns = statement.selected_columns.keys() if isinstance(statement, Select) else []
         make: Any = namedtuple("Row", columns)  # type: ignore[misc] # noqa: PYI024 - as the statement has them
         self._row: Callable[[Sequence[Any]], Any] = make._make
@@ -52,13 +52,8 @@ class Bare:
         return [self._row(row) for row in cursor.fetchall()]
 
 
-def _taker(
-    order: Sequence[str] | None, constants: Mapping[str, Any]
-) -> Callable[[Mapping[str, Any]], Parameters]:
+def _taker(order: Sequence[str] | None) -> Callable[[Mapping[str, Any]], Parameters]:
     """What makes parameters of values by name: in `order`, or as they are where there is none."""
-    if constants:
-        take = _taker(order, {})
-        return lambda values: take({**constants, **values})
     if order is None:
         return lambda values: values
     if len(order) < 2:  # of one name `itemgetter` gives the value alone

@@ -151,6 +151,20 @@ def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypat
     )
 
 
+def test_a_runner_that_tells_its_end_while_a_pass_is_made_is_not_looked_into(world, monkeypatch):
+    world.submit("a")
+    world.dispatcher.step()
+
+    def probe(handle):
+        world.report("a", outcome="succeeded")
+        return Life.DEAD
+
+    monkeypatch.setattr(world.engine, "probe", probe)
+    monkeypatch.setattr(world.engine, "remains", None)
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.COMPLETED
+
+
 def test_a_stop_reaches_the_runner_until_it_has_ended(world):
     world.submit("a")
     world.dispatcher.step()
