@@ -17,7 +17,7 @@ from patience import until
 from penstock.job.events import Host
 from penstock.job.life import Halted, Phase, advance
 from penstock.job.uploads import Upload
-from penstock.store.listing import JobQuery
+from penstock.store.job_query import JobQuery
 from penstock.store.logbook import FileLogbook
 from penstock.store.rows import host_row
 from penstock.store.tables import hosts, uploads

@@ -18,7 +18,7 @@ from penstock.job.claim import OWNER, priority_of, resources_of, too_large
 from penstock.job.experiments import Experiment, Trial
 from penstock.job.life import Job, Phase, StopAsked, advance
 from penstock.job.lock import VARIABLE
-from penstock.store.listing import JobQuery
+from penstock.store.job_query import JobQuery
 from penstock.wire.faults import Fault, internal_failure, not_found, resource_in_use
 
 #: AWS does not document its default page size of ListProcessingJobs; its other lists have 10.

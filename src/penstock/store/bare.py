@@ -30,7 +30,9 @@ class Bare:
         """`sets`: the columns that an UPDATE sets, each by the parameter of its name."""
         compiled = statement.compile(engine, column_keys=sets)  # type: ignore[attr-defined] # every Executable has it
         self.sql = str(compiled)
-        self._take = _taker(compiled.positiontup)
+        take = _taker(compiled.positiontup)
+        own = {name: value for name, value in compiled.params.items() if value is not None}
+        self._take = (lambda values: take({**own, **values})) if own else take
         self._columns = statement.selected_columns.keys() if isinstance(statement, Select) else []
 
     def parameters(self, **values: Any) -> Parameters:

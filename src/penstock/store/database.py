@@ -74,6 +74,7 @@ class Store:
         self._cursors = Cursors(dialect)
         self._say = Statements(dialect)
         self._stretches = Stretches(dialect)
+        self._lists = listing.Lists(dialect)
         self.locks = locks.Locks(dialect, self._cursors)
         self.servers = servers.Servers(dialect)
         self.ended = ended.Ended(dialect)
@@ -222,7 +223,7 @@ class Store:
         The place is that of the last job, not a number, so pages stay true while jobs are being added.
         """
         with self._reading() as c:
-            found = listing.page(c, self._dialect, query, limit + 1, after)
+            found = self._lists.page(c, query, limit + 1, after)
         page = [to_job(r) for r in found[:limit]]
         if len(found) <= limit:
             return page, None

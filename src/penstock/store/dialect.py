@@ -34,7 +34,9 @@ class Dialect:
     """Gives a little of the room that removed rows have left back to the disk; nothing where that happens by itself."""
     position: Callable[[ColumnElement[str], str], ColumnElement[int]]
     """Where a text begins in another one, by its letters as they are; 0 where it does not."""
-    has_bits: Callable[[ColumnElement[bytes], Mapping[int, int]], ColumnElement[bool]]
-    """That a value has some bits, said by the place of their byte. It may look at a part of them."""
+    has_bits: Callable[[ColumnElement[bytes], int], ColumnElement[bool]]
+    """That a value has some bits, which so many parameters say."""
+    bits: Callable[[Mapping[int, int]], dict[str, Any]]
+    """Bits, said by the place of their byte, as those parameters. It may be a part of them."""
     lateral: bool
     """Whether a subquery in FROM may name what stands before it."""

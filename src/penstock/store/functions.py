@@ -27,8 +27,13 @@ def among(column: ColumnElement[str], texts: Iterable[str]) -> ColumnElement[boo
     """That a column is one of these texts, of which there may be any number. They hold no character 0."""
     listed = list(texts)
     return (
-        column.in_(listed) if len(listed) <= FEW else _Listed(column, literal(orjson.dumps(listed).decode()))
+        column.in_(listed) if len(listed) <= FEW else in_list(column, literal(orjson.dumps(listed).decode()))
     )
+
+
+def in_list(column: ColumnElement[str], listed: ColumnElement[str]) -> ColumnElement[bool]:
+    """That a column is one of the texts in a JSON list."""
+    return _Listed(column, listed)
 
 
 def contains(column: ColumnElement[str], part: str) -> ColumnElement[bool]:

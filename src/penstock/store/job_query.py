@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, FromClause, tuple_
@@ -23,9 +22,23 @@ SortKey = Literal["Name", "CreationTime", "Status"]
 COLUMNS = {"Name": jobs.c.name, "CreationTime": jobs.c.created_at, "Status": jobs.c.status}
 
 
+#: What a list may ask, and of which columns.
+CONDITIONS = {
+    "created_after": jobs.c.created_at,
+    "created_before": jobs.c.created_at,
+    "modified_after": jobs.c.modified_at,
+    "modified_before": jobs.c.modified_at,
+    "name_contains": jobs.c.name,
+    "status": jobs.c.status,
+}
+
+
 @dataclass(frozen=True)
 class JobQuery:
-    """Which jobs, in which order. Times are inclusive milliseconds; None means no condition."""
+    """Which jobs, in which order. Times are inclusive milliseconds; None means no condition.
+
+    A statement is written for one that has parameters in the place of values.
+    """
 
     created_after: int | None = None
     created_before: int | None = None
@@ -35,6 +48,30 @@ class JobQuery:
     status: str | None = None
     sort_by: SortKey = "CreationTime"
     descending: bool = False
+
+
+def nearest(query: JobQuery, after: Sequence[Any] | None) -> tuple[JobQuery, Sequence[Any] | None]:
+    """The same page, said by the nearest ends: of several on one side SQLite would begin at the first that it reads."""
+    before, since = query.created_before, query.created_after
+    if query.modified_before is not None:
+        # No job is changed before it is created.
+        before = query.modified_before if before is None else min(before, query.modified_before)
+    if after is not None and query.sort_by == "CreationTime":
+        if query.descending and before is not None:
+            before, after = min(before, after[0]), None if before < after[0] else after
+        elif not query.descending and since is not None:
+            since, after = max(since, after[0]), None if since > after[0] else after
+    # Every name has the empty part.
+    part = query.name_contains or None
+    return replace(query, created_before=before, created_after=since, name_contains=part), after
+
+
+def is_plain(query: JobQuery) -> bool:
+    """Whether the index of its order answers all that is asked."""
+    times = [query.modified_after, query.modified_before]
+    if query.sort_by != "CreationTime":
+        times += [query.created_after, query.created_before]
+    return query.name_contains is None and all(at is None for at in times)
 
 
 def veil(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -69,31 +106,22 @@ def beyond(query: JobQuery, after: Sequence[Any], columns: Columns) -> ColumnEle
     by_name = query.sort_by == "Name"
     key: Any = columns[COLUMNS[query.sort_by].name]
     here: Any = key if by_name else tuple_(key, columns["name"])
-    return later(query, here, after[1] if by_name else tuple(after))
-
-
-def later(query: JobQuery, here: Any, place: Any) -> ColumnElement[bool]:
-    """That something comes beyond a place in the direction of the list."""
-    after: ColumnElement[bool] = here < place if query.descending else here > place
-    return after
+    place: Any = after[1] if by_name else tuple_(*after)
+    beyond: ColumnElement[bool] = here < place if query.descending else here > place
+    return beyond
 
 
 def along(query: JobQuery, after: Sequence[Any] | None) -> list[ColumnElement[bool]]:
-    """The conditions that the index of the order answers.
-
-    Of several ends on one side the nearest: SQLite would begin at the first one that it reads.
-    """
-    lows, highs = [], []
-    if query.sort_by == "CreationTime":
-        key = jobs.c.created_at
-        lows += [] if query.created_after is None else [(query.created_after, key >= query.created_after)]
-        highs += [] if query.created_before is None else [(query.created_before, key <= query.created_before)]
+    """The conditions that the index of the order answers: an end on each side, and the status."""
+    low, high = query.created_after, query.created_before
+    if query.sort_by != "CreationTime":
+        low = high = None
     if after is not None:
-        at = after[1] if query.sort_by == "Name" else after[0]
-        (highs if query.descending else lows).append((at, beyond(query, after, jobs.c)))
-    # Of two at the same value the last one says more.
-    conditions = [max(reversed(lows), key=itemgetter(0))[1]] if lows else []
-    conditions += [min(reversed(highs), key=itemgetter(0))[1]] if highs else []
+        # It says more than a time on its side.
+        low, high = (low, None) if query.descending else (None, high)
+    conditions = _between(jobs.c.created_at, low, high)
+    if after is not None:
+        conditions.append(beyond(query, after, jobs.c))
     if query.status is not None:
         conditions.append(jobs.c.status == query.status)
     return conditions
@@ -108,7 +136,7 @@ def beside(dialect: Dialect, query: JobQuery, columns: Columns) -> list[ColumnEl
 def held(dialect: Dialect, query: JobQuery) -> list[ColumnElement[bool]]:
     """What is asked of its name."""
     # Not LIKE, which SQLite answers without regard to case and PostgreSQL with.
-    return [dialect.position(jobs.c.name, query.name_contains) > 0] if query.name_contains else []
+    return [] if query.name_contains is None else [dialect.position(jobs.c.name, query.name_contains) > 0]
 
 
 def created(query: JobQuery, columns: Columns) -> list[ColumnElement[bool]]:

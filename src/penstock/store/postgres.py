@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import cycle, islice
 from typing import Any
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Engine,
     Select,
     and_,
+    bindparam,
     create_engine,
     event,
     func,
@@ -44,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 _OLDEST = 15
 
-#: So many of the letters that a stretch must have are asked for.
-_ASKED = 16
+#: So many letters of a stretch are asked for; a name has less than 64.
+_ASKED = (1, 4, 8, 16, 32, 64)
 #: Parts of names that are looked for by their trigrams.
 _WORD = re.compile(r"[^\W_]{5,}")
 
@@ -87,6 +89,7 @@ def connect(address: str) -> Dialect:
         names_with=_names_with,
         position=func.strpos,
         has_bits=_has_bits,
+        bits=_bits,
         give_back=lambda: None,  # autovacuum does
         lateral=True,
     )
@@ -182,10 +185,16 @@ def _lock_schema(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 
-def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnElement[bool]:
-    # Not each of many, but from all over them: to ask costs SQLAlchemy more than PostgreSQL.
-    some = list(wanted.items())[:: -(-len(wanted) // _ASKED)]
-    return and_(*(func.get_byte(value, at).op("&")(bits) == bits for at, bits in some))
+def _has_bits(value: ColumnElement[bytes], parameters: int) -> ColumnElement[bool]:
+    asked = (bindparam(f"bit_{number}", type_=BigInteger) for number in range(parameters))
+    return and_(*(func.get_bit(value, bit) == literal_column("1") for bit in asked))
+
+
+def _bits(wanted: Mapping[int, int]) -> dict[str, Any]:
+    set_ones = [8 * at + n for at, bits in wanted.items() for n in range(8) if bits >> n & 1]
+    # Some are asked twice, so that there are few numbers of them, and as few statements.
+    asked = next((count for count in _ASKED if count >= len(set_ones)), _ASKED[-1])
+    return {f"bit_{n}": bit for n, bit in enumerate(islice(cycle(set_ones), asked))}
 
 
 def _names_with(part: str) -> Select[Any] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    ColumnElement,
     Connection,
     Engine,
     FromClause,
     Select,
     String,
+    bindparam,
     create_engine,
     event,
     func,
@@ -89,7 +88,8 @@ def connect(path: Path) -> Dialect:
         now=literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)", BigInteger),
         names_with=_names_with,
         position=func.instr,
-        has_bits=_has_bits,
+        has_bits=lambda value, _: func.has_bits(value, bindparam("bits", type_=String), type_=Boolean),
+        bits=lambda wanted: {"bits": json.dumps(list(wanted.items()))},
         give_back=lambda: _give_back(engine),
         lateral=False,
     )
@@ -100,10 +100,6 @@ def _give_back(engine: Engine) -> None:
     with closing(engine.raw_connection()) as c:
         # A page for each step of the statement, and of what has no columns `execute` takes one step.
         c.cursor().executescript(f"PRAGMA incremental_vacuum({_PAGES})")
-
-
-def _has_bits(value: ColumnElement[bytes], wanted: Mapping[int, int]) -> ColumnElement[bool]:
-    return func.has_bits(value, json.dumps(list(wanted.items())), type_=Boolean)
 
 
 def _has_all(value: bytes, wanted: str) -> bool:

@@ -57,6 +57,8 @@ class Order:
     table: Table
     key: Column[Any]
     """The column of a job by which it goes. A stretch begins at a value of it and ends where the next one begins."""
+    bottom: Any
+    """Where the first one begins."""
     top: Any
     """Where the last one ends: beyond every value."""
 
@@ -66,8 +68,8 @@ class Order:
         return self.table.c.begins
 
 
-NAMES = Order(name_stretches, jobs.c.name, "\U0010ffff")
-TIMES = Order(time_stretches, jobs.c.created_at, _LONGEST)
+NAMES = Order(name_stretches, jobs.c.name, "", "\U0010ffff")
+TIMES = Order(time_stretches, jobs.c.created_at, 0, _LONGEST)
 
 
 def letters(part: str) -> dict[int, int]:

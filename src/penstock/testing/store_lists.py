@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Select
 
 from penstock.job.life import Job, Phase, StopAsked, advance
-from penstock.store import listing, stretches
+from penstock.store import listing, stretches, ways
 from penstock.store.database import Store
 from penstock.store.job_query import JobQuery, SortKey
 from penstock.testing.stores import StoreBase, found, new_job
@@ -68,6 +69,7 @@ class ListSuite(StoreBase):
         monkeypatch.setattr(listing, "NEAR", 1000 if request.param == "near" else 0)
         monkeypatch.setattr(listing, "TRIED", 1 if request.param in {"pick", "on"} else 1000)
         monkeypatch.setattr(listing, "MANY", 1)
+        monkeypatch.setattr(listing, "WALKED", 0)
         monkeypatch.setattr(listing, "FEW", 1000 if request.param == "pick" else 0)
 
     @pytest.mark.parametrize("sort_by", SORTS)
@@ -116,6 +118,62 @@ class ListSuite(StoreBase):
         assert numbers(name_contains="%") == numbers(name_contains="_") == numbers(name_contains="%-na") == ""
         assert numbers(status="Stopped") == "3"
         assert numbers(status="Completed") == ""
+
+    def test_a_place_and_a_time_hold_both(self, store: Store) -> None:
+        """Whichever of them is nearer, in either direction."""
+        for n in range(6):
+            store.add_job(new_job(f"j{n}", n, phase=Phase.COMPLETED), {})
+
+        def numbers(place: int, **query: Any) -> str:
+            return "".join(j.name[1] for j in store.list_jobs(JobQuery(**query), 9, [place, f"j{place}"])[0])
+
+        for more in ({}, {"name_contains": "j"}, {"modified_after": 1}):
+            assert numbers(1, created_after=3, **more) == numbers(2, created_after=3, **more) == "345"
+            assert numbers(3, created_after=3, **more) == numbers(3, created_after=1, **more) == "45"
+            back = {"descending": True, **more}
+            assert numbers(5, created_before=2, created_after=1, **back) == "21"
+            assert numbers(2, created_before=2, created_after=1, **back) == "1"
+            assert numbers(2, created_before=4, created_after=1, **back) == "1"
+            assert numbers(5, modified_before=3, created_after=1, **back) == "321"
+
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_names_beside_each_other_are_found_at_times_far_apart(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, descending: bool
+    ) -> None:
+        """By their own order, where only there few stretches have them; those of jobs that run, too."""
+        monkeypatch.setattr(listing, "NEAR", 1000)
+        monkeypatch.setattr(listing, "TRIED", 1)
+        monkeypatch.setattr(listing, "WALKED", 7)
+        asked: list[ways.Shape] = []
+
+        def names_of(shape: ways.Shape) -> Select[Any]:
+            asked.append(shape)
+            return ways.names_of(shape)
+
+        monkeypatch.setattr(listing, "names_of", names_of)
+        for n in range(100):
+            name = f"b-here-{n:02}" if n % 10 == 3 else f"{'ac'[n % 2]}-{n:02}"
+            store.add_job(new_job(name, n, phase=Phase.COMPLETED), {})
+        store.add_job(new_job("a-here-50", 50), {})
+        seen: list[int] = []
+        query, after = JobQuery(name_contains="-here-", descending=descending), None
+        while True:
+            page, after = store.list_jobs(query, 4, after)
+            seen += [j.created_at for j in page]
+            if after is None:
+                break
+        assert seen == sorted([50, *range(3, 100, 10)], reverse=descending)
+        assert asked
+
+    def test_a_name_of_any_length_is_found_by_all_of_it(self, store: Store) -> None:
+        """Of a long one more letters are asked for than of a short one."""
+        letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+        for length in (1, 6, 7, 12, 20, 40, 63):
+            store.add_job(new_job(letters[:length], length, phase=Phase.COMPLETED), {})
+        for length in (1, 6, 7, 12, 20, 40, 63):
+            by_it = store.list_jobs(JobQuery(name_contains=letters[:length]), 9)[0]
+            assert [j.created_at for j in by_it] == [n for n in (1, 6, 7, 12, 20, 40, 63) if n >= length]
+        assert store.list_jobs(JobQuery(name_contains=letters + letters), 9) == ([], None)
 
     def test_a_deleted_job_is_listed_no_more_and_its_name_may_come_again(self, store: Store) -> None:
         """Once, by a part of its name too."""

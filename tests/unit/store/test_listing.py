@@ -103,6 +103,25 @@ def test_pages_are_those_of_a_plain_list_also_while_jobs_are_added(store, old, a
     assert all(fits(j, query) for j in seen)
 
 
+def test_a_statement_is_written_for_its_conditions_and_not_for_their_values(store):
+    written = store._lists._ways._written
+    given = [
+        JobQuery(created_after=n, name_contains=part, status=status)
+        for n in range(5)
+        for part in ("abcdef", "-1-", "b")
+        for status in ("Completed", "Failed")
+    ]
+    for query in given[:1]:
+        store.list_jobs(query, 3)
+    before = written.cache_info()
+    for query in given:
+        store.list_jobs(query, 3 + query.created_after)
+    after = written.cache_info()
+    # Whether the jobs of a time are few says which way is gone; there are no other ways.
+    assert after.misses - before.misses <= 3
+    assert after.hits - before.hits >= len(given)
+
+
 def test_the_queries_above_use_every_condition():
     assert {f.name for f in fields(JobQuery)} == {
         "created_after", "created_before", "modified_after", "modified_before", "name_contains", "status",
