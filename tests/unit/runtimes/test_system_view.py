@@ -3,7 +3,7 @@ import os
 import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
-from penstock.runtimes import shown
+from penstock.runtimes import shown, walls
 from penstock.runtimes.base import File, Limits, Link, Mount, Program
 from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Tmpfs
 from penstock.runtimes.system import view
@@ -253,3 +253,9 @@ def test_an_upper_folder_makes_a_mount_an_overlay_and_gets_what_overlayfs_needs(
     steps = view(_program(mounts=(Mount(machine / "usr", "/opt/ml/in", upper=upper),)), machine)
     assert Overlay(str(machine / "usr"), "/opt/ml/in", str(upper)) in steps
     assert {path.name for path in upper.iterdir()} == {"files", "work"}
+
+
+def test_no_step_is_passed_over_in_silence():
+    """A server may be upgraded while runners of the version before go on, and call what is there by then."""
+    with pytest.raises(ValueError, match="no step of these walls: file of 2"):
+        walls._carry_out("file", "/etc/hosts", b"")
