@@ -2,8 +2,10 @@
 
 A runner may do one run after the other, since to make a process and to take it down costs more than most else of a
 short run. Whatever a run may leave behind is looked for here: threads, also those of libraries, processes, open files,
-variables, memory. The one thing that may stay is what talks to the object store: its threads rest between requests,
-and its connections serve the next run as well. `main.main` says whether anything out of the ordinary has happened.
+variables, memory. What may stay is what talks to the object store, whose threads rest between requests and whose
+connections serve the next run as well; the connection to the server (`line.py`); threads of our own that have no work
+(`helpers.py`); and what the kernel has checked once for all programs (`runtimes/guard.py`). `main.main` says whether
+anything out of the ordinary has happened.
 """
 
 from __future__ import annotations
