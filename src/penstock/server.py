@@ -416,6 +416,8 @@ def _listen(host: str, port: int, tried: int = _PORTS_TRIED) -> socket.socket:
 def main() -> None:
     """Serve with the settings of the environment; the log goes to stderr."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Not in our format, and found out for each line all the same.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -414,6 +414,9 @@ def test_a_script_installs_into_its_own_layer_alone(plain, code, folder, tmp_pat
         python -m pip uninstall -y typing 2>/dev/null; echo $?
         python3 -c "import sys, json; print(json.dumps([sys.executable, sys.prefix, sys.version.split()[0]]))"
         touch /opt/penstock/env/x 2>/dev/null || echo read-only
+        # As some systems' interpreters have it.
+        python -c "import sys, sysconfig; sys.platlibdir = 'lib64'; print(sysconfig.get_path('platlib'))" > /tmp/platlib
+        realpath "$(cat /tmp/platlib)"
         """,
     )
     assert report[0] == "1.0"
@@ -427,6 +430,7 @@ def test_a_script_installs_into_its_own_layer_alone(plain, code, folder, tmp_pat
     assert report[5] == "0"
     assert json.loads(report[6]) == ["/opt/venv/bin/python3", "/opt/venv", environment.python]
     assert report[7] == "read-only"
+    assert report[8].startswith("/opt/venv/lib/python")
     assert sorted(environment.prefix.rglob("*")) == before
 
 

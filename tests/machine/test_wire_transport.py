@@ -14,7 +14,7 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from wire_client import KEY, REGION, WireClient, signed
 
-from penstock.api.app import LARGEST_BODY
+from penstock.api.body import LARGEST_BODY
 from penstock.api.protocol import LARGEST_HEAD, BoundedProtocol
 from penstock.clock import now
 from penstock.job.run import S3Access

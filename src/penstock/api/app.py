@@ -1,6 +1,6 @@
 """The order in which a request is handled. Read `__call__` downwards.
 
-    runner's report  -> reports.py
+    runner's report  -> posts.py
     a job's program asks for its credentials -> callers.py
     signed, for Penstock alone -> own.py
     signed for s3    -> gateway.py
@@ -27,19 +27,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from penstock import disk
-from penstock.api import artifacts, callers, own, permissions, reports
+from penstock.api import artifacts, callers, own, permissions, posts
+from penstock.api.body import bounded_body
 from penstock.api.context import Context
 from penstock.api.gateway import S3Gateway, signed_request, until_gone
 from penstock.api.operations import OPERATIONS
 from penstock.job.local_inputs import as_s3
-from penstock.job.seal import NONCE, SEAL, seal
 from penstock.wire import claims, faults, model, parse, reply, validate
 from penstock.wire.faults import Fault
 
 _log = logging.getLogger(__name__)
-
-#: Far above any request that AWS's model allows.
-LARGEST_BODY = 4 << 20
 
 _FULL = "The disk that Penstock's home lies on is full: free some space on it."
 
@@ -53,14 +50,6 @@ QUICK = {("sagemaker", "DescribeProcessingJob")}
 
 #: Whether an operation is a coroutine function. Asked of each once: it takes as long as reading its JSON.
 _waits = cache(iscoroutinefunction)
-
-#: What runners post besides log bytes.
-_REPORTS = {
-    "events": reports.take_events,
-    "lease": reports.take_lease,
-    "progress": reports.take_progress,
-    "uploads": reports.take_uploads,
-}
 
 
 class Application:
@@ -77,6 +66,7 @@ class Application:
         relaxed_limits: bool = False,
     ) -> None:
         self._context = context
+        self._posts = posts.Posts(context)
         self._callers = who
         self._gateway = gateway
         self._status = status
@@ -94,9 +84,10 @@ class Application:
             if claimed is not None and claimed.scope.service == "s3":  # first: a bucket may have any name
                 await self._serve_s3(scope, receive, send)
                 return
-            if path.startswith("/penstock/runs/"):
-                response = await self._report(Request(scope, receive), path)
-            elif path.startswith(callers.PATH):
+            if path.startswith(posts.PATH):
+                await _send(send, await self._posts.take(scope, receive))
+                return
+            if path.startswith(callers.PATH):
                 response = await self._lend(Request(scope), path)
             elif path == "/penstock/status":
                 response = JSONResponse(await run_in_threadpool(self._status))
@@ -122,7 +113,7 @@ class Application:
             self._check_scope(claimed, service)
             # Before anything is taken for it: whoever has no key costs nothing.
             who = self._callers.know(claimed)
-            body = await _bounded_body(receive)
+            body = await bounded_body(receive)
             self._callers.verify(signed_request(scope, body), claimed, who)
             context = self._context if who.job is None else replace(self._context, caller=who.job)
             if service == "sagemaker" and scope["path"].startswith(own.PATH):
@@ -175,46 +166,6 @@ class Application:
             await self._gateway(scope, receive, send)
         except Fault as fault:
             await _send(send, reply.render_fault("s3", fault, _request_id()))
-
-    async def _report(self, request: Request, path: str) -> Response:
-        """What runners post: ``/penstock/runs/<job uid>/<host>/(log|events|lease|progress|uploads)``."""
-        parts = path.split("/")[3:]
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if request.method != "POST" or len(parts) != 3 or parts[2] not in {"log", *_REPORTS}:
-            return JSONResponse({"error": "there is nothing here"}, 404)
-        uid, host, what = parts
-        context = self._context
-        try:
-            # Before its body is taken.
-            if context.store.in_process:
-                known = reports.known(context, uid, host, token)
-            else:
-                known = await run_in_threadpool(reports.known, context, uid, host, token)
-        except reports.ReportRefused as refused:
-            return JSONResponse({"error": str(refused)}, refused.status)
-        answer = await self._take_report(request, uid, host, token, what)
-        nonce = request.headers.get(NONCE, "")
-        answer.headers[SEAL] = seal(known.token_digest, nonce, answer.status_code, bytes(answer.body))
-        return answer
-
-    async def _take_report(self, request: Request, uid: str, host: str, token: str, what: str) -> Response:
-        context = self._context
-        try:
-            body = await _bounded_body(request.receive)
-            if what == "log":
-                offset = int(request.query_params.get("offset", ""))
-                args: tuple[Any, ...] = (uid, host, token, offset, body)
-                return JSONResponse(await run_in_threadpool(reports.take_log, context, *args))
-            take = _REPORTS[what]
-            return JSONResponse(await run_in_threadpool(take, context, uid, host, token, body))
-        except reports.ReportRefused as refused:
-            return JSONResponse({"error": str(refused)}, refused.status)
-        except (ValueError, Fault) as error:
-            return JSONResponse({"error": str(error)}, 400)
-        except Exception as error:
-            if disk.is_full(error):  # the runner tries again until there is room
-                return JSONResponse({"error": "the disk is full"}, 507)
-            raise
 
     async def _lend(self, request: Request, path: str) -> Response:
         """Temporary credentials for a job's program."""
@@ -324,24 +275,3 @@ def _is_operation(scope: Scope) -> bool:
 def _route(scope: Scope) -> tuple[str, str] | None:
     """Service and operation, where method and path name them."""
     return None if scope["path"] == "/" else model.routes().get((scope["method"], scope["path"]))
-
-
-async def _bounded_body(receive: Receive) -> bytes:
-    """The whole body.
-
-    Raises:
-        Fault: It is larger than any operation needs.
-        ClientDisconnect: The client left before it had sent all.
-    """
-    pieces, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > LARGEST_BODY:
-            raise faults.too_large(f"The request body is larger than {LARGEST_BODY} bytes.")
-        pieces.append(piece)
-        more = message.get("more_body", False)
-    return b"".join(pieces)

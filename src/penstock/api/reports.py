@@ -1,4 +1,7 @@
-"""Where runners post events, log bytes and the upload manifest. Idempotent: what was taken before is passed over."""
+"""What runners post: events, log bytes, the upload manifest. Idempotent: what was taken before is passed over.
+
+Each is taken for a host that `known` has found.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def known(context: Context, uid: str, key: str, token: str) -> Host:
     return host
 
 
-def check_attempt(context: Context, host: Host) -> None:
+def _check_attempt(context: Context, host: Host) -> None:
     """See that no later attempt has followed that of the host: what an earlier one says counts no more.
 
     Raises:
@@ -48,67 +51,76 @@ def check_attempt(context: Context, host: Host) -> None:
         raise ReportRefused(410, "another attempt has followed")
 
 
-def _heard(context: Context, uid: str, key: str, token: str) -> Host:
-    """The host of a run that may still report."""
-    host = known(context, uid, key, token)
-    check_attempt(context, host)
-    return host
+def _by_now(context: Context, host: Host) -> Host:
+    """The host as it is on record now: since it was found, while a body was on its way, much may have happened.
+
+    What is written for it alone asks for that by itself, in its transaction.
+
+    Raises:
+        ReportRefused: It is there no more, or another attempt has followed.
+    """
+    current = context.store.host(host.job_uid, host.key)
+    if current is None:
+        raise ReportRefused(404, "there is no such run")
+    _check_attempt(context, current)
+    return current
 
 
-def take_events(context: Context, uid: str, key: str, token: str, body: bytes) -> dict[str, Any]:
+def take_events(context: Context, host: Host, body: bytes) -> dict[str, Any]:
     """Apply a runner's events and answer the last that was taken."""
-    host = _heard(context, uid, key, token)
+    _check_attempt(context, host)
     try:
         events = [HostEvent.from_json(e) for e in json.loads(body)["events"]]
-        if any(event.kind == "ended" for event in events):
-            context.logbook.sync(uid, key)
-        applied = context.store.apply_events(uid, key, events)
+        ending = any(event.kind == "ended" for event in events)
+        if ending:
+            context.logbook.sync(host.job_uid, host.key)
+        applied = context.store.apply_events(host.job_uid, host.key, events)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
-    context.transfers.pop((uid, key), None)  # told of a phase that is over
-    context.wake(soon=any(event.kind == "ended" for event in events))
+    context.transfers.pop((host.job_uid, host.key), None)  # told of a phase that is over
+    context.wake(soon=ending)
     # A host that has ended takes no more, but its runner may let go of all that it has said.
     last = max((e.sequence for e in events), default=0)
     return {"sequence": max(last, (applied or host).sequence)}
 
 
-def take_lease(context: Context, uid: str, key: str, token: str, _: bytes) -> dict[str, Any]:
+def take_lease(context: Context, host: Host, _: bytes) -> dict[str, Any]:
     """Let a runner go on, and tell whether it is to stop: who carries its job may be unable to reach it.
 
     Raises:
         ReportRefused: Its host has ended: it was given up, or it has told its end.
     """
-    _heard(context, uid, key, token)
-    left = context.store.servers.renew_runner(uid, key, context.runner_ms)
-    job = context.store.job_of_uid(uid)
+    _check_attempt(context, host)
+    left = context.store.servers.renew_runner(host.job_uid, host.key, context.runner_ms)
+    job = context.store.job_of_uid(host.job_uid)
     if left is None or job is None:
         raise ReportRefused(410, "the run has ended")
-    stopping = {host.key for host in to_stop(job, context.store.hosts(uid, job.attempt))}
-    return {"milliseconds": left, "stop": key in stopping}
+    stopping = {other.key for other in to_stop(job, context.store.hosts(host.job_uid, job.attempt))}
+    return {"milliseconds": left, "stop": host.key in stopping}
 
 
-def take_log(context: Context, uid: str, key: str, token: str, offset: int, data: bytes) -> dict[str, Any]:
+def take_log(context: Context, host: Host, offset: int, data: bytes) -> dict[str, Any]:
     """Take log bytes from position `offset` on and answer how many are held."""
-    _heard(context, uid, key, token)
-    size = context.logbook.append(uid, key, offset, data)
-    context.news.tell(uid)
+    _by_now(context, host)
+    size = context.logbook.append(host.job_uid, host.key, offset, data)
+    context.news.tell(host.job_uid)
     return {"size": size}
 
 
-def take_progress(context: Context, uid: str, key: str, token: str, body: bytes) -> dict[str, Any]:
+def take_progress(context: Context, host: Host, body: bytes) -> dict[str, Any]:
     """Keep how far a runner's transfer is until the next report."""
-    if _heard(context, uid, key, token).ended:
+    if _by_now(context, host).ended:
         return {}
     try:
-        context.transfers[uid, key] = Progress.from_json(json.loads(body))
+        context.transfers[host.job_uid, host.key] = Progress.from_json(json.loads(body))
     except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ReportRefused(400, f"not a report: {error}") from error
     return {}
 
 
-def take_uploads(context: Context, uid: str, key: str, token: str, body: bytes) -> dict[str, Any]:
+def take_uploads(context: Context, host: Host, body: bytes) -> dict[str, Any]:
     """Take lines of the upload manifest and answer how many."""
-    host = _heard(context, uid, key, token)
+    _by_now(context, host)
     uploads = read_lines(body)
-    context.store.uploads.add(uid, host.name, uploads)
+    context.store.uploads.add(host.job_uid, host.name, uploads)
     return {"taken": len(uploads)}

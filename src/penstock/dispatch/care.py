@@ -69,6 +69,8 @@ class Care:
             return False
         if life is Life.UNKNOWN:
             return self.give_up_if_lost(host, by)
+        if life is Life.DEAD and (told := self._store.host(job.uid, host.key)) is not None and told.ended:
+            return True  # it has told its end since this pass has begun
         self._look_after_dead(engine, job, host, life, by)
         return True
 

@@ -11,7 +11,6 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +18,7 @@ from dataclasses import replace
 from penstock.clock import elapsed
 from penstock.dispatch.care import Care
 from penstock.dispatch.lease import Alone, Right
-from penstock.dispatch.schedule import PATIENCE_MS, in_order, plan, room
+from penstock.dispatch.schedule import PATIENCE_MS, in_order, is_whole, plan, room
 from penstock.dispatch.settle import again, catch_up, moment, verdict
 from penstock.engines.base import Engine, Reservation, part_of
 from penstock.errors import ConfigurationError, Conflict
@@ -216,12 +215,8 @@ class Dispatcher:
             heads = self._heads(part, first)
             waiting = [one for one in heads if one.uid not in tried and part.lacking(one.resources) is None]
             made = plan(capacity, holding, waiting, self._clock(), patience=self._patience)
-            left = Counter(map(_line, waiting))
-            left.subtract(map(_line, made.start))
-            left.subtract(_line(wait.claim) for wait in made.waits)
-            whole = Counter(map(_line, heads))
-            if all(left[line] or read < first for line, read in whole.items()):
-                break  # nobody's line was at its end, as far as it was read: with all of it the plan is the same
+            if is_whole(made, waiting, heads, first):
+                break
         return made.start
 
     def _try(self, part: Engine, claim: Claim, by: Carrier, beside: Claim | None) -> bool:
@@ -386,8 +381,3 @@ class Dispatcher:
             engine.forget(handle)
         except OSError:
             _log.exception("What is left of run %s can't be removed; the next start tries again", handle)
-
-
-def _line(claim: Claim) -> tuple[str, int, str]:
-    """In which line a job waits."""
-    return claim.engine, claim.priority, claim.owner

@@ -16,7 +16,7 @@ it has to wait for is given to anybody behind it, so that large jobs are not sta
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +46,8 @@ class Plan:
     start: list[Claim] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     """The others, next first; not complete when it was asked for starts alone."""
+    closed: bool = False
+    """Whether nothing could be started behind the last of `waits`, so that nobody was looked at there."""
 
 
 def plan(
@@ -84,8 +86,27 @@ def plan(
         if behind is None and now - claim.created_at >= patience:
             behind = claim.name
         if not explain and (behind is not None or not _any_room(free, capacity)):
+            result.closed = True
             break
     return result
+
+
+def is_whole(made: Plan, waiting: Iterable[Claim], heads: Iterable[Claim], first: int) -> bool:
+    """Whether a plan starts the same jobs as one that knows all who wait: nobody's line was at its end too early.
+
+    Args:
+        made: The plan.
+        waiting: Those whom it was made of, some of the heads.
+        heads: The first of each line, which are those of one engine, priority and owner.
+        first: How many were read of each.
+    """
+    left = Counter(map(_line, waiting))
+    left.subtract(map(_line, made.start))
+    left.subtract(_line(wait.claim) for wait in made.waits)
+    read = Counter(map(_line, heads))
+    if made.closed:
+        del read[_line(made.waits[-1].claim)]  # whoever is behind that one is not started
+    return all(left[line] or count < first for line, count in read.items())
 
 
 def room(capacity: Resources, holding: Iterable[Claim]) -> bool:
@@ -134,6 +155,11 @@ def _turn(
     owner: str, queue: Sequence[Claim], held: dict[str, Resources], capacity: Resources
 ) -> tuple[float, tuple[int, str], str]:
     return held.get(owner, Resources()).share(capacity), _age(queue[0]), owner
+
+
+def _line(claim: Claim) -> tuple[str, int, str]:
+    """In which line a job waits."""
+    return claim.engine, claim.priority, claim.owner
 
 
 def _age(claim: Claim) -> tuple[int, str]:

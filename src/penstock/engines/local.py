@@ -12,7 +12,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 from penstock import disk
 from penstock.engines.base import Life, Machine, Remains, Reservation, alone
 from penstock.engines.nursery import Nursery, runner_environment
+from penstock.engines.removal import remove
 from penstock.errors import InternalFailure, PenstockError
 from penstock.job.claim import Claim, Resources
 from penstock.job.events import HostEvent
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 #: How much of a dead runner's log is read at a time.
 _CHUNK = 8 << 20
+#: Said where a file is opened: else Python asks whether it is a terminal.
+_BUFFER = 1 << 16
 
 
 class LocalEngine:
@@ -94,11 +96,15 @@ class LocalEngine:
     def prepare(self, run: Run) -> str:
         """Make the run's folder; the handle is its path below the engine's folder."""
         handle = run.handle
-        folder = self._folder / handle
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(folder / "run.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(run.to_json())
+        folder = self._path(handle)
+        try:
+            self._make(folder)
+        except FileNotFoundError:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make(folder)
+        descriptor = os.open(f"{folder}/run.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb", _BUFFER) as file:
+            file.write(run.to_json().encode())
         return handle
 
     def knows(self, handle: str) -> bool:
@@ -107,9 +113,9 @@ class LocalEngine:
 
     def start(self, handle: str) -> None:
         """Start the runner with nothing of the server's but the lock."""
-        folder = self._folder / handle
+        folder = self._path(handle)
         try:
-            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError as error:  # a machine that lost power may have lost the folder
             raise InternalFailure(f"The runner could not be started on this machine: {error}.") from error
         try:
@@ -136,7 +142,7 @@ class LocalEngine:
     def probe(self, handle: str) -> Life:
         """Ask the kernel whether the run's lock is held."""
         try:
-            lock = os.open(self._folder / handle / "lock", os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(f"{self._path(handle)}/lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return Life.NEVER_STARTED
         try:
@@ -165,32 +171,32 @@ class LocalEngine:
 
     def remains(self, handle: str, log_from: int) -> Remains:
         """Read the journal, the log and the error output of a dead runner."""
-        folder = self._folder / handle
-        words = _read(folder / "runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
-        return Remains(_events(folder), _read(folder / "log", log_from, _CHUNK), words)
+        folder = self._path(handle)
+        words = _read(f"{folder}/runner.err", 0)[-2000:].decode("utf-8", "replace").strip()
+        return Remains(_events(folder), _read(f"{folder}/log", log_from, _CHUNK), words)
 
     def manifest(self, handle: str, start: int) -> bytes:
         """Read on in the upload manifest of a dead runner."""
-        return _read(self._folder / handle / "manifest", start, _CHUNK)
+        return _read(f"{self._path(handle)}/manifest", start, _CHUNK)
 
     def forget(self, handle: str) -> None:
         """Remove the run's folder, and the job's when it was the last."""
-        folder = self._folder / handle
+        folder = self._path(handle)
         try:
-            self._release(folder)
+            self._release(Path(folder))
         except PenstockError:
             _log.exception("What run %s has beside its folder stays", handle)
         try:
-            shutil.rmtree(folder)
+            remove(folder)
         except FileNotFoundError:
             pass
         except (OSError, RecursionError):
             # A program may leave folders without rights, or nested deeper than Python goes. Neither command
             # follows links.
-            subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
-            subprocess.run(["rm", "-rf", "--", str(folder)], check=False, capture_output=True)
+            subprocess.run(["chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
+            subprocess.run(["rm", "-rf", "--", folder], check=False, capture_output=True)
         with contextlib.suppress(OSError):
-            folder.parent.rmdir()
+            os.rmdir(os.path.dirname(folder))  # noqa: PTH106, PTH120
 
     def sweep(self, keep: set[str]) -> None:
         """Look through all runs' folders."""
@@ -209,13 +215,23 @@ class LocalEngine:
         """It has no machine but the server's own."""
         return {}
 
+    def _path(self, handle: str) -> str:
+        """The folder of a run, as a text: each pass asks for all runs that go on, and a `Path` takes longer."""
+        return f"{self._folder}/{handle}"
 
-def _spawn(folder: Path, lock: int) -> None:
+    def _make(self, folder: str) -> None:
+        """Make the folder of a run, in that of its job, below the engine's."""
+        for path in (os.path.dirname(folder), folder):  # noqa: PTH120
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)  # noqa: PTH102
+
+
+def _spawn(folder: str, lock: int) -> None:
     """A runner as a process of its own from the start."""
-    errors = os.open(folder / "runner.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    errors = os.open(f"{folder}/runner.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "penstock.runner", str(folder)],
+            [sys.executable, "-P", "-m", "penstock.runner", folder],
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
@@ -227,21 +243,21 @@ def _spawn(folder: Path, lock: int) -> None:
     finally:
         os.close(errors)
     # Whoever starts a process must wait for it, or it stays in the table of processes.
-    threading.Thread(target=child.wait, name=f"reap {folder.name}", daemon=True).start()
+    threading.Thread(target=child.wait, name=f"reap {Path(folder).name}", daemon=True).start()
 
 
-def _events(folder: Path) -> list[HostEvent]:
+def _events(folder: str) -> list[HostEvent]:
     """What the journal of a run has."""
     events = []
-    for line in _read(folder / "journal", 0).splitlines():
+    for line in _read(f"{folder}/journal", 0).splitlines():
         with contextlib.suppress(ValueError):  # a last line cut off by the crash
             events.append(HostEvent.from_json(json.loads(line)))
     return events
 
 
-def _read(path: Path, start: int, most: int = -1) -> bytes:
+def _read(path: str, start: int, most: int = -1) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", _BUFFER) as file:  # noqa: PTH123
             file.seek(start)
             return file.read(most)
     except FileNotFoundError:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 
 class Nursery:
@@ -25,7 +24,7 @@ class Nursery:
                 env=runner_environment(),
             )
 
-    def fork(self, folder: Path, lock: int) -> bool:
+    def fork(self, folder: str, lock: int) -> bool:
         """Ask for a runner; False when nobody is there to fork it.
 
         The lock travels with the request. Should the nursery die before it has forked, the kernel closes what is

@@ -5,7 +5,7 @@ Inside the walls:
 | path | what | writable |
 |---|---|---|
 | `/opt/venv` | the job's own virtual environment: `python` and `pip` are found here, `pip install` writes here | yes |
-| `/opt/venv/lib` | of that, what may be large: it lies on disk, the rest in memory | yes |
+| `/opt/venv/lib`, `lib64` | of that, what may be large: it lies on disk, the rest in memory | yes |
 | `/opt/penstock/env` | the cached environment, whose packages the first one sees | no |
 | the interpreter's folder | at the same path as outside, when it is not under /usr | no |
 
@@ -72,6 +72,7 @@ def job_layer(environment: Environment, target: Path) -> Layer:
         ),
         files=(
             File(f"{LAYER}/pyvenv.cfg", told.encode()),
+            Link(f"{LAYER}/lib64", "lib"),  # where the interpreters of some systems put what is compiled
             *(
                 Link(f"{LAYER}/bin/{name}", environment.interpreter)
                 for name in ("python", "python3", f"python{environment.minor}")

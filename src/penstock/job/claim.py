@@ -43,7 +43,12 @@ class Resources:
         )
 
     def __sub__(self, other: Resources) -> Resources:
-        return self + other * -1
+        return Resources(
+            self.cpus - other.cpus,
+            self.memory - other.memory,
+            self.gpus - other.gpus,
+            self.instances - other.instances,
+        )
 
     def __str__(self) -> str:
         """In words: ``4 CPUs, 16 GiB of memory, 2 instances``; what is none, and the one instance, is left out."""

@@ -102,20 +102,21 @@ def apply(host: Host, event: HostEvent) -> Host:
     """
     if event.sequence <= host.sequence or host.ended:
         return host
-    changed = replace(host, sequence=event.sequence)
-    at = max(event.at, *host.phases.values(), 0)
+    sequence = event.sequence
     if event.kind == "note":
-        return replace(changed, notes={**host.notes, **event.data})
+        return replace(host, sequence=sequence, notes={**host.notes, **event.data})
+    at = max(event.at, *host.phases.values(), 0)
     if event.kind == "phase":
         phase = Phase(event.data["phase"])
         if phase.final:
             raise ValueError(f"{phase} is told by the event 'ended'")
-        return replace(changed, phase=phase, phases={**host.phases, phase.value: at})
+        return replace(host, sequence=sequence, phase=phase, phases={**host.phases, phase.value: at})
     outcome = event.data.get("outcome")
     if outcome not in _FINAL:
         raise ValueError(f"unknown outcome: {outcome}")
     phase = _FINAL[outcome]
-    return replace(changed, phase=phase, phases={**host.phases, phase.value: at}, outcome=event.data)
+    phases = {**host.phases, phase.value: at}
+    return replace(host, sequence=sequence, phase=phase, phases=phases, outcome=event.data)
 
 
 def to_stop(job: Job, hosts: Sequence[Host]) -> list[Host]:

@@ -37,8 +37,10 @@ class Phase(StrEnum):
     @property
     def final(self) -> bool:
         """Whether nothing can follow."""
-        return self in {Phase.COMPLETED, Phase.FAILED, Phase.STOPPED}
+        return self in _FINAL
 
+
+_FINAL = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.STOPPED})
 
 #: Our phase -> the ProcessingJobStatus that AWS's API shows for it.
 STATUS: Mapping[Phase, str] = {

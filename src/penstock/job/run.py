@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -58,7 +58,7 @@ class S3Access:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> S3Access:
-        """Read what `dataclasses.asdict` made of one; unknown members are passed over."""
+        """Read what `Run.to_json` made of one; unknown members are passed over."""
         names = {f.name for f in fields(cls)}
         known = {k: v for k, v in data.items() if k in names}
         buckets = tuple((name, cls.from_dict(one)) for name, one in data.get("buckets", ()))
@@ -142,7 +142,8 @@ class Run:
 
     def to_json(self) -> str:
         """The form written to disk."""
-        return json.dumps(asdict(self))
+        # `dataclasses.asdict` would copy all of the request first.
+        return json.dumps(vars(self), default=vars)
 
     @classmethod
     def from_json(cls, text: str) -> Run:

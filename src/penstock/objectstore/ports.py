@@ -45,7 +45,7 @@ class Ports:
     @property
     def inner(self) -> tuple[int, ...]:
         """All that are not for others."""
-        return (*(port for name, port in asdict(self).items() if name != "s3"), self.admin_grpc)
+        return (*(port for name, port in vars(self).items() if name != "s3"), self.admin_grpc)
 
     @classmethod
     def choose(cls, folder: Path, preferred: int, before: Ports | None = None) -> Ports:

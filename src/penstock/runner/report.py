@@ -26,7 +26,7 @@ from penstock.runner.outbox import Outbox
 _LONGEST_PAUSE = 2.0
 #: What is new waits for so many seconds, and for a multiple of what the last report took: a server with many short runs
 #: hears of each once, and one that is busy is asked less often. The end waits for nothing.
-_GATHER, _LONGEST_GATHER, _REST = 0.1, 0.5, 10
+_GATHER, _LONGEST_GATHER, _REST = 0.25, 0.5, 10
 #: How often the progress of a transfer is told, in seconds.
 _PROGRESS_EVERY = 0.5
 

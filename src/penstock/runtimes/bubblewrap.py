@@ -127,7 +127,11 @@ def _step(step: Step, channels: tree.Channels, bwrap: str) -> Sequence[str]:
         case File(path, content, mode):
             return ("--perms", f"{mode:o}", "--file", str(channels.data(content)), path)
         case Copy(source, path, mode):
-            return ("--perms", f"{mode:o}", "--file", str(channels.opened(source)), path)
+            try:
+                descriptor = channels.opened(source)
+            except OSError:  # gone, or closed to us, since it was looked for: then it is not shown
+                return ()
+            return ("--perms", f"{mode:o}", "--file", str(descriptor), path)
         case Bind(source, path, writable, device):
             return ("--dev-bind" if device else "--bind" if writable else "--ro-bind", source, path)
         case Tmpfs(path, size):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,10 @@ _ETC = (
 #: each mount that it makes.
 _COPIED, _FEW = 128 << 10, 6
 
+#: What has changed within so many nanoseconds may change once more without showing it: kernels before 6.13 tell times
+#: that are milliseconds apart as the same, and some file systems those of a second or two.
+_COARSE = 2_000_000_000
+
 #: What tells that a file or folder has changed; None: it is not there.
 _State = tuple[int, ...] | None
 
@@ -98,7 +103,8 @@ _known: dict[Path, Shown] = {}
 def look(machine: Path) -> Shown:
     """Find what is shown of the machine whose root folder is `machine`.
 
-    A runner does run after run, so what was found is kept until something of it has changed.
+    A runner does run after run, so what was found is kept until something of it has changed, and while nothing has for
+    a while.
     """
     shown = _known.get(machine)
     if shown is None or any(_state(path) != state for path, state in shown.states.items()):
@@ -109,7 +115,12 @@ def look(machine: Path) -> Shown:
             *_etc(os.path.realpath(machine / "etc"), states),
             *_empty_folders(),
         )
-        shown = _known[machine] = Shown(tuple(each_folder_once(found, folders)), frozenset(folders), states)
+        shown = Shown(tuple(each_folder_once(found, folders)), frozenset(folders), states)
+        last = max((state[4] for state in states.values() if state), default=0)
+        if time.time_ns() - last > _COARSE:
+            _known[machine] = shown
+        else:
+            _known.pop(machine, None)
     return shown
 
 
@@ -181,7 +192,14 @@ def _etc(etc: str, states: dict[str, _State]) -> Iterator[Step]:
 
 
 def _copies(path: str, inside: str, states: dict[str, _State]) -> list[Step]:
-    """Steps that make a copy of a file, or of a folder with all that is in it; none when it is too large for that."""
+    """Steps that make a copy of a file, or of a folder with all that is in it; none when it can't all be had so."""
+    try:
+        return _copied(path, inside, states)
+    except OSError:  # something of it has just gone, or is in a folder that is not for everybody
+        return []
+
+
+def _copied(path: str, inside: str, states: dict[str, _State]) -> list[Step]:
     steps: list[Step] = []
     waiting, size = [""], 0
     while waiting:

@@ -17,7 +17,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the machine's file `source` as it is now, for this program alone, in memory."""
+    """A copy of the file `source` as it is now, for this program alone, in memory; nothing when it can't be read."""
 
     source: str
     path: str

@@ -170,8 +170,12 @@ def _carry_out(kind: str, *step: Any) -> None:
                 file.write(content)
                 os.fchmod(file.fileno(), mode)
         case "copy", source, path, mode:
-            with open(_OLD + source, "rb") as original:
-                _carry_out("file", path, original.read(), mode)
+            try:
+                with open(_OLD + source, "rb") as original:
+                    content = original.read()
+            except OSError:  # gone, or closed to us, since it was looked for: then it is not shown
+                return
+            _carry_out("file", path, content, mode)
         case "bind", source, path, attributes:
             source = _OLD + source
             if stat.S_ISDIR(os.stat(source).st_mode):
@@ -186,6 +190,8 @@ def _carry_out(kind: str, *step: Any) -> None:
         case "overlay", lower, path, upper:
             _folder(path, 0o755)
             _overlay(_OLD + lower, path, _OLD + upper)
+        case _:  # the runner is of another version than this file, which was replaced under it
+            raise ValueError(f"no step of these walls: {kind} of {len(step)}")
 
 
 def _folder(path: str, mode: int) -> None:

@@ -8,10 +8,10 @@ once, for every database, in SQLAlchemy's terms.
 from __future__ import annotations
 
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from operator import itemgetter
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Engine, Select
@@ -33,7 +33,9 @@ class Bare:
         take = _taker(compiled.positiontup)
         own = {name: value for name, value in compiled.params.items() if value is not None}
         self._take = (lambda values: take({**own, **values})) if own else take
-        self._columns = statement.selected_columns.keys() if isinstance(statement, Select) else []
+        columns = statement.selected_columns.keys() if isinstance(statement, Select) else []
+        make: Any = namedtuple("Row", columns)  # type: ignore[misc] # noqa: PYI024 - as the statement has them
+        self._row: Callable[[Sequence[Any]], Any] = make._make
 
     def parameters(self, **values: Any) -> Parameters:
         """The values, as the driver wants them. Names are those of the bind parameters or columns."""
@@ -44,11 +46,10 @@ class Bare:
         cursor.execute(self.sql, self._take(values))
         return int(cursor.rowcount)
 
-    def rows(self, cursor: Any, **values: Any) -> list[SimpleNamespace]:
+    def rows(self, cursor: Any, **values: Any) -> list[Any]:
         """Run a SELECT; its rows, with the columns as attributes."""
         cursor.execute(self.sql, self._take(values))
-        names = self._columns
-        return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        return [self._row(row) for row in cursor.fetchall()]
 
 
 def _taker(order: Sequence[str] | None) -> Callable[[Mapping[str, Any]], Parameters]:

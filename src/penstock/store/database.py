@@ -51,7 +51,7 @@ from penstock.store.rows import (
 )
 from penstock.store.statements import Statements
 from penstock.store.stretches import Stretches
-from penstock.store.tables import ACTIVE, QUEUED, hosts, job_parts, jobs, tags
+from penstock.store.tables import QUEUED, hosts, job_parts, jobs, tags
 
 
 class Store:
@@ -80,7 +80,6 @@ class Store:
         self.ended = ended.Ended(dialect)
         self._new_jobs = NewJobs(dialect, self._cursors, self._say, self.locks, self._stretches)
         self._host_events = HostEvents(dialect, self._cursors, self._say, self.locks)
-        self._heads = queue.heads(lateral=dialect.lateral)
 
     def logbook(self) -> Logbook:
         """Log events beside the jobs, for all who share the database."""
@@ -195,10 +194,11 @@ class Store:
         Args:
             first: How many of each engine, owner and priority, the oldest; None: all.
         """
-        with self._reading() as c:
-            if first is None:
+        if first is None:
+            with self._reading() as c:
                 return [to_claim(r) for r in c.execute(queue.everything())]
-            return [to_claim(r) for r in c.execute(self._heads, {"first": first})]
+        with self._cursors.read() as cursor:
+            return [to_claim(row) for row in self._say.heads.rows(cursor, first=first)]
 
     def assign(self, choice: Choice) -> None:
         """Have all jobs that wait, wait for the engine that they would be given now: a server may have other ones."""
@@ -212,8 +212,9 @@ class Store:
 
     def active_count(self) -> int:
         """How many jobs have not ended."""
-        with self._reading() as c:
-            return c.execute(select(func.count()).select_from(jobs).where(ACTIVE)).scalar_one()
+        with self._cursors.read() as cursor:
+            [row] = self._say.active.rows(cursor)
+        return int(row.count)
 
     def list_jobs(
         self, query: JobQuery, limit: int, after: Sequence[Any] | None = None

@@ -91,7 +91,7 @@ class _Page:
         if not any(at is not None for at in times):
             return None
         [row] = self.ways.rows(self.cursor, near, JobQuery(*times), count=NEAR + 1)
-        counts = vars(row)
+        counts = row._asdict()
         by = min(counts, key=counts.__getitem__)
         return by if counts[by] <= NEAR else None
 

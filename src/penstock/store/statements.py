@@ -10,6 +10,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     exists,
+    func,
     insert,
     literal_column,
     or_,
@@ -18,11 +19,12 @@ from sqlalchemy import (
 )
 
 from penstock.job.life import ALONE
+from penstock.store import queue
 from penstock.store.bare import Bare
 from penstock.store.dialect import Dialect
 from penstock.store.rows import HOST_MOVES, JOB_MOVES
 from penstock.store.servers import runs
-from penstock.store.tables import BEGUN, components, hosts, jobs, tags
+from penstock.store.tables import ACTIVE, BEGUN, components, hosts, jobs, tags
 
 #: The columns that say who carries a job, and where it was begun: on whose machine, and by which engine.
 _CARRIER = ("server", "epoch", "place", "engine")
@@ -50,10 +52,12 @@ class Statements:
         running = exists().where(runs(dialect.now, by_server, by_epoch))
         leased = or_(by_server == literal_column(f"'{ALONE.server}'"), running)
         of_begun = hosts.c.job_uid.in_(select(jobs.c.uid).where(BEGUN))
+        self.active = Bare(engine, select(func.count().label("count")).select_from(jobs).where(ACTIVE))
         self.job_by_name = Bare(engine, select(jobs).where(jobs.c.name == wanted))
         self.job_by_uid = Bare(engine, select(jobs).where(jobs.c.uid == wanted))
         self.begun = Bare(engine, begun)
         self.hosts_of_begun = Bare(engine, select(hosts).where(of_begun))
+        self.heads = Bare(engine, queue.heads(lateral=dialect.lateral))
         self.hosts = Bare(engine, select(hosts).where(hosts.c.job_uid == wanted))
         self.host = Bare(engine, select(hosts).where(host))
         self.host_locked = Bare(engine, select(hosts).where(host).with_for_update())

@@ -8,12 +8,15 @@ In a container there is an image's system instead, and as many rights over it as
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from penstock.errors import InternalFailure
 from penstock.runtimes.base import File, Link, Mount, Runtime
+from penstock.runtimes.shown import look
+from penstock.runtimes.steps import Copy
 from penstock.testing.scripts import python, run, sh
 from penstock.testing.walls import WallsSuite
 
@@ -39,6 +42,14 @@ class SandboxSuite(WallsSuite):
         said = b"ran\nkept\nmore\nbin\nkept\nlib\n"
         assert sh(runtime, source, files=files, mounts=own) == (0, said)
         assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+    def test_a_file_of_the_machine_that_has_just_gone_is_not_shown(
+        self, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shown = look(Path("/"))
+        more = replace(shown, steps=(*shown.steps, Copy(f"{tmp_path}/gone", "/etc/gone")))
+        monkeypatch.setattr("penstock.runtimes.system.look", lambda _: more)
+        assert sh(runtime, "test -e /etc/gone || echo none") == (0, b"none\n")
 
     @pytest.mark.parametrize("folder", ["/usr", "/usr/bin", "/bin", "/lib", "/sys/devices/system"])
     def test_the_system_is_read_only(self, runtime: Runtime, folder: str) -> None:

@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from wire_client import KEY, REGION, WireClient, signed
 
-from penstock.api.app import LARGEST_BODY
+from penstock.api.body import LARGEST_BODY
 from penstock.api.operations import OPERATIONS
 from penstock.job.run import S3Access
 

@@ -11,7 +11,7 @@ from jobs_on_record import an_input, an_output, create, end, request
 from wire_client import KEY
 
 from penstock.api import logs, processing, tags
-from penstock.api.app import LARGEST_BODY
+from penstock.api.body import LARGEST_BODY
 from penstock.api.operations import OPERATIONS
 from penstock.clock import now
 from penstock.job.events import Host

@@ -25,7 +25,8 @@ def report(context):
 
     def post(sequence, kind, **data):
         event = HostEvent(sequence, kind, 2, data).to_json()
-        return reports.take_events(context, job.uid, "algo-1", "t", json.dumps({"events": [event]}).encode())
+        host = reports.known(context, job.uid, "algo-1", "t")
+        return reports.take_events(context, host, json.dumps({"events": [event]}).encode())
 
     post.ended = lambda: context.store.host(job.uid, "algo-1").ended
     post.log = os.stat(context.logbook._path(job.uid, "algo-1"))

@@ -205,13 +205,34 @@ def test_an_earlier_attempt_is_heard_no_more(world):
         (reports.take_progress, b"{}"),
     ):
         with pytest.raises(reports.ReportRefused) as refused:
-            take(context, "job-uid", "algo-1", token, *more)
+            take(context, reports.known(context, "job-uid", "algo-1", token), *more)
         assert refused.value.status == 410
     with pytest.raises(reports.ReportRefused):
-        reports.take_log(context, "job-uid", "algo-1.2", token, 0, b"1 late\n")
+        reports.known(context, "job-uid", "algo-1.2", token)
     now = world.run("job", "algo-1.2").run.token
     assert hashlib.sha256(now.encode()).hexdigest() == world.store.host("job-uid", "algo-1.2").token_digest
-    assert reports.take_log(context, "job-uid", "algo-1.2", now, 0, b"1 hello\n") == {"size": 8}
+    host = reports.known(context, "job-uid", "algo-1.2", now)
+    assert reports.take_log(context, host, 0, b"1 hello\n") == {"size": 8}
+
+
+def test_what_an_earlier_attempt_was_saying_when_it_was_followed_is_not_taken(world):
+    """A body may be on its way for long: its runner's machine stood still, or was cut off."""
+    admission = Admission(world.store.add_jobs)
+    context = Context(world.store, world.logbook, "r", "1", lambda: 1, lambda **_: None, admission)
+    world.begin()
+    host = reports.known(context, "job-uid", "algo-1", world.run("job").run.token)
+    world.lose()
+    world.dispatcher.step()
+    line = json.dumps({"output": "o", "uri": "s3://b/k", "size": 1, "sha256": "0" * 64, "at": 1}).encode()
+    for take, *more in (
+        (reports.take_uploads, line + b"\n"),
+        (reports.take_log, world.logbook.size("job-uid", "algo-1"), b"1 late\n"),
+        (reports.take_progress, b"{}"),
+    ):
+        with pytest.raises(reports.ReportRefused) as refused:
+            take(context, host, *more)
+        assert refused.value.status == 410
+    assert world.store.uploads.totals("job-uid") == []
 
 
 @pytest.mark.parametrize("text", ["", "-1", "31", "1.5", "many", "٣"])

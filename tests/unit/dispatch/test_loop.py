@@ -133,7 +133,7 @@ def test_a_place_that_a_job_could_not_take_goes_to_the_next_within_the_same_pass
 def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypatch):
     request = {"ProcessingResources": {"ClusterConfig": {"InstanceCount": 1}}}
     world.store.add_jobs(
-        [(Job(f"j{n:05}", f"j{n:05}-u", f"arn:{n}", request, n, n, owner="me"), {}) for n in range(10_000)]
+        [(Job(f"j{n:05}", f"j{n:05}-uid", f"arn:{n}", request, n, n, owner="me"), {}) for n in range(10_000)]
     )
     read = []
     real = world.store.waiting
@@ -143,6 +143,26 @@ def test_of_ten_thousand_that_wait_a_pass_reads_the_first_alone(world, monkeypat
     assert [len(claims) for claims in read] == [2, 16]
     world.dispatcher.step()
     assert len(read) == 2  # the machine is full
+    world.report("j00000", outcome="succeeded")
+    world.dispatcher.step()
+    assert world.phase("j00004") is Phase.PREPARING
+    assert [len(claims) for claims in read[2:]] == [2], (
+        "behind the one who finds no room nobody is looked for"
+    )
+
+
+def test_a_runner_that_tells_its_end_while_a_pass_is_made_is_not_looked_into(world, monkeypatch):
+    world.submit("a")
+    world.dispatcher.step()
+
+    def probe(handle):
+        world.report("a", outcome="succeeded")
+        return Life.DEAD
+
+    monkeypatch.setattr(world.engine, "probe", probe)
+    monkeypatch.setattr(world.engine, "remains", None)
+    world.dispatcher.step()
+    assert world.phase("a") is Phase.COMPLETED
 
 
 def test_a_stop_reaches_the_runner_until_it_has_ended(world):

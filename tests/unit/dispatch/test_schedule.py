@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.dispatch.schedule import PATIENCE_MS, plan
+from penstock.dispatch.schedule import PATIENCE_MS, is_whole, plan
 from penstock.job.claim import Claim, Resources
 
 MACHINE = Resources(cpus=8, memory=32, gpus=2, instances=100)
@@ -120,6 +120,27 @@ def test_a_plan_fits_and_depends_on_no_order(holding, waiting, now, shuffler):
     assert plan(MACHINE, holding, waiting, now).start == made.start
     if waiting and not holding:
         assert made.start, "an idle machine starts something"
+
+
+@given(claims, claims, st.integers(0, 3 * PATIENCE_MS), st.integers(1, 3))
+def test_the_heads_of_all_lines_are_enough_where_that_is_said(holding, waiting, now, first):
+    lines = {}
+    for one in sorted(waiting, key=lambda one: (one.created_at, one.uid)):
+        lines.setdefault((one.engine, one.priority, one.owner), []).append(one)
+    heads = [one for line in lines.values() for one in line[:first]]
+    made = plan(MACHINE, holding, heads, now)
+    if is_whole(made, heads, heads, first):
+        assert made.start == plan(MACHINE, holding, waiting, now).start
+    else:
+        assert len(heads) < len(waiting) or first in map(len, lines.values())
+
+
+def test_the_one_for_whom_there_is_no_room_need_not_have_others_behind_it():
+    waiting = [claim("next", 8, at=1), claim("later", 8, at=2)]
+    made = plan(MACHINE, [], waiting, 10)
+    assert started(MACHINE, [], waiting, 10) == ["next"]
+    assert is_whole(made, waiting, waiting, 2)
+    assert not is_whole(plan(MACHINE, [], waiting[:1], 10), waiting[:1], waiting[:1], 1)
 
 
 @given(claims)

@@ -3,6 +3,7 @@ import os
 import pytest
 
 from penstock.errors import ClientFailure, InternalFailure
+from penstock.runtimes import shown, walls
 from penstock.runtimes.base import File, Limits, Link, Mount, Program
 from penstock.runtimes.steps import Bind, Copy, Folder, Overlay, Tmpfs
 from penstock.runtimes.system import view
@@ -94,9 +95,41 @@ def test_a_change_in_etc_is_seen_by_the_next_program(machine, monkeypatch):
     (etc / "protocols").write_text("tcp")
     (perl / "libnet.cfg").unlink()
     assert seen() == {"/etc/protocols": str(etc / "protocols")}
-    # Nothing is read again while nothing changes.
+    # Nothing is read again while nothing changes, and nothing has for a while.
+    for folder in (etc, *(path for path in machine.rglob("*") if path.is_dir())):
+        os.utime(folder, (0, 0))
+    seen()
     monkeypatch.setattr(os, "listdir", lambda path: pytest.fail(path) if path == str(etc) else [])
     assert seen() == {"/etc/protocols": str(etc / "protocols")}
+
+
+def test_a_change_is_seen_that_has_the_time_of_the_one_before(machine, monkeypatch):
+    """As with kernels and file systems that tell only some times apart."""
+    state = shown._state
+
+    def coarse(path):
+        told = state(path)
+        return told and (*told[:4], *(at - at % 1_000_000_000 for at in told[4:]))
+
+    monkeypatch.setattr(shown, "_state", coarse)
+    for name in ("protocols", "rpc", "networks"):
+        (machine / "etc" / name).write_text(name)
+        assert f"/etc/{name}" in _paths(view(_program(), machine), Copy)
+
+
+def test_a_folder_of_etc_is_shown_when_it_can_not_be_looked_through(machine, monkeypatch):
+    perl = machine / "etc/perl"
+    perl.mkdir()
+    (perl / "libnet.cfg").write_text("{}")
+    look = os.lstat
+
+    def refused(path, **more):
+        if str(path).endswith("libnet.cfg"):
+            raise PermissionError(13, "Permission denied")
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "lstat", refused)
+    assert Bind(str(perl), "/etc/perl") in view(_program(), machine)
 
 
 def test_a_file_of_etc_is_copied_unless_it_is_large(machine):
@@ -220,3 +253,9 @@ def test_an_upper_folder_makes_a_mount_an_overlay_and_gets_what_overlayfs_needs(
     steps = view(_program(mounts=(Mount(machine / "usr", "/opt/ml/in", upper=upper),)), machine)
     assert Overlay(str(machine / "usr"), "/opt/ml/in", str(upper)) in steps
     assert {path.name for path in upper.iterdir()} == {"files", "work"}
+
+
+def test_no_step_is_passed_over_in_silence():
+    """A server may be upgraded while runners of the version before go on, and call what is there by then."""
+    with pytest.raises(ValueError, match="no step of these walls: file of 2"):
+        walls._carry_out("file", "/etc/hosts", b"")

@@ -110,9 +110,9 @@ def sweeps_only_at_the_start(patch):
 def takes_a_report_before_it_is_stored(patch):
     real = simulated_server.take_events
 
-    def take_events(context, uid, host, token, body):
+    def take_events(context, host, body):
         with suppress(Exception):
-            return real(context, uid, host, token, body)
+            return real(context, host, body)
         return {"sequence": 1_000_000}
 
     patch.setattr(simulated_server, "take_events", take_events)

@@ -80,11 +80,14 @@ def test_on_the_real_store_a_seed_goes_the_same_way(tmp_path, seed):
 
 def test_everything_that_can_go_wrong_does_and_jobs_end_in_every_way():
     """Else the seeds would prove nothing."""
-    seen = Counter()
-    for seed in range(400):
+    seen, rare = Counter(), list(SHOWN)
+    for seed in range(2000):  # a few hundred do, but which ones do changes with every call more or less
         text = "\n".join(run(draw(seed)).trace)
         seen.update(word for word in SHOWN if SHOWN[word] in text)
-    assert [word for word in SHOWN if seen[word] < 3] == []
+        rare = [word for word in rare if seen[word] < 3]
+        if not rare:
+            break
+    assert rare == []
 
 
 SHOWN = {

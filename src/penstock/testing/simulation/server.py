@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from penstock.api import processing
 from penstock.api.admission import Admission
 from penstock.api.context import Context
-from penstock.api.reports import ReportRefused, take_events, take_lease, take_log, take_uploads
+from penstock.api.reports import ReportRefused, known, take_events, take_lease, take_log, take_uploads
 from penstock.dispatch.lease import Alone, Lease
 from penstock.dispatch.loop import PROBE_SECONDS, Dispatcher
 from penstock.errors import InternalFailure
@@ -225,17 +225,18 @@ class Server:
     # Requests
 
     def receive(self, uid: str, host: str, token: str, what: str, body: bytes) -> Mapping[str, Any]:
-        """Take a runner's report as `api/app.py` does."""
+        """Take a runner's report as `api/posts.py` does."""
         path, _, query = what.partition("?offset=")
 
         def take(context: Context) -> Mapping[str, Any]:
+            whose = known(context, uid, host, token)
             if path == "log":
-                return take_log(context, uid, host, token, int(query), body)
+                return take_log(context, whose, int(query), body)
             if path == "lease":
-                return take_lease(context, uid, host, token, body)
+                return take_lease(context, whose, body)
             if path == "uploads":
-                return take_uploads(context, uid, host, token, body)
-            return take_events(context, uid, host, token, body)
+                return take_uploads(context, whose, body)
+            return take_events(context, whose, body)
 
         try:
             reply = self._do(take)
