@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from penstock.data.meter import Meter
 from penstock.job.run import Run
@@ -24,9 +25,12 @@ from penstock.runner.line import Line, Refused
 from penstock.runner.outbox import Outbox
 
 _LONGEST_PAUSE = 2.0
-#: What is new waits for so many seconds, and for a multiple of what the last report took: a server with many short runs
-#: hears of each once, and one that is busy is asked less often. The end waits for nothing.
-_GATHER, _LONGEST_GATHER, _REST = 0.25, 0.5, 10
+#: What is new waits for so many seconds, and for a multiple of what the last report took: one that is busy is asked
+#: less often. The end waits for nothing.
+_GATHER, _LONGEST_GATHER, _REST = 0.1, 0.5, 10
+#: It waits for so many seconds in a run that follows another one within a second: of many short ones, of which nobody
+#: looks at each, a server hears once.
+_GATHER_IN_ROW, _ROW = 0.25, 1.0
 #: How often the progress of a transfer is told, in seconds.
 _PROGRESS_EVERY = 0.5
 
@@ -64,6 +68,9 @@ class _Late:
 class Reporter:
     """A thread that reports one run."""
 
+    _last_at: ClassVar[float] = float("-inf")
+    """When the last run of this process was over."""
+
     def __init__(self, run: Run, folder: RunFolder, refused: Callable[[], None]) -> None:
         self._run = run
         self._line = Line(run, folder)
@@ -76,6 +83,8 @@ class Reporter:
         self._outbox: Outbox | None = None
         self._meter: Meter | None = None
         self._loop_on: Help | None = None
+        in_row = time.monotonic() - self._last_at < _ROW
+        self._gather = max(_GATHER, _GATHER_IN_ROW if in_row else 0)
 
     def changed(self) -> None:
         """There is something new to send."""
@@ -96,10 +105,11 @@ class Reporter:
         self._line.hand_on()
         self._log.close()
         self._manifest.close()
+        Reporter._last_at = time.monotonic()
 
     def _loop(self) -> None:
         pause = 0.05
-        gather = _GATHER
+        gather = self._gather
         last_answer = time.monotonic()
         while True:
             moving = self._meter is not None and self._meter.is_moving
@@ -122,7 +132,7 @@ class Reporter:
                 continue
             pause = 0.05
             last_answer = time.monotonic()
-            gather = min(max(_GATHER, _REST * (last_answer - began)), _LONGEST_GATHER)
+            gather = min(max(self._gather, _REST * (last_answer - began)), _LONGEST_GATHER)
             if finishing:
                 return
 

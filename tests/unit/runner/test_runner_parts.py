@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from patience import until
 from sealing import answer
 from stranger import stranger
 
@@ -341,6 +342,26 @@ class TestReporter:
         self.report(tmp_path, run(server.url))
         assert [path.rpartition("/")[2] for path in server.asked] == ["log?offset=0", "events"]
         assert [e[0] for e in server.events] == ["phase", "ended"]
+
+    def test_a_run_that_follows_another_one_is_told_in_fewer_reports(self, tmp_path, server, monkeypatch):
+        monkeypatch.setattr("penstock.runner.report._GATHER", 0)
+        monkeypatch.setattr("penstock.runner.report._GATHER_IN_ROW", 3600)
+        monkeypatch.setattr(Reporter, "_last_at", float("-inf"))
+        told = []
+        for name in ("first", "next"):
+            (tmp_path / name).mkdir()
+            reporter = Reporter(run(server.url), RunFolder(tmp_path / name), lambda: None)
+            journal = Journal((tmp_path / name / "journal").open("a+b"), lambda: 1, reporter.changed)
+            reporter.start(journal, Meter())
+            before = len(server.asked)
+            journal.phase(Phase.PREPARING)
+            if name == "first":
+                until(lambda: server.events)
+            journal.ended("succeeded", None, 0, None)
+            reporter.finish()
+            journal.close()
+            told.append(len(server.asked) - before)
+        assert told == [2, 1]
 
     def test_many_events_are_told_in_order_in_bounded_batches(self, tmp_path, server, monkeypatch):
         monkeypatch.setattr("penstock.runner.report._GATHER", 3600)
