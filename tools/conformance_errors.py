@@ -14,7 +14,8 @@ from xml.etree import ElementTree as ET
 
 from penstock.api import logs
 from penstock.api.admission import Admission
-from penstock.api.app import LARGEST_BODY, Application
+from penstock.api.app import Application
+from penstock.api.body import LARGEST_BODY
 from penstock.api.callers import Callers, Lender
 from penstock.api.context import Context
 from penstock.job.life import Started, Succeeded, advance

@@ -21,7 +21,7 @@ from penstock.testing.simulation.servers import MemoryServers
 from penstock.testing.simulation.store import MemoryStore
 
 #: Within so many seeds each defect is found.
-SEEDS = 1500
+SEEDS = 6000
 
 
 def starts_before_the_intent_is_stored(patch):
