@@ -71,7 +71,7 @@ def test_one_that_is_killed_is_gone_for_ray_and_comes_back_as_a_new_node(cluster
     cluster.wait_for("node1", "node2", "node3")
     lost = next(n for n, (node, _, _) in enumerate(places) if node == "node4")
     # For a moment after its node its name is still there.
-    with pytest.raises(DriverFailed, match="Failed to look up actor|ActorDiedError"):
+    with pytest.raises(DriverFailed, match=r"Failed to look up actor|ActorDiedError"):
         cluster.drive(_ASK, f"killed-{lost}")
     cluster.drive(_END, "killed", 4)
     cluster.add("node4")
