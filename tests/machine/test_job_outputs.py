@@ -117,6 +117,6 @@ def test_a_continuous_output_is_read_while_the_job_runs(processor, script):
         assert job.outputs["o"].read_text() == "early"
         with pytest.raises(UnexpectedStatusException, match="not there yet"):
             job.outputs["end"].list()
-        assert "InProgress: running" in job._repr_html_()
+        until(lambda: "InProgress: running" in job._repr_html_())  # told a moment after the object is stored
     finally:
         job.stop()
