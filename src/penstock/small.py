@@ -47,7 +47,16 @@ def write_small(path: str | os.PathLike[str], content: bytes) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
-        while content:
-            content = content[os.write(descriptor, content) :]
+        write_all(descriptor, content)
     finally:
         os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write `content`, by as many calls as it takes.
+
+    Raises:
+        OSError: It can't be written, perhaps but in part.
+    """
+    while content:
+        content = content[os.write(descriptor, content) :]

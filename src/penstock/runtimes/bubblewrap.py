@@ -148,12 +148,8 @@ def _exec(program: Program) -> Iterator[str]:
     if not _is_the_machines(program):
         yield from ("/usr/bin/env", "--")
         if "=" in program.argv[0]:
-            yield from (
-                "nice",
-                "-n",
-                "0",
-                "--",
-            )  # changes nothing, but env would take the name for a variable
+            # Changes nothing, but env would take the name for a variable.
+            yield from ("nice", "-n", "0", "--")
     yield from program.argv
 
 

@@ -35,7 +35,7 @@ from penstock.runtimes import guard, landlock
 from penstock.runtimes.base import Closed, Program, Resource
 from penstock.runtimes.guard import Guarded
 from penstock.runtimes.limits import Keeper
-from penstock.small import read_small
+from penstock.small import read_small, write_all
 
 #: The kernel ties "die with the parent" to the thread that forked, not to its process. So all are started from
 #: this one thread, which lives as long as the process does, and `start` may be called from any thread.
@@ -80,7 +80,7 @@ class Channels:
         """A descriptor from which the monitor reads `content`, so that it stands in no argv and in no file."""
         descriptor = os.memfd_create("penstock")
         self.passed.append(descriptor)
-        _fill(descriptor, content)
+        write_all(descriptor, content)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
@@ -98,18 +98,13 @@ class Channels:
         """
         descriptor = os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.passed.append(descriptor)
-        _fill(descriptor, read_small(executable))
+        write_all(descriptor, read_small(executable))
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _ALL_SEALS)
         return descriptor
 
     def _let_go(self) -> None:
         for descriptor in self.passed:
             os.close(descriptor)
-
-
-def _fill(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
 
 
 Compose = Callable[[Channels], Sequence[str]]

@@ -56,6 +56,14 @@ class SandboxSuite(WallsSuite):
         code, output = sh(runtime, f"test -d {folder} || exit 3; echo x > {folder}/penstock-was-here")
         assert code == 3 or (code == 2 and b"Read-only file system" in output), output
 
+    @pytest.mark.parametrize("folder", ["/etc", "/etc/alternatives", "/etc/ssl/certs"])
+    def test_the_machines_etc_can_not_be_changed(self, runtime: Runtime, folder: str) -> None:
+        """Large folders of it are closed to writing, small ones and files are copies of the program's own."""
+        sh(runtime, f"echo x > {folder}/penstock-was-here; echo x >> /etc/services")
+        assert not Path(folder, "penstock-was-here").exists()
+        services = Path("/etc/services")
+        assert not services.exists() or not services.read_bytes().endswith(b"x\n")
+
     def test_there_are_no_capabilities(self, runtime: Runtime) -> None:
         lines = sh(runtime, "grep ^Cap /proc/self/status").output.splitlines()
         assert len(lines) == 5
@@ -94,4 +102,5 @@ class SandboxSuite(WallsSuite):
         """In a container a shell stands before the program, which passes on what it could name itself."""
         given = {"ÄÖ": "ü", "with.dot": "x"}
         said = run(runtime, "/bin/cat", "/proc/self/environ", environment=given).output.decode()
-        assert {"ÄÖ=ü", "with.dot=x"} <= set(said.split("\0"))
+        found = dict(line.split("=", 1) for line in said.split("\0")[:-1])
+        assert {name: found[name] for name in found.keys() - self.added_variables} == given
